@@ -1,0 +1,46 @@
+//! What an error of Postgres asks its caller to do.
+
+/// An error of Postgres or of the way to it.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct DbError {
+    /// What was being done, for the message.
+    doing: &'static str,
+    #[source]
+    source: sqlx::Error,
+}
+
+/// What to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// Postgres is away, busy, restarting, or chose this transaction as a victim: the same again later.
+    Transient,
+    /// SQLSTATE class 22 or 23: somebody's data is bad.
+    BadData,
+    /// Wrong role, missing table, wrong SQL: an operator has to act, and the same again may then do.
+    Operator,
+}
+
+impl DbError {
+    /// Wraps an error with what was being done.
+    pub(crate) fn new(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self { doing, source }
+    }
+
+    /// What to do about it, by SQLSTATE class.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        let sqlx::Error::Database(error) = &self.source else {
+            return match self.source {
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => Meaning::BadData,
+                _ => Meaning::Transient,
+            };
+        };
+        match error.code().as_deref().unwrap_or_default() {
+            code if code.starts_with("22") || code.starts_with("23") => Meaning::BadData,
+            // Undefined objects, syntax and privileges; wrong password; unknown database.
+            code if code.starts_with("42") || code.starts_with("28") || code.starts_with("3D") => Meaning::Operator,
+            _ => Meaning::Transient,
+        }
+    }
+}

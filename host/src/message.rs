@@ -1,0 +1,79 @@
+//! A message: a row of the inbox or the outbox, and the Kafka record it came from or becomes.
+//!
+//! Values only. Nothing here knows Kafka, Postgres or WebAssembly; each of their homes translates
+//! at its own edge. What arrives is kept as it is: keys, payloads and header values are bytes.
+
+mod decode;
+mod header;
+mod ids;
+mod outgoing;
+mod record;
+mod text;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use decode::{Decoded, Undecodable, decode};
+pub use header::{Header, HeaderName, headers_from_json, headers_to_json};
+pub use ids::{emitted_id, order_key};
+pub use outgoing::Outgoing;
+pub use record::Record;
+pub use text::{LAST_ERROR_BYTES_MAX, bounded};
+
+/// A message of the inbox as a handler sees it, with what the host needs to settle it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The order within the lane.
+    pub seq: i64,
+    /// The lane that the row lies in.
+    pub lane: i32,
+    /// Messages with the same order key are handled one after another; `None` has no order.
+    pub okey: Option<i64>,
+    /// The row's id, the same on every delivery.
+    pub id: Uuid,
+    /// The producer's id, unique within the consumer group.
+    pub message_id: String,
+    /// The handler's consumer group.
+    pub consumer_group: Arc<str>,
+    /// The Kafka topic it came from.
+    pub topic: Arc<str>,
+    /// The Kafka partition it came from.
+    pub partition: i32,
+    /// The Kafka offset it came from.
+    pub offset: i64,
+    /// Who sent it: the `source` header, else `source_service`, else the topic.
+    pub source: String,
+    /// For example `order.placed`.
+    pub event_type: String,
+    /// The version of the payload's schema, as the producer says it.
+    pub schema_version: Option<String>,
+    /// The record's key.
+    pub key: Option<Vec<u8>>,
+    /// The record's value; `None` is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// The `content-type` header.
+    pub content_type: Option<String>,
+    /// All headers in their order, repeats and null values too.
+    pub headers: Vec<Header>,
+    /// The record's timestamp in milliseconds since 1970, which may be any number.
+    pub produced_at_ms: i64,
+    /// An opaque trace id, passed on unchanged.
+    pub trace_id: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// What business conversation it belongs to.
+    pub correlation_id: Option<String>,
+    /// The message that caused this one.
+    pub causation_id: Option<String>,
+    /// The producer's dedup key, passed on unchanged.
+    pub idempotency_key: Option<String>,
+    /// Failures counted so far.
+    pub attempts_made: u32,
+    /// Failures allowed before it is dead.
+    pub attempts_max: u32,
+    /// Deliveries that ended so far, settled or lost with their host.
+    pub deliveries: u32,
+    /// Deliveries that were lost with their host.
+    pub crashes: u32,
+}

@@ -1,0 +1,3 @@
+//! What becomes of a message: the handler is called, its end is judged, the verdict goes to settle.
+
+pub(crate) mod outcome;

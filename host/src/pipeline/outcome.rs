@@ -1,0 +1,135 @@
+//! How a call can end. No `_ =>` on these: a new ending must break the build.
+
+use std::time::Duration;
+
+use crate::message::Outgoing;
+use crate::settle::StateView;
+
+/// What a handler decided about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; its effects commit with the message.
+    Completed,
+    /// Again later.
+    Retry {
+        /// Why, for `last_error`.
+        reason: String,
+        /// The handler's own wish; else the backoff decides.
+        after: Option<Duration>,
+        /// Whether it costs an attempt.
+        counts: bool,
+    },
+    /// Nothing to do; settled as completed with this reason, without effects.
+    Skipped(String),
+    /// It can never succeed: dead at once, with this reason.
+    Rejected(String),
+}
+
+/// What went wrong inside a guest. Each kind has its own name in dead letters and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The guest computed more than its budget.
+    #[error("used up its {limit} units of fuel")]
+    OutOfFuel {
+        /// The budget, in units of fuel.
+        limit: u64,
+    },
+    /// The call took longer than its deadline, computing or waiting.
+    #[error("ran past its deadline of {}", humantime::format_duration(*limit))]
+    Deadline {
+        /// The deadline, in wall-clock time.
+        limit: Duration,
+    },
+    /// The guest wanted more memory than its limit and could not go on without.
+    #[error("wanted more than its {limit} bytes of memory")]
+    Memory {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The guest's stack overflowed.
+    #[error("overflowed its stack")]
+    Stack {
+        /// The guest's backtrace.
+        backtrace: String,
+    },
+    /// The guest trapped: a panic, an uncaught exception, a bad instruction.
+    #[error("trapped: {reason}")]
+    Trap {
+        /// The trap, or the panic's own words where it wrote some.
+        reason: String,
+        /// The guest's backtrace.
+        backtrace: String,
+    },
+    /// The guest asked for more than its limits allow and did not take no for an answer, or its reply
+    /// could not be read.
+    #[error("gave a bad reply: {reason}")]
+    BadReply {
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// The handler returned an error of its own.
+    #[error("{message}")]
+    Failed {
+        /// The handler's words.
+        message: String,
+        /// Its stable name, by which dead letters are grouped.
+        code: Option<String>,
+        /// Its stack or causes.
+        detail: Option<String>,
+    },
+}
+
+impl Fault {
+    /// The stable name of this kind of fault.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::OutOfFuel { .. } => "out-of-fuel",
+            Self::Deadline { .. } => "deadline",
+            Self::Memory { .. } => "memory",
+            Self::Stack { .. } => "stack",
+            Self::Trap { .. } => "trap",
+            Self::BadReply { .. } => "bad-reply",
+            Self::Failed { .. } => "failure",
+        }
+    }
+}
+
+/// How one call ended.
+#[derive(Debug)]
+pub enum End {
+    /// The handler decided.
+    Decided(Outcome),
+    /// Something went wrong inside the guest; counted.
+    Faulted(Fault),
+    /// Something outside the guest was away (Postgres, a full pool); the message waits, uncounted.
+    Unavailable(String),
+}
+
+/// What one call cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Units of fuel.
+    pub fuel: u64,
+    /// The most memory the guest held, in bytes.
+    pub memory_peak: u64,
+    /// Wall-clock time.
+    pub took: Duration,
+}
+
+/// One call and all that came of it. Effects count only where it ended as `Completed`.
+#[derive(Debug)]
+pub struct Called {
+    /// How it ended.
+    pub end: End,
+    /// What it emitted, in order.
+    pub outgoing: Vec<Outgoing>,
+    /// What it read and wrote of the state.
+    pub state: StateView,
+    /// The last of what it wrote to stdout, stderr and the log.
+    pub last_output: Option<String>,
+    /// SHA-256 of the component that ran, hex.
+    pub digest: std::sync::Arc<str>,
+    /// What it cost.
+    pub usage: Usage,
+}

@@ -1,0 +1,160 @@
+//! A handler's state as one call sees it: what was read, with its version, and what it wrote.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::db::{Db, DbError};
+
+/// Bytes of a state value's name.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Whose value it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The handler's, for the message's key.
+    Keyed,
+    /// The handler's.
+    Shared,
+}
+
+/// Why state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Keyed state of a message without a key.
+    #[error("the message has no key, so it has no keyed state")]
+    NoKey,
+    /// Empty, too long, or U+0000 in it.
+    #[error("state name {0:?} must have 1 to 255 bytes without U+0000")]
+    InvalidName(String),
+    /// Postgres is away: the call cannot go on, and it is not the guest's fault.
+    #[error(transparent)]
+    Unavailable(#[from] DbError),
+}
+
+/// A value as it was read, and as the call left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The version read; 0 where there was none.
+    pub(crate) version: i64,
+    /// What a later read of this key sees.
+    pub(crate) value: Option<Vec<u8>>,
+    /// Whether it must be written.
+    pub(crate) dirty: bool,
+}
+
+/// The state that one key's messages see, read on demand and written by settle.
+#[derive(Debug, Clone)]
+pub struct StateView {
+    /// `None` for `handler invoke`, which has no servers.
+    db: Option<Db>,
+    group: Arc<str>,
+    key: Option<Vec<u8>>,
+    loaded: Vec<Scope>,
+    entries: BTreeMap<(Scope, String), Entry>,
+}
+
+impl StateView {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
+        Self { db, group, key, loaded: Vec::new(), entries: BTreeMap::new() }
+    }
+
+    /// The value of that name, as this key's earlier messages and this call left it.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn get(&mut self, scope: Scope, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.reach(scope, name).await?;
+        Ok(self.entries.get(&(scope, name.to_owned())).and_then(|entry| entry.value.clone()))
+    }
+
+    /// Sets the value, or removes it with `None`; what it was is read first, for its version.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
+        self.reach(scope, name).await?;
+        let entry = self.entries.entry((scope, name.to_owned())).or_insert(Entry {
+            version: 0,
+            value: None,
+            dirty: false,
+        });
+        entry.dirty |= entry.value != value;
+        entry.value = value;
+        Ok(())
+    }
+
+    /// Names with `prefix` in byte order after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn names(
+        &mut self, scope: Scope, prefix: &str, after: Option<&str>, limit: usize,
+    ) -> Result<Vec<String>, StateError> {
+        self.load(scope).await?;
+        let names = self.entries.iter().filter(|((of, _), entry)| *of == scope && entry.value.is_some());
+        let names = names.map(|((_, name), _)| name);
+        let wanted = names.filter(|name| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after));
+        Ok(wanted.take(limit).cloned().collect())
+    }
+
+    async fn reach(&mut self, scope: Scope, name: &str) -> Result<(), StateError> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
+            return Err(StateError::InvalidName(name.to_owned()));
+        }
+        self.load(scope).await
+    }
+
+    /// A key's values are few: one statement reads them all, once.
+    async fn load(&mut self, scope: Scope) -> Result<(), StateError> {
+        let key = self.scope_key(scope)?;
+        if self.loaded.contains(&scope) {
+            return Ok(());
+        }
+        if let Some(db) = &self.db {
+            let rows = sqlx::query!(
+                "select name, value, version from mailroom.state where consumer_group = $1 and scope = $2 and key = $3",
+                &*self.group,
+                scope.as_str(),
+                key,
+            );
+            let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading state"))?;
+            for row in rows {
+                let entry = Entry { version: row.version, value: Some(row.value), dirty: false };
+                self.entries.insert((scope, row.name), entry);
+            }
+        }
+        self.loaded.push(scope);
+        Ok(())
+    }
+
+    fn scope_key(&self, scope: Scope) -> Result<Vec<u8>, StateError> {
+        match scope {
+            Scope::Shared => Ok(Vec::new()),
+            Scope::Keyed => self.key.clone().ok_or(StateError::NoKey),
+        }
+    }
+
+    /// What settle has to write.
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = (Scope, &str, &Entry)> {
+        self.entries.iter().filter(|(_, entry)| entry.dirty).map(|((scope, name), entry)| (*scope, name.as_str(), entry))
+    }
+
+    /// Bytes that the call's writes hold, for its limits.
+    #[must_use]
+    pub fn bytes_written(&self) -> usize {
+        self.dirty().map(|(_, name, entry)| name.len() + entry.value.as_ref().map_or(0, Vec::len)).sum()
+    }
+}
+
+impl Scope {
+    /// As the table spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyed => "keyed",
+            Self::Shared => "shared",
+        }
+    }
+}
