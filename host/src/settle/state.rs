@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::db::{Db, DbError};
 
 /// Bytes of a state value's name.
@@ -136,16 +138,73 @@ impl StateView {
         }
     }
 
-    /// What settle has to write.
-    pub(crate) fn dirty(&self) -> impl Iterator<Item = (Scope, &str, &Entry)> {
-        self.entries.iter().filter(|(_, entry)| entry.dirty).map(|((scope, name), entry)| (*scope, name.as_str(), entry))
+    /// Takes what has to be written, and counts it as written: the next message of the key sees it, and
+    /// reads its version, before it is committed. Where it is not, that message is redone as well.
+    pub(crate) fn take_writes(&mut self) -> Vec<Write> {
+        let Self { entries, key, .. } = self;
+        let dirty = entries.iter_mut().filter(|(_, entry)| entry.dirty);
+        let writes = dirty.map(|((scope, name), entry)| {
+            let read = entry.version;
+            // Versions are drawn, not counted: one that was removed and made again is never taken for
+            // the one that was read.
+            entry.version = if entry.value.is_some() { fastrand::i64(1..) } else { 0 };
+            entry.dirty = false;
+            let key = match scope {
+                Scope::Keyed => key.clone().unwrap_or_default(),
+                Scope::Shared => Vec::new(),
+            };
+            let identity = Identity { scope: *scope, key, name: name.clone() };
+            Write { identity, read, written: entry.version, value: entry.value.clone() }
+        });
+        writes.collect()
     }
 
     /// Bytes that the call's writes hold, for its limits.
     #[must_use]
     pub fn bytes_written(&self) -> usize {
-        self.dirty().map(|(_, name, entry)| name.len() + entry.value.as_ref().map_or(0, Vec::len)).sum()
+        let dirty = self.entries.iter().filter(|(_, entry)| entry.dirty);
+        dirty.map(|((_, name), entry)| name.len() + entry.value.as_ref().map_or(0, Vec::len)).sum()
     }
+
+    /// The id of the message that was published with this idempotency key, if there is one.
+    ///
+    /// # Errors
+    /// Where Postgres is away.
+    pub async fn first_with_key(&self, idempotency_key: &str) -> Result<Option<Uuid>, DbError> {
+        match &self.db {
+            Some(db) => crate::outbox::first_with_key(db, idempotency_key).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// Which value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Identity {
+    pub(crate) scope: Scope,
+    /// Empty in the shared scope.
+    pub(crate) key: Vec<u8>,
+    pub(crate) name: String,
+}
+
+impl Identity {
+    /// From a row; `None` for a scope that this host does not know.
+    pub(super) fn read(scope: &str, key: Vec<u8>, name: String) -> Option<Self> {
+        let scope = [Scope::Keyed, Scope::Shared].into_iter().find(|known| known.as_str() == scope)?;
+        Some(Self { scope, key, name })
+    }
+}
+
+/// One write of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) identity: Identity,
+    /// The version that was read; 0 where there was none.
+    pub(crate) read: i64,
+    /// The version that it gets; 0 where it is removed.
+    pub(crate) written: i64,
+    /// `None` removes it.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 impl Scope {

@@ -1,0 +1,7 @@
+//! The inbox table: storing what ingest read, reading what an owner left behind.
+
+mod read;
+mod store;
+
+pub(crate) use read::{Found, read};
+pub(crate) use store::{Advance, Batch, NewRow, Stored, store};
