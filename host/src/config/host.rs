@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::EnvFilter;
+
 use super::name::{Namespace, WorkerName};
 use super::reader::Reader;
 use super::section::{Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Retry, Wake, Worker};
@@ -118,8 +120,11 @@ fn relay(reader: &mut Reader) -> Relay {
 
 fn log(reader: &mut Reader) -> Log {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    Log {
-        format: reader.choice("log.format", &formats, LogFormat::Text),
-        filter: reader.text("log.filter", Some("info")).unwrap_or_default(),
+    let format = reader.choice("log.format", &formats, LogFormat::Text);
+    let filter = reader.text("log.filter", Some("info")).unwrap_or_default();
+    if let Err(error) = EnvFilter::try_new(&filter) {
+        let problem = format!("must be levels by module, such as \"info,mailroom=debug\": {error}");
+        reader.refuse("log.filter", Some(format!("{filter:?}")), problem);
     }
+    Log { format, filter }
 }

@@ -15,7 +15,7 @@ impl Secret {
 
     /// The text itself, for the one place that uses it.
     #[must_use]
-    pub fn reveal(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }

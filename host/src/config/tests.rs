@@ -96,6 +96,7 @@ fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
             "relay.poll-min = \"10s\": must not be longer than relay.poll-max = \"500ms\"",
         ),
         ("retry.base = \"2h\"", "retry.base = \"2h\": must not be longer than retry.cap = \"1h\""),
+        ("log.filter = \"mailroom=loud\"", "log.filter = \"mailroom=loud\": must be levels by module"),
         ("host.handlers = \"\"", "host.handlers = \"\": must be text that is not blank"),
     ] {
         let found = errors(&format!("{line}\n{SERVERS}"), &[]);
@@ -132,7 +133,7 @@ fn the_environment_wins_and_is_read_by_the_kind_of_the_key() {
     ];
     let (config, settings) = load(SERVERS, &env).unwrap();
     assert_eq!(config.host.stop_grace.as_secs(), 3);
-    assert_eq!(config.postgres.url.reveal(), "postgres://env");
+    assert_eq!(config.postgres.url.expose(), "postgres://env");
     assert_eq!(config.ingest.batch_rows_max, 7);
     assert_eq!(config.kafka.properties["sasl.password"], "12345");
     let shown = settings.iter().find(|setting| setting.key == "kafka.properties.sasl.password").unwrap();
@@ -166,7 +167,7 @@ fn properties_pass_through_whether_quoted_or_not_but_not_those_that_are_ours() {
 fn the_url_may_lie_in_a_file_but_not_in_two_places() {
     let secret = file("postgres://from-file\n");
     let line = format!("[postgres]\nurl-file = {:?}\n[kafka]\nbrokers = \"k\"\n", secret.0);
-    assert_eq!(load(&line, &[]).unwrap().0.postgres.url.reveal(), "postgres://from-file");
+    assert_eq!(load(&line, &[]).unwrap().0.postgres.url.expose(), "postgres://from-file");
     let both = errors(&line, &[("MAILROOM__POSTGRES__URL", "postgres://env")]);
     assert!(both[0].contains("together with postgres.url"), "{both:?}");
     let absent = errors("postgres.url-file = \"/nowhere\"\nkafka.brokers = \"k\"\n", &[]);
