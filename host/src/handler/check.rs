@@ -131,7 +131,8 @@ fn limits(limits: &CallLimits) -> Limits {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed = |list: &[String], none: &str| if list.is_empty() { none.to_owned() } else { list.join(", ") };
+        let listed =
+            |list: &[String], none: &str| if list.is_empty() { none.to_owned() } else { list.join(", ") };
         writeln!(f, "{}: fits this host", self.name)?;
         writeln!(f, "  digest    {}", self.digest)?;
         writeln!(f, "  size      {}", bytesize::ByteSize(self.bytes as u64))?;

@@ -38,11 +38,23 @@ pub struct Component {
 impl Component {
     /// Asks what it subscribes to. The caller has a place in the pool for it.
     pub(super) async fn describe(
-        engine: Arc<Engine>, name: HandlerName, digest: Arc<str>, pre: SqlHandlerPre<Guest>, world: World,
+        engine: Arc<Engine>,
+        name: HandlerName,
+        digest: Arc<str>,
+        pre: SqlHandlerPre<Guest>,
+        world: World,
         manifest: Arc<Manifest>,
     ) -> Result<Self, Refused> {
-        let unknown =
-            Self { engine, name, digest, pre, world, declared: Vec::new(), subscriptions: Vec::new(), manifest };
+        let unknown = Self {
+            engine,
+            name,
+            digest,
+            pre,
+            world,
+            declared: Vec::new(),
+            subscriptions: Vec::new(),
+            manifest,
+        };
         let declared = unknown.ask_subscriptions().await.map_err(|stopped| match stopped {
             Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
             Stopped::Unavailable(why) => Refused::Unavailable(why),
@@ -134,7 +146,9 @@ impl Component {
 
     /// The outer timeout is for guests that wait; those that compute end themselves.
     fn judged<T>(
-        &self, store: &Store<Guest>, reply: Result<wasmtime::Result<T>, tokio::time::error::Elapsed>,
+        &self,
+        store: &Store<Guest>,
+        reply: Result<wasmtime::Result<T>, tokio::time::error::Elapsed>,
     ) -> Result<T, Stopped> {
         let limits = &self.manifest.limits;
         match reply {
@@ -160,7 +174,11 @@ impl Component {
     }
 
     fn called(
-        &self, end: End, outgoing: Vec<Outgoing>, state: StateView, last_output: Option<String>,
+        &self,
+        end: End,
+        outgoing: Vec<Outgoing>,
+        state: StateView,
+        last_output: Option<String>,
         usage: Usage,
     ) -> Called {
         Called { end, outgoing, state, last_output, digest: Arc::clone(&self.digest), usage }

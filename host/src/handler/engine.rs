@@ -44,7 +44,9 @@ pub struct EngineSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The pool does not fit, or this machine lacks something.
-    #[error("the WebAssembly engine cannot start: {0}; a lower worker.concurrency or limits.memory-max may help")]
+    #[error(
+        "the WebAssembly engine cannot start: {0}; a lower worker.concurrency or limits.memory-max may help"
+    )]
     Settings(String),
     /// No thread for the clock or the compiler.
     #[error("the WebAssembly engine cannot start a thread: {0}")]
@@ -91,7 +93,10 @@ impl Engine {
     /// # Errors
     /// See [`Refused`].
     pub async fn load(
-        self: &Arc<Self>, name: &HandlerName, wasm: Vec<u8>, manifest: Arc<Manifest>,
+        self: &Arc<Self>,
+        name: &HandlerName,
+        wasm: Vec<u8>,
+        manifest: Arc<Manifest>,
     ) -> Result<Component, Refused> {
         let _alone = self.loading.lock().await;
         let compiled = self.compiler.compile(wasm).await?;

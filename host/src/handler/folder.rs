@@ -78,7 +78,11 @@ impl Folder {
     ///
     /// # Errors
     /// See [`FolderError`]; a folder that goes away later is waited for.
-    pub async fn run(self, changes: mpsc::Sender<Change>, stop: CancellationToken) -> Result<(), FolderError> {
+    pub async fn run(
+        self,
+        changes: mpsc::Sender<Change>,
+        stop: CancellationToken,
+    ) -> Result<(), FolderError> {
         let changed = Arc::new(Notify::new());
         // Watch first and look then: what changes in between is looked at again.
         let _watcher = self.watch(&changed);

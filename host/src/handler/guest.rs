@@ -55,7 +55,11 @@ pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, effects: Eff
 }
 
 /// Its limits on time: it ends itself at `deadline`, or when its fuel is gone, and gives way often.
-pub(super) fn wind_up(store: &mut Store<Guest>, limits: &CallLimits, deadline: Instant) -> wasmtime::Result<()> {
+pub(super) fn wind_up(
+    store: &mut Store<Guest>,
+    limits: &CallLimits,
+    deadline: Instant,
+) -> wasmtime::Result<()> {
     store.set_fuel(limits.fuel)?;
     store.fuel_async_yield_interval(Some(YIELD_FUEL))?;
     store.set_epoch_deadline(1);

@@ -7,15 +7,21 @@ mod outbox;
 mod sql;
 mod state;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::bindings::mailroom::contract::types;
 use super::fault::HostUnavailable;
+use super::guest::Guest;
 use crate::config::Manifest;
 use crate::message::Outgoing;
-use crate::settle::StateView;
+use crate::settle::{Scope, StateView};
+
+/// Types have no functions.
+impl types::Host for Guest {}
 
 /// What one call has asked for.
 pub(super) struct Effects {
@@ -26,8 +32,12 @@ pub(super) struct Effects {
     /// The call's, for waits in the host.
     deadline: Instant,
     outgoing: Vec<Outgoing>,
-    outgoing_bytes: u64,
     state: StateView,
+    /// Bytes by name of what this call wrote. The view's own marks are older: it may hold what earlier
+    /// messages of the key wrote.
+    written: BTreeMap<(Scope, String), u64>,
+    /// Bytes of all effects.
+    bytes: u64,
     /// The state before the first write of this call.
     before: Option<StateView>,
 }
@@ -44,8 +54,17 @@ enum Phase {
 impl Effects {
     /// None yet.
     pub(super) fn new(manifest: Arc<Manifest>, message: Uuid, deadline: Instant, state: StateView) -> Self {
-        let phase = Phase::Handling;
-        Self { phase, manifest, message, deadline, outgoing: Vec::new(), outgoing_bytes: 0, state, before: None }
+        Self {
+            phase: Phase::Handling,
+            manifest,
+            message,
+            deadline,
+            outgoing: Vec::new(),
+            state,
+            written: BTreeMap::new(),
+            bytes: 0,
+            before: None,
+        }
     }
 
     /// For `subscriptions()`.
@@ -64,20 +83,16 @@ impl Effects {
         self.before.unwrap_or(self.state)
     }
 
-    /// Messages and state writes so far.
-    fn count(&self) -> usize {
-        self.outgoing.len() + self.state.dirty().count()
-    }
-
+    /// Whether there is no room for one more message or state write.
     fn is_full(&self) -> bool {
-        u32::try_from(self.count()).is_ok_and(|count| count >= self.manifest.limits.effects)
+        let count = self.outgoing.len() + self.written.len();
+        usize::try_from(self.manifest.limits.effects).is_ok_and(|most| count >= most)
     }
 
-    /// Whether so many bytes more go beyond the limit. A value that replaces one of this call counts
-    /// beside it for this moment.
-    fn is_too_much(&self, more: usize) -> bool {
-        let held = self.outgoing_bytes.saturating_add(length(self.state.bytes_written()));
-        held.saturating_add(length(more)) > self.manifest.limits.output_bytes
+    /// The bytes of all effects with so many more and so many fewer; `None` where that is too much.
+    fn bytes_with(&self, more: u64, fewer: u64) -> Option<u64> {
+        let bytes = self.bytes.saturating_sub(fewer).saturating_add(more);
+        (bytes <= self.manifest.limits.output_bytes).then_some(bytes)
     }
 }
 

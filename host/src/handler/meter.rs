@@ -32,7 +32,10 @@ impl Meter {
 
 impl ResourceLimiter for Meter {
     fn memory_growing(
-        &mut self, current: usize, desired: usize, maximum: Option<usize>,
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let more = u64::try_from(desired.saturating_sub(current))?;
         let held = self.held.saturating_add(more);
@@ -49,7 +52,10 @@ impl ResourceLimiter for Meter {
     }
 
     fn table_growing(
-        &mut self, _current: usize, desired: usize, _maximum: Option<usize>,
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS_MAX)
     }

@@ -15,13 +15,19 @@ pub enum Refused {
     #[error("it is {0}, not a WebAssembly component; build it for the target wasm32-wasip2")]
     NotAComponent(&'static str),
     /// The handler's interface is missing; what it has instead.
-    #[error("it does not export {EXPORT} (it exports {0}); build it against wit/mailroom.wit, in Rust with the crate mailroom-guest")]
+    #[error(
+        "it does not export {EXPORT} (it exports {0}); build it against wit/mailroom.wit, in Rust with the crate mailroom-guest"
+    )]
     MissingExport(String),
     /// The handler's interface has other functions or types than the contract.
-    #[error("its export {EXPORT} differs from the contract: {0}; build it against wit/mailroom.wit of this host")]
+    #[error(
+        "its export {EXPORT} differs from the contract: {0}; build it against wit/mailroom.wit of this host"
+    )]
     WrongExport(String),
     /// It wants something that the host does not have.
-    #[error("it imports {name}, which this host does not have ({why}); leave it out, or build against another version of it")]
+    #[error(
+        "it imports {name}, which this host does not have ({why}); leave it out, or build against another version of it"
+    )]
     UnknownImport {
         /// The import's name.
         name: String,
@@ -48,7 +54,9 @@ pub enum Refused {
     #[error("its subscriptions() {0}")]
     SubscriptionsFaulted(Fault),
     /// No topic to read from.
-    #[error("it subscribes to no topic; name one in subscriptions(), or in its manifest: subscribe.topics = [\"…\"]")]
+    #[error(
+        "it subscribes to no topic; name one in subscriptions(), or in its manifest: subscribe.topics = [\"…\"]"
+    )]
     NoTopic,
     /// Its manifest is wrong.
     #[error("its manifest is wrong: {0}")]
@@ -57,7 +65,9 @@ pub enum Refused {
     #[error("the stem of its file is the handler's name and {0}; rename it")]
     Name(#[from] BadName),
     /// It is not valid, or larger than the pool allows.
-    #[error("it cannot be compiled: {0}; if the file was still being written, it is read again when it is complete")]
+    #[error(
+        "it cannot be compiled: {0}; if the file was still being written, it is read again when it is complete"
+    )]
     Compile(String),
     /// No instance could be had; nothing is known about the component.
     #[error("it could not be tried: {0}; it is tried again")]

@@ -22,7 +22,8 @@ const GRANTED: &str = "[grants]\npublish = [\"out\"]\nstate = true\n";
 fn guest_path(name: &str) -> PathBuf {
     let built = option_env!("MAILROOM_GUESTS")
         .unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests/wasm32-wasip2/release"));
-    let found = [name.to_owned(), name.replace('-', "_")].map(|stem| Path::new(built).join(format!("{stem}.wasm")));
+    let found =
+        [name.to_owned(), name.replace('-', "_")].map(|stem| Path::new(built).join(format!("{stem}.wasm")));
     let missing = || panic!("there is no {name}.wasm in {built}: run `cargo xtask guests`");
     found.into_iter().find(|path| path.exists()).unwrap_or_else(missing)
 }

@@ -47,8 +47,7 @@ fn header(header: &Header) -> types::Header {
 }
 
 fn text_where_utf8(bytes: Vec<u8>) -> types::Data {
-    String::from_utf8(bytes)
-        .map_or_else(|error| types::Data::Binary(error.into_bytes()), types::Data::Text)
+    String::from_utf8(bytes).map_or_else(|error| types::Data::Binary(error.into_bytes()), types::Data::Text)
 }
 
 /// Guests may send either form; the bytes are what counts.
@@ -76,7 +75,10 @@ pub(super) fn end(reply: Result<types::Outcome, types::Failure>) -> End {
         }
         Err(failure) => End::Faulted(Fault::Failed {
             message: words(failure.message),
-            code: failure.code.filter(|code| !code.trim().is_empty()).map(|code| bounded(&code, CODE_BYTES_MAX)),
+            code: failure
+                .code
+                .filter(|code| !code.trim().is_empty())
+                .map(|code| bounded(&code, CODE_BYTES_MAX)),
             detail: failure.detail.map(|detail| bounded(&detail, DETAIL_BYTES_MAX)),
         }),
     }

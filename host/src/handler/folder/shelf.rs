@@ -120,7 +120,12 @@ impl Shelf {
     }
 
     /// `None` where the contents are those that were last tried.
-    async fn load(&self, name: &HandlerName, files: Files, place: &mut Place) -> Result<Option<Component>, Refused> {
+    async fn load(
+        &self,
+        name: &HandlerName,
+        files: Files,
+        place: &mut Place,
+    ) -> Result<Option<Component>, Refused> {
         let contents = spawn_blocking(move || read(&files)).await;
         let contents = contents.map_err(|error| Refused::Unavailable(error.to_string()))??;
         let tried = (Arc::clone(&contents.digest), Arc::clone(&contents.manifest_digest));
@@ -133,7 +138,12 @@ impl Shelf {
         loaded.map(Some)
     }
 
-    async fn build(&self, name: &HandlerName, contents: Contents, place: &Place) -> Result<Component, Refused> {
+    async fn build(
+        &self,
+        name: &HandlerName,
+        contents: Contents,
+        place: &Place,
+    ) -> Result<Component, Refused> {
         let manifest = match &contents.manifest {
             Some(text) => Manifest::parse(text, &self.config).map_err(Refused::Manifest)?,
             None => Manifest::default_for(&self.config),

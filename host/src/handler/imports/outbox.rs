@@ -43,8 +43,11 @@ impl Effects {
                 return Ok(Ok(first.to_string()));
             }
         }
+        let Some(bytes) = self.bytes_with(length(size(&message)), 0) else {
+            return Ok(Err(PublishError::TooLarge(self.manifest.limits.output_bytes)));
+        };
         let id = message.id;
-        self.outgoing_bytes = self.outgoing_bytes.saturating_add(length(size(&message)));
+        self.bytes = bytes;
         self.outgoing.push(message);
         Ok(Ok(id.to_string()))
     }
@@ -58,12 +61,8 @@ impl Effects {
             );
             return Err(PublishError::NotGranted(why));
         }
-        let limits = &self.manifest.limits;
         if self.is_full() {
-            return Err(PublishError::TooMany(limits.effects));
-        }
-        if self.is_too_much(size(&message)) {
-            return Err(PublishError::TooLarge(limits.output_bytes));
+            return Err(PublishError::TooMany(self.manifest.limits.effects));
         }
         Ok(message)
     }
@@ -111,7 +110,9 @@ fn trimmed(field: &str, text: &str, chars_max: usize) -> Result<String, String> 
     let text = text.trim();
     match text.chars().count() {
         0 => Err(format!("{field} is blank")),
-        chars if chars > chars_max => Err(format!("{field} has {chars} characters, at most {chars_max} are allowed")),
+        chars if chars > chars_max => {
+            Err(format!("{field} has {chars} characters, at most {chars_max} are allowed"))
+        }
         _ if text.contains('\0') => Err(format!("{field} has U+0000 in it")),
         _ => Ok(text.to_owned()),
     }

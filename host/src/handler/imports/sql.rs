@@ -1,6 +1,6 @@
 //! The world's `sql`, which no manifest can grant yet: the answer names the grant.
 
-use crate::handler::bindings::mailroom::contract::{sql, types};
+use crate::handler::bindings::mailroom::contract::sql;
 use crate::handler::guest::Guest;
 
 /// SQLSTATE insufficient_privilege.
@@ -14,17 +14,19 @@ fn denied() -> sql::SqlError {
     }
 }
 
-impl types::Host for Guest {}
-
 impl sql::Host for Guest {
     async fn query(
-        &mut self, _statement: String, _params: Vec<sql::Value>,
+        &mut self,
+        _statement: String,
+        _params: Vec<sql::Value>,
     ) -> wasmtime::Result<Result<sql::Table, sql::SqlError>> {
         Ok(Err(denied()))
     }
 
     async fn execute(
-        &mut self, _statement: String, _params: Vec<sql::Value>,
+        &mut self,
+        _statement: String,
+        _params: Vec<sql::Value>,
     ) -> wasmtime::Result<Result<u64, sql::SqlError>> {
         Ok(Err(denied()))
     }

@@ -1,6 +1,6 @@
 //! `state`: read from Postgres on demand, written to the call's own view.
 
-use super::{Effects, Phase, waited};
+use super::{Effects, Phase, length, waited};
 use crate::handler::bindings::mailroom::contract::state::{self, StateError};
 use crate::handler::fault::HostUnavailable;
 use crate::handler::guest::Guest;
@@ -20,30 +20,25 @@ impl state::Host for Guest {
 
     async fn set(&mut self, scope: state::Scope, name: String, value: Vec<u8>) -> Answer<()> {
         let Some(effects) = granted(self) else { return Ok(Err(StateError::NotGranted)) };
-        let limits = &effects.manifest.limits;
-        if effects.is_full() {
-            return Ok(Err(StateError::TooMany(limits.effects)));
-        }
-        if effects.is_too_much(name.len() + value.len()) {
-            return Ok(Err(StateError::TooLarge(limits.output_bytes)));
-        }
-        answer(effects.put(to_host(scope), &name, Some(value)).await?)
+        effects.put(to_host(scope), name, Some(value)).await
     }
 
     async fn remove(&mut self, scope: state::Scope, name: String) -> Answer<()> {
         let Some(effects) = granted(self) else { return Ok(Err(StateError::NotGranted)) };
         let (scope, deadline) = (to_host(scope), effects.deadline);
         match waited(deadline, effects.state.get(scope, &name)).await? {
-            // Nothing is remembered of names that are not there: nothing bounds how many a guest removes.
             Ok(None) => Ok(Ok(())),
-            Ok(Some(_)) if effects.is_full() => Ok(Err(StateError::TooMany(effects.manifest.limits.effects))),
-            Ok(Some(_)) => answer(effects.put(scope, &name, None).await?),
+            Ok(Some(_)) => effects.put(scope, name, None).await,
             Err(error) => answer(Err(error)),
         }
     }
 
     async fn names(
-        &mut self, scope: state::Scope, prefix: String, after: Option<String>, limit: u32,
+        &mut self,
+        scope: state::Scope,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
     ) -> Answer<Vec<String>> {
         let Some(effects) = granted(self) else { return Ok(Err(StateError::NotGranted)) };
         let limit = usize::try_from(limit).unwrap_or(NAMES_MAX).min(NAMES_MAX);
@@ -54,11 +49,24 @@ impl state::Host for Guest {
 }
 
 impl Effects {
-    async fn put(
-        &mut self, scope: Scope, name: &str, value: Option<Vec<u8>>,
-    ) -> wasmtime::Result<Result<(), ViewError>> {
+    /// What replaces a value of this same call takes its place in the limits, too.
+    async fn put(&mut self, scope: Scope, name: String, value: Option<Vec<u8>>) -> Answer<()> {
+        let limits = &self.manifest.limits;
+        let size = length(name.len() + value.as_ref().map_or(0, Vec::len));
+        let replaced = self.written.get(&(scope, name.clone())).copied();
+        if replaced.is_none() && self.is_full() {
+            return Ok(Err(StateError::TooMany(limits.effects)));
+        }
+        let Some(bytes) = self.bytes_with(size, replaced.unwrap_or_default()) else {
+            return Ok(Err(StateError::TooLarge(limits.output_bytes)));
+        };
         self.before.get_or_insert_with(|| StateView::clone(&self.state));
-        waited(self.deadline, self.state.put(scope, name, value)).await
+        let put = waited(self.deadline, self.state.put(scope, &name, value)).await?;
+        if put.is_ok() {
+            self.written.insert((scope, name), size);
+            self.bytes = bytes;
+        }
+        answer(put)
     }
 }
 
@@ -80,5 +88,54 @@ fn answer<T>(given: Result<T, ViewError>) -> Answer<T> {
         Err(ViewError::NoKey) => Ok(Err(StateError::NoKey)),
         Err(ViewError::InvalidName(name)) => Ok(Err(StateError::InvalidName(name))),
         Err(ViewError::Unavailable(error)) => Err(HostUnavailable(error.to_string()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::{Config, Manifest, Servers};
+
+    fn effects(limits: &str, state: StateView) -> Effects {
+        let config = Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0;
+        let manifest = Manifest::parse(&format!("[limits]\n{limits}"), &config).unwrap();
+        Effects::new(Arc::new(manifest), Uuid::now_v7(), Instant::now() + Duration::from_secs(10), state)
+    }
+
+    fn nothing() -> StateView {
+        StateView::new(None, "g".into(), None)
+    }
+
+    async fn put(effects: &mut Effects, name: &str, bytes: usize) -> Result<(), StateError> {
+        effects.put(Scope::Shared, name.to_owned(), Some(vec![0; bytes])).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_value_written_again_counts_once() {
+        let mut effects = effects("effects = 2\noutput-bytes = 100", nothing());
+        for _ in 0..10 {
+            put(&mut effects, "a", 60).await.unwrap();
+        }
+        assert!(matches!(put(&mut effects, "b", 60).await, Err(StateError::TooLarge(100))));
+        put(&mut effects, "b", 10).await.unwrap();
+        assert!(matches!(put(&mut effects, "c", 1).await, Err(StateError::TooMany(2))));
+        put(&mut effects, "a", 1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_earlier_messages_wrote_does_not_count() {
+        let mut earlier = nothing();
+        earlier.put(Scope::Shared, "a", Some(vec![0; 90])).await.unwrap();
+        let mut effects = effects("effects = 1\noutput-bytes = 100", earlier);
+        put(&mut effects, "b", 90).await.unwrap();
+        let mut given_back = effects.discard();
+        assert_eq!(given_back.get(Scope::Shared, "a").await.unwrap(), Some(vec![0; 90]));
+        assert_eq!(given_back.get(Scope::Shared, "b").await.unwrap(), None);
     }
 }

@@ -67,7 +67,13 @@ async fn the_check_tells_what_holds() {
     let wasm = folder.write("scripted.wasm", &guest("scripted"));
     let report = check(&wasm, Some(&manifest), &config()).await.unwrap();
     let text = report.to_string();
-    for told in ["exactly once", "mailroom:contract/handler@0.1.", "topics scripted", "publish out; state yes", "deadline"] {
+    for told in [
+        "exactly once",
+        "mailroom:contract/handler@0.1.",
+        "topics scripted",
+        "publish out; state yes",
+        "deadline",
+    ] {
         assert!(text.contains(told), "{told} is missing in {text}");
     }
     assert!(serde_json::to_string(&report).unwrap().contains(&report.digest));
