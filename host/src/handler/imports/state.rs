@@ -86,7 +86,7 @@ fn answer<T>(given: Result<T, ViewError>) -> Answer<T> {
     match given {
         Ok(value) => Ok(Ok(value)),
         Err(ViewError::NoKey) => Ok(Err(StateError::NoKey)),
-        Err(ViewError::InvalidName(name)) => Ok(Err(StateError::InvalidName(name))),
+        Err(error @ ViewError::InvalidName(_)) => Ok(Err(StateError::InvalidName(error.to_string()))),
         Err(ViewError::Unavailable(error)) => Err(HostUnavailable(error.to_string()).into()),
     }
 }
