@@ -1,0 +1,127 @@
+//! The command line, noun then verb. Answers go to standard output, all else to standard error; nothing
+//! here decides about messages.
+
+mod config;
+mod dead;
+mod dev;
+mod failure;
+mod handler;
+mod inbox;
+mod migrate;
+mod outbox;
+mod print;
+mod run;
+mod select;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, environment};
+use crate::db::{Db, migrate as schema, reach};
+use failure::Failure;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage, configuration or input
+  3  not found
+  4  a server cannot be reached
+
+Settings come from mailroom.toml (or the file that --config or MAILROOM_CONFIG names) and from the
+environment over it: host.expiry is MAILROOM__HOST__EXPIRY.";
+
+/// A host for event handlers compiled to WebAssembly components, with a Postgres inbox and outbox for Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "mailroom", version, after_help = AFTER_HELP)]
+struct Cli {
+    /// The configuration file; ./mailroom.toml by default, where it exists
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the host until it is told to stop (SIGTERM or Ctrl-C)
+    Run,
+    /// Run the host with a Postgres and a Kafka of its own
+    Dev(dev::Dev),
+    /// Bring the database's schema up to this version
+    Migrate(migrate::Migrate),
+    /// Show hosts, handlers, what waits, and what is wrong
+    Status(Output),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Handlers
+    #[command(subcommand)]
+    Handler(handler::Verb),
+    /// Messages from Kafka
+    #[command(subcommand)]
+    Inbox(inbox::Verb),
+    /// Messages for Kafka
+    #[command(subcommand)]
+    Outbox(outbox::Verb),
+    /// Messages that failed for good
+    #[command(subcommand)]
+    Dead(dead::Verb),
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, Args)]
+struct Output {
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command that the process's arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::Io("starting the runtime", error).report(),
+    };
+    match runtime.block_on(Box::pin(dispatch(cli))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let file = Settings(cli.config);
+    match cli.command {
+        Command::Run => run::run(file.load()?).await,
+        Command::Dev(dev) => dev::dev(&dev, &file).await,
+        Command::Migrate(migrate) => migrate::migrate(migrate, &file.load()?).await,
+        Command::Status(output) => status::status(&file.open().await?, output).await,
+        Command::Config(verb) => config::config(verb, &file),
+        Command::Handler(verb) => handler::handler(verb, &file).await,
+        Command::Inbox(verb) => inbox::inbox(verb, &file.open().await?).await,
+        Command::Outbox(verb) => outbox::outbox(verb, &file.open().await?).await,
+        Command::Dead(verb) => dead::dead(verb, &file.open().await?).await,
+    }
+}
+
+/// Where the settings are.
+#[derive(Debug)]
+struct Settings(Option<PathBuf>);
+
+impl Settings {
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(self.0.as_deref(), environment())?)
+    }
+
+    /// The database, when it answers and has this version's schema.
+    async fn open(&self) -> Result<Db, Failure> {
+        let db = reach::reach(&self.load()?.postgres).await?;
+        schema::check(&db).await?;
+        Ok(db)
+    }
+}

@@ -1,0 +1,73 @@
+//! How a command can fail, and the exit code that says so to scripts.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::config::ConfigErrors;
+use crate::db::migrate::SchemaError;
+use crate::db::reach::ReachError;
+use crate::db::{DbError, Meaning};
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Everything that is wrong with the configuration.
+    #[error("the configuration is not valid\n{0}")]
+    Config(#[from] ConfigErrors),
+    /// An argument that only looking at it can refuse.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// The database's schema is another one.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A statement failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A component or its manifest is refused.
+    #[error("{0}")]
+    Refused(String),
+    /// A server of `mailroom dev`.
+    #[error(transparent)]
+    Server(#[from] mailroom_servers::Error),
+    /// The host.
+    #[error("{0}")]
+    Host(String),
+    /// A file, a stream or the system.
+    #[error("{0}: {1}")]
+    Io(&'static str, #[source] io::Error),
+}
+
+impl Failure {
+    /// Says it on standard error and gives the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        eprintln!("mailroom: {self}");
+        ExitCode::from(self.code())
+    }
+
+    /// As `--help` lists them.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Usage(_) | Self::Reach(ReachError::Url(_)) => 2,
+            Self::NotFound(_) => 3,
+            Self::Reach(ReachError::Unreachable(_)) => 4,
+            Self::Db(error) | Self::Schema(SchemaError::Db(error)) => match error.meaning() {
+                Meaning::BadData => 2,
+                Meaning::Operator => 1,
+                Meaning::Transient => 4,
+            },
+            Self::Schema(
+                SchemaError::Behind { .. } | SchemaError::Newer { .. } | SchemaError::Changed(_),
+            )
+            | Self::Refused(_)
+            | Self::Server(_)
+            | Self::Host(_)
+            | Self::Io(..) => 1,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `mailroom handler`: a component before it is dropped into the folder, and what hosts have loaded.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::failure::Failure;
+use super::{Output, Settings, print};
+use crate::config::{Config, Servers, environment};
+use crate::db::handlers_list;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Say whether a host would load this component, and what it would do
+    Check {
+        /// The component
+        #[arg(value_name = "FILE.wasm")]
+        file: PathBuf,
+        /// Its manifest; by default the one beside it with the same name, where it exists
+        #[arg(long, value_name = "FILE.toml")]
+        manifest: Option<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List what each host has loaded
+    List(Output),
+}
+
+pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<(), Failure> {
+    match verb {
+        Verb::Check { file, manifest, output } => {
+            let (config, _) = Config::load_with(settings.0.as_deref(), environment(), Servers::Unneeded)?;
+            for path in [Some(&file), manifest.as_ref()].into_iter().flatten() {
+                if !path.exists() {
+                    return Err(Failure::NotFound(format!("there is no file {}", path.display())));
+                }
+            }
+            let beside = Some(file.with_extension("toml")).filter(|path| path.exists());
+            let manifest = manifest.or(beside);
+            let checked = Box::pin(crate::handler::check(&file, manifest.as_deref(), &config)).await;
+            let report =
+                checked.map_err(|refused| Failure::Refused(format!("{}: {refused}", file.display())))?;
+            if output.json { print::json(&report) } else { print::line(&report.to_string()) }
+        }
+        Verb::List(output) => {
+            let loaded = handlers_list::list(&settings.open().await?).await?;
+            if output.json { print::json(&loaded) } else { table(&loaded) }
+        }
+    }
+}
+
+/// Also part of `status`.
+pub(super) fn table(loaded: &[handlers_list::Loaded]) -> Result<(), Failure> {
+    let row = |loaded: &handlers_list::Loaded| {
+        vec![
+            loaded.name.clone(),
+            loaded.consumer_group.clone(),
+            loaded.worker.clone(),
+            if loaded.alive { loaded.state.clone() } else { "dead host".to_owned() },
+            loaded.digest.as_deref().map(|digest| digest.chars().take(12).collect()).unwrap_or_default(),
+            print::moment(loaded.since),
+            print::short(loaded.last_error.as_deref()),
+        ]
+    };
+    let header = ["HANDLER", "GROUP", "HOST", "STATE", "DIGEST", "SINCE", "ERROR"];
+    print::table(&header, loaded.iter().map(row).collect(), "No host has loaded a handler.")
+}

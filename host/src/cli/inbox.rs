@@ -1,0 +1,90 @@
+//! `mailroom inbox`: messages from Kafka.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::select::{Select, Status};
+use super::{Output, print};
+use crate::db::Db;
+use crate::inbox::browse::{self, Filter, Listed, Shown};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List messages, the newest first
+    List {
+        /// Only of this handler
+        #[arg(long)]
+        handler: Option<String>,
+        #[command(flatten)]
+        select: Select,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show a message with all its fields
+    Show {
+        /// The producer's message id, or the id of the row
+        id: String,
+        /// Only the payload's bytes
+        #[arg(long, conflicts_with = "json")]
+        payload: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+pub(super) async fn inbox(verb: Verb, db: &Db) -> Result<(), Failure> {
+    match verb {
+        Verb::List { handler, select, output } => {
+            let Select { topic, status, since, limit } = select;
+            let filter = Filter { handler, topic, status: status.map(Status::name), since, limit };
+            let listed = browse::list(db, &filter).await?;
+            if output.json { print::json(&listed) } else { table(&listed) }
+        }
+        Verb::Show { id, payload, output } => {
+            let shown = browse::show(db, &id).await?;
+            let Some(first) = shown.first() else {
+                return Err(Failure::NotFound(format!("there is no message {id} in the inbox")));
+            };
+            if payload {
+                return print::bytes(first.payload.as_deref().unwrap_or_default());
+            }
+            let messages: Vec<Value> = shown.iter().map(whole).collect();
+            if output.json {
+                return print::json(&messages);
+            }
+            for (message, shown) in messages.iter().zip(&shown) {
+                print::message(message, shown.payload.as_deref())?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn whole(shown: &Shown) -> Value {
+    print::with_bytes(&shown.fields, shown.key.as_deref(), shown.payload.as_deref())
+}
+
+fn table(listed: &[Listed]) -> Result<(), Failure> {
+    let row = |message: &Listed| {
+        let status = match (&message.failed_reason, &message.outcome) {
+            (Some(reason), _) => format!("failed: {reason}"),
+            (None, Some(outcome)) => outcome.clone(),
+            (None, None) if message.held => "held".to_owned(),
+            (None, None) => message.status.clone(),
+        };
+        vec![
+            print::moment(message.created_at),
+            message.id.to_string(),
+            message.consumer_group.clone(),
+            format!("{}/{}@{}", message.topic, message.partition, message.offset),
+            message.event_type.clone(),
+            status,
+            format!("{}/{}", message.attempts_made, message.max_attempts),
+            message.deliveries.to_string(),
+            print::short(message.last_error.as_deref()),
+        ]
+    };
+    let header = ["STORED", "ID", "GROUP", "FROM", "TYPE", "STATUS", "ATTEMPTS", "DELIVERIES", "LAST ERROR"];
+    print::table(&header, listed.iter().map(row).collect(), "No messages match; --since looks further back.")
+}

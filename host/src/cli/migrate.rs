@@ -1,0 +1,42 @@
+//! `mailroom migrate`: applies the migrations of this binary, or shows them.
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::print;
+use crate::config::Config;
+use crate::db::{migrate as schema, reach};
+
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    /// Change nothing: list what is applied and print the SQL of what is not
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn migrate(migrate: Migrate, config: &Config) -> Result<(), Failure> {
+    let db = reach::reach(&config.postgres).await?;
+    let (applied, pending) = schema::pending(&db).await?;
+    if migrate.dry_run {
+        for (version, description) in &applied {
+            print::line(&format!("-- {version:04} {description}: applied"))?;
+        }
+        for migration in &pending {
+            print::line(&format!("-- {:04} {}: pending", migration.version, migration.description))?;
+        }
+        for migration in &pending {
+            let (version, description) = (migration.version, &migration.description);
+            print::line(&format!("\n-- {version:04} {description}\n{}", migration.sql.trim_end()))?;
+        }
+        return Ok(());
+    }
+    schema::apply(&db, |migration| {
+        eprintln!("Applying {:04} {}", migration.version, migration.description);
+    })
+    .await?;
+    print::line(&format!(
+        "The schema is up to date: {} migrations, {} new.",
+        applied.len() + pending.len(),
+        pending.len()
+    ))
+}

@@ -1,0 +1,91 @@
+//! What an operator may decide: `mailroom.toml`, the environment over it, and a manifest per handler.
+//!
+//! Everything is read once, here, into plain validated values; no other module reads the environment
+//! or knows a default. All errors come at once, each with its key, its value and what is allowed.
+
+mod error;
+mod given;
+mod host;
+mod manifest;
+mod name;
+mod reader;
+mod rule;
+mod secret;
+mod section;
+mod servers;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use manifest::{CallLimits, Form, Grants, Manifest, RetryPolicy, Start, Subscribe};
+pub use name::{BadName, HandlerName, Namespace, WorkerName};
+pub use reader::{Setting, Source};
+pub use secret::Secret;
+pub use section::{Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retry, Wake, Worker};
+pub use source::environment;
+
+/// The host's settings, each within its bounds.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Part of every consumer group's name: two installations on one Kafka differ in it.
+    pub namespace: Namespace,
+    /// This process.
+    pub host: Host,
+    /// The database.
+    pub postgres: Postgres,
+    /// The broker.
+    pub kafka: Kafka,
+    /// From Kafka into the inbox.
+    pub ingest: Ingest,
+    /// From the inbox through the handlers.
+    pub worker: Worker,
+    /// How often and how late a failed message is tried again.
+    pub retry: Retry,
+    /// What one call of a handler may use.
+    pub limits: Limits,
+    /// From the outbox to Kafka.
+    pub relay: Relay,
+    /// What the host writes to standard error.
+    pub log: Log,
+}
+
+/// Whether the servers' addresses have to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Servers {
+    /// The command talks to them.
+    Needed,
+    /// The command reads limits only.
+    Unneeded,
+}
+
+impl Config {
+    /// Reads the file and the environment over it. Without a path the file is the one that
+    /// `MAILROOM_CONFIG` names, else `mailroom.toml` in the working directory where there is one.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn load(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, env, Servers::Needed).map(|(config, _)| config)
+    }
+
+    /// As [`Config::load`], with each setting's value and where it comes from, for `config show`.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn load_with(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        servers: Servers,
+    ) -> Result<(Self, Vec<Setting>), ConfigErrors> {
+        let mut reader = source::open(path, env)?;
+        let config = host::read(&mut reader, servers);
+        reader.finish().map(|settings| (config, settings))
+    }
+}

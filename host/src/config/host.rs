@@ -1,0 +1,130 @@
+//! Reads the sections of `mailroom.toml`: a key, its default and its bounds stand here and in
+//! `servers`, and nowhere else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::name::{Namespace, WorkerName};
+use super::reader::Reader;
+use super::section::{Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Retry, Wake, Worker};
+use super::servers::{kafka, postgres};
+use super::{Config, Servers, source};
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const MIB: u64 = 1 << 20;
+
+pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
+    let namespace = reader.name("namespace", "mailroom", Namespace::parse);
+    let config = Config {
+        namespace: namespace.unwrap_or_else(Namespace::standard),
+        host: host(reader),
+        postgres: postgres(reader, servers),
+        kafka: kafka(reader, servers),
+        ingest: ingest(reader),
+        worker: worker(reader),
+        retry: retry(reader),
+        limits: limits(reader),
+        relay: relay(reader),
+        log: log(reader),
+    };
+    together(reader, &config);
+    config
+}
+
+/// What no single setting can show.
+fn together(reader: &mut Reader, config: &Config) {
+    let expiry = config.host.expiry;
+    // A call or a record that outlives the host's lease could end after another host began the same.
+    if config.limits.deadline >= expiry {
+        reader.refuse_pair("limits.deadline", "host.expiry", "must be shorter than");
+    }
+    if config.relay.publish_timeout >= expiry {
+        reader.refuse_pair("relay.publish-timeout", "host.expiry", "must be shorter than");
+    }
+    if config.retry.base > config.retry.cap {
+        reader.refuse_pair("retry.base", "retry.cap", "must not be longer than");
+    }
+    if config.limits.memory > config.limits.memory_max {
+        reader.refuse_pair("limits.memory", "limits.memory-max", "must not be larger than");
+    }
+    if config.relay.poll_min > config.relay.poll_max {
+        reader.refuse_pair("relay.poll-min", "relay.poll-max", "must not be longer than");
+    }
+}
+
+fn host(reader: &mut Reader) -> Host {
+    let worker = reader.name("host.worker", &source::hostname(), WorkerName::parse);
+    Host {
+        worker: worker.unwrap_or_else(WorkerName::unknown),
+        expiry: reader.duration("host.expiry", 30 * SECOND, SECOND..=600 * SECOND),
+        handlers: PathBuf::from(reader.text("host.handlers", Some("handlers")).unwrap_or_default()),
+        stop_grace: reader.duration("host.stop-grace", 25 * SECOND, Duration::ZERO..=600 * SECOND),
+        compiled: reader.text("host.compiled", None).map(PathBuf::from),
+    }
+}
+
+fn ingest(reader: &mut Reader) -> Ingest {
+    Ingest {
+        batch_rows_max: reader.count("ingest.batch-rows-max", 500, 1..=10_000),
+        in_hand_max: reader.count("ingest.in-hand-max", 10_000, 1..=1_000_000),
+        gap: reader.choice("ingest.gap", &[("stop", Gap::Stop), ("skip", Gap::Skip)], Gap::Stop),
+    }
+}
+
+fn worker(reader: &mut Reader) -> Worker {
+    Worker {
+        concurrency: reader.count("worker.concurrency", 16, 1..=1000),
+        settle_rows_max: reader.count("worker.settle-rows-max", 500, 1..=10_000),
+    }
+}
+
+fn retry(reader: &mut Reader) -> Retry {
+    Retry {
+        attempts_max: reader.count("retry.attempts-max", 6, 1..=1000),
+        base: reader.duration("retry.base", 10 * SECOND, MILLISECOND..=24 * HOUR),
+        cap: reader.duration("retry.cap", HOUR, MILLISECOND..=720 * HOUR),
+    }
+}
+
+fn limits(reader: &mut Reader) -> Limits {
+    Limits {
+        deadline: reader.duration("limits.deadline", 10 * SECOND, MILLISECOND..=600 * SECOND),
+        fuel: reader.count("limits.fuel", 20_000_000_000, 1..=1_000_000_000_000_000),
+        memory: reader.size("limits.memory", 64 * MIB, MIB..=4096 * MIB),
+        memory_max: reader.size("limits.memory-max", 256 * MIB, MIB..=4096 * MIB),
+        effects: reader.count("limits.effects", 1000, 0..=100_000),
+        output_bytes: reader.size("limits.output-bytes", 8 * MIB, 0..=1024 * MIB),
+        log_bytes: reader.size("limits.log-bytes", 64 << 10, 0..=16 << 20),
+    }
+}
+
+fn relay(reader: &mut Reader) -> Relay {
+    Relay {
+        enabled: reader.flag("relay.enabled", true),
+        batch_rows_max: reader.count("relay.batch-rows-max", 1000, 1..=10_000),
+        in_flight_max: reader.count("relay.in-flight-max", 4000, 1..=100_000),
+        publish_timeout: reader.duration(
+            "relay.publish-timeout",
+            20 * SECOND,
+            10 * MILLISECOND..=300 * SECOND,
+        ),
+        poll_min: reader.duration("relay.poll-min", 2 * MILLISECOND, MILLISECOND..=60 * SECOND),
+        poll_max: reader.duration("relay.poll-max", 500 * MILLISECOND, MILLISECOND..=60 * SECOND),
+        wake: reader.choice("relay.wake", &[("notify", Wake::Notify), ("poll", Wake::Poll)], Wake::Notify),
+    }
+}
+
+fn log(reader: &mut Reader) -> Log {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = reader.choice("log.format", &formats, LogFormat::Text);
+    let filter = reader.text("log.filter", Some("info")).unwrap_or_default();
+    if let Err(error) = EnvFilter::try_new(&filter) {
+        let problem = format!("must be levels by module, such as \"info,mailroom=debug\": {error}");
+        reader.refuse("log.filter", Some(format!("{filter:?}")), problem);
+    }
+    Log { format, filter }
+}

@@ -1,0 +1,201 @@
+//! A handler's manifest, `handlers/NAME.toml`: its group, its grants, and where it differs from the host's
+//! defaults. A handler without one has the defaults and no grants.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::host::{HOUR, MIB, MILLISECOND};
+use super::reader::Reader;
+use super::{Config, ConfigErrors, source};
+
+/// What an operator says about one handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The consumer group; `None` is [`super::HandlerName::default_group`].
+    pub group: Option<String>,
+    /// Where a partition is begun that the group has never read.
+    pub start: Start,
+    /// Wins over what the component says about itself.
+    pub subscribe: Option<Subscribe>,
+    /// What the handler may do; nothing by default.
+    pub grants: Grants,
+    /// When its failed messages are tried again.
+    pub retry: RetryPolicy,
+    /// What one of its calls may use.
+    pub limits: CallLimits,
+    /// Whether messages of one key are handled one after another (`order = "key"`).
+    pub ordered: bool,
+    /// Calls of this handler that run at once in a host.
+    pub concurrency: usize,
+}
+
+/// Where a partition is begun that has no offset yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At its oldest record.
+    Earliest,
+    /// Behind its newest record.
+    Latest,
+}
+
+/// What a handler takes; an empty list means any, except of topics, which are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Names of Kafka topics.
+    pub topics: Vec<String>,
+    /// Patterns by dot-separated segments: `*` is one, a last `**` is the rest.
+    pub event_types: Vec<String>,
+    /// Patterns like those of types.
+    pub sources: Vec<String>,
+    /// Prefixes of segments: `1` takes `1.2.3`.
+    pub schema_versions: Vec<String>,
+    /// How the handler gets payloads.
+    pub form: Form,
+}
+
+/// How a payload reaches a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As text; what is not UTF-8 is quarantined.
+    Text,
+    /// As bytes.
+    Binary,
+}
+
+/// What a handler may do besides reading its message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// Topics that it may publish to.
+    pub publish: Vec<String>,
+    /// Whether it may keep state.
+    pub state: bool,
+}
+
+/// When a failed message is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Counted failures after which a message is dead.
+    pub attempts_max: u32,
+    /// The longest wait after the first failure; it doubles with each.
+    pub base: Duration,
+    /// The longest wait of all.
+    pub cap: Duration,
+}
+
+/// What one call may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Wall-clock time, shorter than the host's expiry.
+    pub deadline: Duration,
+    /// Instructions, in units of fuel.
+    pub fuel: u64,
+    /// Linear memory in bytes.
+    pub memory: u64,
+    /// Messages and state writes.
+    pub effects: u32,
+    /// Bytes of all effects.
+    pub output_bytes: u64,
+    /// Bytes of what the call prints that are kept.
+    pub log_bytes: u32,
+}
+
+impl Manifest {
+    /// Reads a manifest over the host's defaults.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn parse(text: &str, config: &Config) -> Result<Self, ConfigErrors> {
+        let table = source::parse(text).map_err(ConfigErrors::file)?;
+        let mut reader = Reader::new(table, BTreeMap::new());
+        let manifest = read(&mut reader, config);
+        reader.finish().map(|_| manifest)
+    }
+
+    /// What holds for a component without a manifest.
+    #[must_use]
+    pub fn default_for(config: &Config) -> Self {
+        read(&mut Reader::default(), config)
+    }
+}
+
+fn read(reader: &mut Reader, config: &Config) -> Manifest {
+    let subscribed = reader.has("subscribe");
+    let subscribe = subscribe(reader);
+    if subscribed && subscribe.topics.is_empty() && !reader.refused("subscribe.topics") {
+        let problem =
+            format!("is missing: [subscribe] takes the place of what the component asks for; list {TOPICS}");
+        reader.refuse("subscribe.topics", None, problem);
+    }
+    let publish = reader.list("grants.publish", is_topic, TOPICS);
+    let manifest = Manifest {
+        group: group(reader),
+        start: reader.choice(
+            "start",
+            &[("earliest", Start::Earliest), ("latest", Start::Latest)],
+            Start::Earliest,
+        ),
+        subscribe: subscribed.then_some(subscribe),
+        grants: Grants { publish, state: reader.flag("grants.state", false) },
+        retry: RetryPolicy {
+            attempts_max: reader.count("retry.attempts-max", config.retry.attempts_max, 1..=1000),
+            base: reader.duration("retry.base", config.retry.base, MILLISECOND..=24 * HOUR),
+            cap: reader.duration("retry.cap", config.retry.cap, MILLISECOND..=720 * HOUR),
+        },
+        limits: limits(reader, config),
+        ordered: reader.choice("order", &[("key", true), ("none", false)], true),
+        concurrency: reader.count("concurrency", config.worker.concurrency, 1..=1000),
+    };
+    if manifest.retry.base > manifest.retry.cap {
+        reader.refuse_pair("retry.base", "retry.cap", "must not be longer than");
+    }
+    manifest
+}
+
+fn limits(reader: &mut Reader, config: &Config) -> CallLimits {
+    let limits = &config.limits;
+    // The host's lease has to outlast a call, so the longest deadline is just below it.
+    let deadline_max = config.host.expiry.saturating_sub(MILLISECOND);
+    CallLimits {
+        deadline: reader.duration("limits.deadline", limits.deadline, MILLISECOND..=deadline_max),
+        fuel: reader.count("limits.fuel", limits.fuel, 1..=1_000_000_000_000_000),
+        memory: reader.size("limits.memory", limits.memory, MIB..=limits.memory_max),
+        effects: reader.count("limits.effects", limits.effects, 0..=100_000),
+        output_bytes: reader.size("limits.output-bytes", limits.output_bytes, 0..=1024 * MIB),
+        log_bytes: reader.size("limits.log-bytes", limits.log_bytes, 0..=16 << 20),
+    }
+}
+
+fn group(reader: &mut Reader) -> Option<String> {
+    let group = reader.text("group", None)?;
+    if group.len() > 255 || group.trim() != group || group.chars().any(char::is_control) {
+        let problem = "must have at most 255 bytes, no control characters and no spaces around it".to_owned();
+        reader.refuse("group", Some(format!("{group:?}")), problem);
+    }
+    Some(group)
+}
+
+fn subscribe(reader: &mut Reader) -> Subscribe {
+    let pattern = "patterns such as \"order.*\", none of them blank";
+    Subscribe {
+        topics: reader.list("subscribe.topics", is_topic, TOPICS),
+        event_types: reader.list("subscribe.event-types", is_pattern, pattern),
+        sources: reader.list("subscribe.sources", is_pattern, pattern),
+        schema_versions: reader.list(
+            "subscribe.schema-versions",
+            is_pattern,
+            "versions such as \"1\", none of them blank",
+        ),
+        form: reader.choice("subscribe.form", &[("text", Form::Text), ("binary", Form::Binary)], Form::Text),
+    }
+}
+
+const TOPICS: &str = "names of Kafka topics: 1 to 249 letters, digits, \".\", \"_\" and \"-\"";
+
+fn is_topic(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=249).contains(&text.len()) && text != "." && text != ".." && text.chars().all(allowed)
+}
+
+fn is_pattern(text: &str) -> bool {
+    !text.is_empty() && text.trim() == text && text.len() <= 255
+}

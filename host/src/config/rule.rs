@@ -1,0 +1,171 @@
+//! The kinds of settings: what each accepts and what it says when it does not.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::given::Given;
+use super::name::BadName;
+use super::reader::{Reader, Source};
+use super::secret::MASK;
+
+impl Reader {
+    /// The common frame: default, refusal with what is allowed, note for `config show`.
+    fn setting<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        show: impl Fn(&T) -> String,
+        read: impl Fn(&Given) -> Option<T>,
+        allowed: impl FnOnce() -> String,
+    ) -> T {
+        let (value, source) = match self.take(key) {
+            None => (default, Source::Default),
+            Some(given) => match read(&given) {
+                Some(value) => (value, given.source),
+                None => {
+                    self.refuse(key, Some(given.shown()), allowed());
+                    (default, Source::Default)
+                }
+            },
+        };
+        self.note(key, show(&value), source);
+        value
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count<T>(&mut self, key: &str, default: T, range: RangeInclusive<T>) -> T
+    where
+        T: FromStr + Display + PartialOrd + Copy,
+    {
+        let allowed = || format!("must be a whole number from {} to {}", range.start(), range.end());
+        self.setting(
+            key,
+            default,
+            T::to_string,
+            |given| given.count().filter(|count| range.contains(count)),
+            allowed,
+        )
+    }
+
+    /// Bytes within bounds.
+    pub(super) fn size<T>(&mut self, key: &str, default: T, range: RangeInclusive<T>) -> T
+    where
+        T: TryFrom<u64> + Into<u64> + PartialOrd + Copy,
+    {
+        let show = |bytes: T| format!("{:?}", ByteSize(bytes.into()).to_string());
+        let allowed = || {
+            format!(
+                "must be a size such as \"16MiB\", from {} to {}",
+                show(*range.start()),
+                show(*range.end())
+            )
+        };
+        let read = |given: &Given| T::try_from(given.bytes()?).ok().filter(|bytes| range.contains(bytes));
+        self.setting(key, default, |bytes| show(*bytes), read, allowed)
+    }
+
+    /// A duration within bounds.
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let show = |duration: &Duration| format!("\"{}\"", humantime::format_duration(*duration));
+        let allowed = || {
+            format!(
+                "must be a duration such as \"30s\", from {} to {}",
+                show(range.start()),
+                show(range.end())
+            )
+        };
+        self.setting(
+            key,
+            default,
+            show,
+            |given| given.duration().filter(|length| range.contains(length)),
+            allowed,
+        )
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
+        self.setting(key, default, bool::to_string, Given::flag, || "must be true or false".to_owned())
+    }
+
+    /// One of a few words; the first is the default.
+    pub(super) fn choice<T: Copy + PartialEq>(&mut self, key: &str, choices: &[(&str, T)], default: T) -> T {
+        let word =
+            |value: &T| choices.iter().find(|(_, choice)| choice == value).map_or("", |(word, _)| word);
+        let read = |given: &Given| {
+            choices.iter().find(|(word, _)| given.text() == Some(word)).map(|(_, choice)| *choice)
+        };
+        let allowed = || {
+            let words: Vec<String> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+            format!("must be {}", words.join(" or "))
+        };
+        self.setting(key, default, |value| format!("{:?}", word(value)), read, allowed)
+    }
+
+    /// A name of our own; `None` where the default is not a name either.
+    pub(super) fn name<T: Display>(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, BadName>,
+    ) -> Option<T> {
+        let given = self.take(key);
+        let (text, source) = match &given {
+            Some(given) => (given.text(), given.source),
+            None => (Some(default), Source::Default),
+        };
+        let shown = given.as_ref().map_or_else(|| format!("{default:?}"), Given::shown);
+        match text.ok_or(BadName("text")).and_then(parse) {
+            Ok(name) => {
+                self.note(key, format!("{:?}", name.to_string()), source);
+                Some(name)
+            }
+            Err(bad) => {
+                self.refuse(key, Some(shown), bad.to_string());
+                None
+            }
+        }
+    }
+
+    /// Text that is not blank, or nothing.
+    pub(super) fn text(&mut self, key: &str, default: Option<&str>) -> Option<String> {
+        let read = |given: &Given| {
+            given.text().filter(|text| !text.trim().is_empty()).map(|text| Some(text.to_owned()))
+        };
+        let show = |text: &Option<String>| text.as_ref().map_or_else(String::new, |text| format!("{text:?}"));
+        self.setting(key, default.map(str::to_owned), show, read, || {
+            "must be text that is not blank".to_owned()
+        })
+    }
+
+    /// Text that nothing shows.
+    pub(super) fn secret(&mut self, key: &str) -> Option<String> {
+        let given = self.take(key)?;
+        match given.text().filter(|text| !text.trim().is_empty()) {
+            Some(text) => {
+                self.note(key, MASK.to_owned(), given.source);
+                Some(text.to_owned())
+            }
+            None => {
+                self.refuse(key, None, "must be text that is not blank".to_owned());
+                None
+            }
+        }
+    }
+
+    /// A list of texts, each as `fits` wants it; empty where nobody says anything.
+    pub(super) fn list(&mut self, key: &str, fits: fn(&str) -> bool, allowed: &str) -> Vec<String> {
+        let read = |given: &Given| given.list().filter(|texts| texts.iter().all(|text| fits(text)));
+        let show = |texts: &Vec<String>| format!("{texts:?}");
+        self.setting(key, Vec::new(), show, read, || format!("must be a list of {allowed}"))
+    }
+}

@@ -1,0 +1,43 @@
+//! Text that must not be seen in logs, errors or `config show`.
+
+use std::fmt;
+
+/// A secret: printing it prints a mask.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text as it is.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the one place that uses it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What stands in a secret's place.
+pub(super) const MASK: &str = "(hidden)";
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// Whether a librdkafka property holds a secret, by the words that such names contain.
+pub(super) fn is_secret(property: &str) -> bool {
+    ["password", "secret", "pem", "jaas", "oauthbearer.config", "token"]
+        .iter()
+        .any(|word| property.contains(word))
+}

@@ -1,0 +1,158 @@
+//! The sections of `mailroom.toml` as plain values; `host` reads them, everyone else uses them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Secret, WorkerName};
+
+/// `[host]`: this process.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// What people call this process; the machine's name by default.
+    pub worker: WorkerName,
+    /// How long its lanes stay its own after its last sign of life.
+    pub expiry: Duration,
+    /// The watched folder of components and manifests.
+    pub handlers: PathBuf,
+    /// How long a stop waits for running calls.
+    pub stop_grace: Duration,
+    /// Where compiled code is kept between starts; `None` compiles at each start.
+    pub compiled: Option<PathBuf>,
+}
+
+/// `[postgres]`: the database.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    /// Where it is and who we are, from `url` or from the file that `url-file` names.
+    pub url: Secret,
+    /// Connections of this process.
+    pub connections_max: u32,
+    /// How long a statement waits for a lock.
+    pub lock_timeout: Duration,
+    /// How long a statement may take.
+    pub statement_timeout: Duration,
+}
+
+/// `[kafka]`: the broker.
+#[derive(Clone)]
+pub struct Kafka {
+    /// `host:port`, several with commas.
+    pub brokers: String,
+    /// Passed to librdkafka as they are.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Kafka {
+    /// Names of properties only: their values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.properties.keys().collect();
+        f.debug_struct("Kafka").field("brokers", &self.brokers).field("properties", &names).finish()
+    }
+}
+
+/// `[ingest]`: from Kafka into the inbox.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    /// Records that are stored in one transaction.
+    pub batch_rows_max: usize,
+    /// Messages of one handler that are kept in memory; beyond it they are read again from the inbox.
+    pub in_hand_max: usize,
+    /// What a gap between the stored offset and the log does.
+    pub gap: Gap,
+}
+
+/// What happens where Kafka no longer has what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// The partition stops until somebody decides.
+    Stop,
+    /// The partition goes on behind the gap, with a warning.
+    Skip,
+}
+
+/// `[worker]`: from the inbox through the handlers.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Calls that run at once in this process; also the default for one handler.
+    pub concurrency: usize,
+    /// Messages that are settled in one transaction.
+    pub settle_rows_max: usize,
+}
+
+/// `[retry]`: the defaults of every handler.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Counted failures after which a message is dead.
+    pub attempts_max: u32,
+    /// The longest wait after the first failure; it doubles with each.
+    pub base: Duration,
+    /// The longest wait of all.
+    pub cap: Duration,
+}
+
+/// `[limits]`: what one call may use, the defaults of every handler.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Wall-clock time of a call, shorter than the host's expiry.
+    pub deadline: Duration,
+    /// Instructions of a call, in units of fuel.
+    pub fuel: u64,
+    /// Linear memory in bytes.
+    pub memory: u64,
+    /// What a manifest may ask for at most, in bytes.
+    pub memory_max: u64,
+    /// Messages and state writes of a call.
+    pub effects: u32,
+    /// Bytes of all effects of a call.
+    pub output_bytes: u64,
+    /// Bytes of what a call prints that are kept.
+    pub log_bytes: u32,
+}
+
+/// `[relay]`: from the outbox to Kafka.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// Whether this process takes part.
+    pub enabled: bool,
+    /// Rows that are read and marked at once.
+    pub batch_rows_max: usize,
+    /// Records that the broker has not acknowledged yet.
+    pub in_flight_max: usize,
+    /// How long a record may wait for its acknowledgement, shorter than the host's expiry.
+    pub publish_timeout: Duration,
+    /// The shortest wait between two looks, while there is work.
+    pub poll_min: Duration,
+    /// The longest wait between two looks, while there is none.
+    pub poll_max: Duration,
+    /// Who tells that there is work.
+    pub wake: Wake,
+}
+
+/// How loops learn of rows that others wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// `LISTEN` and `NOTIFY`, with polling behind it.
+    Notify,
+    /// Polling only, for poolers in transaction mode.
+    Poll,
+}
+
+/// `[log]`: what the host writes to standard error.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// One line each, for people or for machines.
+    pub format: LogFormat,
+    /// Levels by module, as `tracing` reads them: `info,mailroom=debug`.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,234 @@
+//! Each bad line with what its message names; the defaults; which source wins.
+
+use std::io::Write as _;
+
+use super::*;
+
+const SERVERS: &str = "[postgres]\nurl = \"postgres://u:p@h/d\"\n[kafka]\nbrokers = \"k:9092\"\n";
+
+fn file(text: &str) -> tempfile_path::File {
+    tempfile_path::File::with(text)
+}
+
+/// A file of its own per test, removed at its end.
+mod tempfile_path {
+    use super::*;
+
+    pub(super) struct File(pub(super) std::path::PathBuf);
+
+    impl File {
+        pub(super) fn with(text: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("mailroom-{}.toml", uuid::Uuid::now_v7()));
+            std::fs::File::create_new(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            std::fs::remove_file(&self.0).unwrap();
+        }
+    }
+}
+
+fn load(text: &str, env: &[(&str, &str)]) -> Result<(Config, Vec<Setting>), ConfigErrors> {
+    let file = file(text);
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load_with(Some(&file.0), env, Servers::Needed)
+}
+
+fn errors(text: &str, env: &[(&str, &str)]) -> Vec<String> {
+    load(text, env).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_defaults_are_valid() {
+    let (config, settings) = load(SERVERS, &[]).unwrap();
+    assert_eq!(config.namespace.as_str(), "mailroom");
+    assert_eq!(config.host.expiry.as_secs(), 30);
+    assert_eq!((config.limits.fuel, config.limits.memory), (20_000_000_000, 64 << 20));
+    let expiry = settings.iter().find(|setting| setting.key == "host.expiry").unwrap();
+    assert_eq!((expiry.value.as_str(), expiry.source), ("\"30s\"", Source::Default));
+    let url = settings.iter().find(|setting| setting.key == "postgres.url").unwrap();
+    assert_eq!((url.value.as_str(), url.source), ("(hidden)", Source::File));
+}
+
+#[test]
+fn the_shown_settings_read_back_as_the_same() {
+    let (_, settings) = load(SERVERS, &[]).unwrap();
+    let mut text = String::new();
+    for setting in &settings {
+        if !setting.value.is_empty() && setting.key != "postgres.url" {
+            text += &format!("{} = {}\n", setting.key, setting.value);
+        }
+    }
+    let (_, again) = load(&text, &[("MAILROOM__POSTGRES__URL", "postgres://h/d")]).unwrap();
+    let values = |settings: &[Setting]| -> Vec<(String, String)> {
+        settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect()
+    };
+    assert_eq!(values(&settings), values(&again));
+}
+
+#[test]
+fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
+    for (line, named) in [
+        ("namespace = \"A\"", "namespace = \"A\": must be 1 to 32"),
+        ("namespace = 7", "namespace = 7: must be text"),
+        ("host.worker = \" \"", "host.worker = \" \": must be 1 to 255"),
+        ("host.expiry = 30", "host.expiry = 30: must be a duration such as \"30s\", from \"1s\" to \"10m\""),
+        ("host.expiry = \"1h\"", "from \"1s\" to \"10m\""),
+        ("host.expiri = \"1s\"", "host.expiri = \"1s\": unknown key; [host] has the keys compiled, expiry"),
+        ("hots.expiry = \"1s\"", "hots.expiry = \"1s\": unknown key; allowed are host, ingest"),
+        ("host = 3", "host = 3: must be a table with the keys compiled"),
+        ("ingest.batch-rows-max = 0", "ingest.batch-rows-max = 0: must be a whole number from 1 to 10000"),
+        ("ingest.batch-rows-max = \"500\"", "ingest.batch-rows-max = \"500\": must be a whole number"),
+        ("ingest.gap = \"jump\"", "ingest.gap = \"jump\": must be \"stop\" or \"skip\""),
+        ("limits.memory = \"1XB\"", "limits.memory = \"1XB\": must be a size such as \"16MiB\""),
+        ("limits.memory = \"1GiB\"", "must not be larger than limits.memory-max = \"256.0 MiB\""),
+        (
+            "limits.deadline = \"30s\"",
+            "limits.deadline = \"30s\": must be shorter than host.expiry = \"30s\"",
+        ),
+        ("relay.publish-timeout = \"31s\"", "\"31s\": must be shorter than host.expiry = \"30s\""),
+        ("relay.enabled = \"yes\"", "relay.enabled = \"yes\": must be true or false"),
+        (
+            "relay.poll-min = \"10s\"",
+            "relay.poll-min = \"10s\": must not be longer than relay.poll-max = \"500ms\"",
+        ),
+        ("retry.base = \"2h\"", "retry.base = \"2h\": must not be longer than retry.cap = \"1h\""),
+        ("log.filter = \"mailroom=loud\"", "log.filter = \"mailroom=loud\": must be levels by module"),
+        ("host.handlers = \"\"", "host.handlers = \"\": must be text that is not blank"),
+    ] {
+        let found = errors(&format!("{line}\n{SERVERS}"), &[]);
+        assert!(found.len() == 1 && found[0].contains(named), "`{line}` gives {found:#?}, not {named}");
+    }
+}
+
+#[test]
+fn all_errors_come_at_once() {
+    let found =
+        errors("colour = 1\nhost.expiry = \"x\"\nlimits.fuel = -1\n", &[("MAILROOM__RELAY__ENABLED", "2")]);
+    for named in
+        ["colour", "host.expiry", "limits.fuel", "relay.enabled", "postgres.url: is missing", "kafka.brokers"]
+    {
+        assert!(found.iter().any(|line| line.contains(named)), "{found:#?} should name {named}");
+    }
+}
+
+#[test]
+fn a_syntax_error_has_its_line_and_a_missing_file_its_name() {
+    assert!(errors("a = 1\nb = = 2\n", &[])[0].contains("line 2"));
+    let error = Config::load(Some(Path::new("/nowhere/m.toml")), std::iter::empty()).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/m.toml"), "{error}");
+}
+
+#[test]
+fn the_environment_wins_and_is_read_by_the_kind_of_the_key() {
+    let env = [
+        ("MAILROOM__HOST__STOP_GRACE", "3s"),
+        ("MAILROOM__POSTGRES__URL", "postgres://env"),
+        ("MAILROOM__INGEST__BATCH_ROWS_MAX", "7"),
+        ("MAILROOM__KAFKA__PROPERTIES__SASL_PASSWORD", "12345"),
+        ("MAILROOM_OTHER", "not ours"),
+    ];
+    let (config, settings) = load(SERVERS, &env).unwrap();
+    assert_eq!(config.host.stop_grace.as_secs(), 3);
+    assert_eq!(config.postgres.url.expose(), "postgres://env");
+    assert_eq!(config.ingest.batch_rows_max, 7);
+    assert_eq!(config.kafka.properties["sasl.password"], "12345");
+    let shown = settings.iter().find(|setting| setting.key == "kafka.properties.sasl.password").unwrap();
+    assert_eq!((shown.value.as_str(), shown.source), ("(hidden)", Source::Env));
+    assert!(!format!("{config:?}").contains("12345") && !format!("{config:?}").contains("postgres://"));
+}
+
+#[test]
+fn an_unknown_variable_is_named_without_its_value() {
+    let found = errors(SERVERS, &[("MAILROOM__POSTGRES__PASWORD", "hunter2")]);
+    assert!(found[0].contains("MAILROOM__POSTGRES__PASWORD") && !found[0].contains("hunter2"), "{found:?}");
+}
+
+#[test]
+fn properties_pass_through_whether_quoted_or_not_but_not_those_that_are_ours() {
+    let text = format!(
+        "{SERVERS}[kafka.properties]\n\"a.b\" = \"x\"\nsecurity.protocol = \"ssl\"\nfetch.max.bytes = 7\n"
+    );
+    let (config, _) = load(&text, &[]).unwrap();
+    let properties: Vec<(&str, &str)> =
+        config.kafka.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(properties, [("a.b", "x"), ("fetch.max.bytes", "7"), ("security.protocol", "ssl")]);
+    let found = errors(&format!("{SERVERS}[kafka.properties]\nenable.auto.commit = true\n"), &[]);
+    assert!(
+        found[0].contains("kafka.properties.enable.auto.commit") && found[0].contains("remove it"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_url_may_lie_in_a_file_but_not_in_two_places() {
+    let secret = file("postgres://from-file\n");
+    let line = format!("[postgres]\nurl-file = {:?}\n[kafka]\nbrokers = \"k\"\n", secret.0);
+    assert_eq!(load(&line, &[]).unwrap().0.postgres.url.expose(), "postgres://from-file");
+    let both = errors(&line, &[("MAILROOM__POSTGRES__URL", "postgres://env")]);
+    assert!(both[0].contains("together with postgres.url"), "{both:?}");
+    let absent = errors("postgres.url-file = \"/nowhere\"\nkafka.brokers = \"k\"\n", &[]);
+    assert!(absent.len() == 1 && absent[0].contains("/nowhere"), "{absent:?}");
+    let wrong = errors("postgres.url = \"mysql://u:hunter2@h\"\nkafka.brokers = \"k\"\n", &[]);
+    assert!(wrong[0].contains("must be a URL such as") && !wrong[0].contains("hunter2"), "{wrong:?}");
+}
+
+#[test]
+fn a_manifest_differs_from_the_defaults_only_in_what_it_says() {
+    let config = load(SERVERS, &[]).unwrap().0;
+    let default = Manifest::default_for(&config);
+    assert_eq!(Manifest::parse("", &config).unwrap(), default);
+    assert_eq!((default.grants.clone(), default.ordered, default.concurrency), (Grants::default(), true, 16));
+    let text = "group = \"g\"\nstart = \"latest\"\norder = \"none\"\nconcurrency = 2\n\
+                [subscribe]\ntopics = [\"orders\"]\nform = \"binary\"\n[grants]\npublish = [\"out\"]\nstate = true\n\
+                [retry]\nattempts-max = 2\n[limits]\nmemory = \"256MiB\"\n";
+    let manifest = Manifest::parse(text, &config).unwrap();
+    assert_eq!(
+        (manifest.group.as_deref(), manifest.start, manifest.ordered),
+        (Some("g"), Start::Latest, false)
+    );
+    assert_eq!(manifest.subscribe.unwrap().form, Form::Binary);
+    assert_eq!(manifest.grants, Grants { publish: vec!["out".into()], state: true });
+    assert_eq!((manifest.retry.attempts_max, manifest.retry.base), (2, default.retry.base));
+    assert_eq!((manifest.limits.memory, manifest.limits.fuel), (256 << 20, default.limits.fuel));
+}
+
+#[test]
+fn a_bad_line_of_a_manifest_is_named_as_well() {
+    let config = load(SERVERS, &[]).unwrap().0;
+    for (line, named) in [
+        ("order = \"topic\"", "must be \"key\" or \"none\""),
+        ("group = \" g\"", "group = \" g\": must have at most 255 bytes"),
+        (
+            "subscribe.topics = [\"a b\"]",
+            "subscribe.topics = [\"a b\"]: must be a list of names of Kafka topics",
+        ),
+        ("subscribe.form = \"text\"", "subscribe.topics: is missing"),
+        ("grants.publish = \"out\"", "grants.publish = \"out\": must be a list"),
+        ("grants.network = true", "[grants] has the keys publish, state"),
+        ("limits.memory = \"512MiB\"", "from \"1.0 MiB\" to \"256.0 MiB\""),
+        ("limits.deadline = \"30s\"", "to \"29s 999ms\""),
+        ("concurrency = 0", "concurrency = 0: must be a whole number from 1 to 1000"),
+        ("retry.base = \"2h\"", "must not be longer than retry.cap"),
+        ("nonsense", "line 1"),
+    ] {
+        let found: Vec<String> =
+            Manifest::parse(line, &config).unwrap_err().0.iter().map(ToString::to_string).collect();
+        assert!(found.len() == 1 && found[0].contains(named), "`{line}` gives {found:#?}, not {named}");
+    }
+}
+
+#[test]
+fn names_are_what_groups_and_files_can_hold() {
+    for (good, bad) in [("orders", "Orders"), ("a_b-1", "-a"), ("0", ""), ("a", "a.b")] {
+        assert!(HandlerName::parse(good).is_ok() && HandlerName::parse(bad).is_err());
+    }
+    assert_eq!(WorkerName::parse(" pod/a:1 ").unwrap().as_str(), "pod/a:1");
+    assert_eq!(
+        HandlerName::parse("billing").unwrap().default_group(&Namespace::parse("shop").unwrap()),
+        "shop.billing"
+    );
+}

@@ -1,0 +1,217 @@
+//! Dead letters: found, replayed, discarded. A replay is the only way out of `failed`.
+//!
+//! Lanes are locked before rows, as settling does, so that an owner sees the row and the raised `reread`
+//! together. The dead row is found by its unique key: no index holds failed rows by lane and seq.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Db, DbError};
+
+/// Which letters; what is `None` or empty does not narrow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Which {
+    /// Letters, or the messages that died.
+    pub(crate) ids: Vec<Uuid>,
+    pub(crate) handler: Option<String>,
+    pub(crate) topic: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) code: Option<String>,
+    /// `open`, `replayed` or `discarded`.
+    pub(crate) status: Option<&'static str>,
+    pub(crate) since_secs: Option<f64>,
+}
+
+/// A letter in a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct Letter {
+    pub(crate) id: Uuid,
+    pub(crate) origin: String,
+    pub(crate) message: Uuid,
+    pub(crate) handler: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) event_type: String,
+    pub(crate) reason: String,
+    pub(crate) fault: Option<String>,
+    pub(crate) code: Option<String>,
+    pub(crate) error: String,
+    pub(crate) attempts: i32,
+    pub(crate) deliveries: i32,
+    pub(crate) died_at: DateTime<Utc>,
+    pub(crate) replayed_at: Option<DateTime<Utc>>,
+    pub(crate) discarded_at: Option<DateTime<Utc>>,
+}
+
+/// Letters by what they died of, before a replay.
+#[derive(Debug, Serialize)]
+pub(crate) struct Group {
+    pub(crate) origin: String,
+    pub(crate) handler: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) reason: String,
+    pub(crate) code: Option<String>,
+    pub(crate) letters: i64,
+}
+
+/// An open letter that is to be settled, with what finds its row.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    pub(crate) id: Uuid,
+    pub(crate) origin: String,
+    pub(crate) seq: i64,
+    pub(crate) lane: i32,
+}
+
+/// The newest letters first.
+pub(crate) async fn list(db: &Db, which: &Which, limit: i64) -> Result<Vec<Letter>, DbError> {
+    sqlx::query_file_as!(
+        Letter,
+        "src/db/dead_letters_list.sql",
+        &which.ids,
+        which.handler.as_deref(),
+        which.topic.as_deref(),
+        which.reason.as_deref(),
+        which.code.as_deref(),
+        which.status,
+        which.since_secs,
+        limit,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("listing dead letters"))
+}
+
+/// Every field of a letter, by its id or by its message's; the newest where a message died repeatedly.
+pub(crate) async fn show(db: &Db, id: Uuid) -> Result<Option<Value>, DbError> {
+    sqlx::query_scalar!(
+        r#"select to_jsonb(d) as "fields!" from mailroom.dead_letter d
+            where d.id = $1 or d.message = $1 order by d.id desc limit 1"#,
+        id,
+    )
+    .fetch_optional(db.pool())
+    .await
+    .map_err(DbError::new("reading a dead letter"))
+}
+
+/// What open letters there are, for a dry run.
+pub(crate) async fn groups(db: &Db, which: &Which) -> Result<Vec<Group>, DbError> {
+    sqlx::query_as!(
+        Group,
+        r#"select d.origin, d.handler, d.topic, d.reason, d.code, count(*) as "letters!"
+             from mailroom.dead_letter d
+            where d.replayed_at is null and d.discarded_at is null
+              and (cardinality($1::uuid[]) = 0 or d.id = any ($1) or d.message = any ($1))
+              and ($2::text is null or d.handler = $2) and ($3::text is null or d.topic = $3)
+              and ($4::text is null or d.reason = $4) and ($5::text is null or d.code = $5)
+            group by d.origin, d.handler, d.topic, d.reason, d.code
+            order by d.origin, d.handler, d.topic, d.reason, d.code"#,
+        &which.ids,
+        which.handler.as_deref(),
+        which.topic.as_deref(),
+        which.reason.as_deref(),
+        which.code.as_deref(),
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("counting dead letters"))
+}
+
+/// The next open letters behind `after`, in the order of their messages; the inbox comes first.
+pub(crate) async fn open(
+    db: &Db,
+    which: &Which,
+    after: Option<&Open>,
+    limit: i64,
+) -> Result<Vec<Open>, DbError> {
+    let (origin, seq) = after.map_or(("", i64::MIN), |open| (open.origin.as_str(), open.seq));
+    sqlx::query_as!(
+        Open,
+        r#"select d.id, d.origin, d.seq, d.lane from mailroom.dead_letter d
+            where d.replayed_at is null and d.discarded_at is null
+              and (d.origin, d.seq) > ($6::text, $7::bigint)
+              and (cardinality($1::uuid[]) = 0 or d.id = any ($1) or d.message = any ($1))
+              and ($2::text is null or d.handler = $2) and ($3::text is null or d.topic = $3)
+              and ($4::text is null or d.reason = $4) and ($5::text is null or d.code = $5)
+            order by d.origin, d.seq limit $8"#,
+        &which.ids,
+        which.handler.as_deref(),
+        which.topic.as_deref(),
+        which.reason.as_deref(),
+        which.code.as_deref(),
+        origin,
+        seq,
+        limit,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("reading dead letters"))
+}
+
+/// Makes the letters' messages pending again, in one transaction; gives how many rows it found. A letter
+/// whose row retention has deleted, or that another replay took first, stays as it is.
+pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> {
+    let doing = || DbError::new("replaying dead letters");
+    let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
+    let mut tx = db.pool().begin().await.map_err(doing())?;
+    lock_lanes(&mut tx, letters).await?;
+    let inbox = sqlx::query_file_scalar!("src/db/dead_letters_replay_inbox.sql", &ids)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(doing())?;
+    let outbox = sqlx::query_file_scalar!("src/db/dead_letters_replay_outbox.sql", &ids)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(doing())?;
+    let replayed: Vec<Uuid> = inbox.into_iter().chain(outbox).collect();
+    sqlx::query!(
+        "update mailroom.dead_letter d set replayed_at = clock_timestamp()
+           from unnest($1::uuid[]) r(id) where d.id = r.id",
+        &replayed,
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(doing())?;
+    sqlx::query!("select pg_notify('mailroom_inbox', ''), pg_notify('mailroom_outbox', '')")
+        .execute(&mut *tx)
+        .await
+        .map_err(doing())?;
+    tx.commit().await.map_err(doing())?;
+    Ok(replayed.len())
+}
+
+/// Closes the letters; their messages stay failed. Gives how many were still open.
+pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError> {
+    let doing = || DbError::new("discarding dead letters");
+    let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
+    let mut tx = db.pool().begin().await.map_err(doing())?;
+    lock_lanes(&mut tx, letters).await?;
+    let discarded = sqlx::query_scalar!(
+        "update mailroom.dead_letter d set discarded_at = clock_timestamp()
+           from unnest($1::uuid[]) l(id)
+          where d.id = l.id and d.replayed_at is null and d.discarded_at is null returning d.id",
+        &ids,
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(doing())?;
+    tx.commit().await.map_err(doing())?;
+    Ok(discarded.len())
+}
+
+/// Takes the lanes' rows, in one order against deadlocks, and tells their owners to read again.
+async fn lock_lanes(connection: &mut PgConnection, letters: &[Open]) -> Result<(), DbError> {
+    let lanes: Vec<i32> = letters.iter().map(|letter| letter.lane).collect();
+    sqlx::query!(
+        "with locked as materialized (
+             select l.id from mailroom.lane l where l.id in (select unnest($1::integer[])) order by l.id for update)
+         update mailroom.lane l set reread = l.reread + 1 from locked where l.id = locked.id",
+        &lanes,
+    )
+    .execute(connection)
+    .await
+    .map_err(DbError::new("locking lanes"))?;
+    Ok(())
+}

@@ -1,0 +1,15 @@
+-- By (message_id, consumer_group), the one index that holds failed rows; status and seq say that it is
+-- still the death of the letter. Deaths by crashing begin a new count.
+with letter as materialized (
+    select d.id, d.message_id, d.consumer_group, d.seq
+      from unnest($1::uuid[]) l(id) join mailroom.dead_letter d on d.id = l.id
+     where d.origin = 'inbox' and d.replayed_at is null and d.discarded_at is null
+     order by d.seq
+)
+update mailroom.inbox i
+   set status = 'pending', failed_reason = null, attempts_made = 0, crashes = 0, last_error = null,
+       scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
+  from letter
+ where i.message_id = letter.message_id and i.consumer_group = letter.consumer_group
+   and i.seq = letter.seq and i.status = 'failed'
+returning letter.id

@@ -1,0 +1,138 @@
+//! The schema's migrations, embedded in the binary and recorded in `mailroom.migrations`. Only
+//! `mailroom migrate` applies them; a host only checks that they are there.
+
+use std::sync::LazyLock;
+
+use sqlx::PgConnection;
+use sqlx::migrate::{AppliedMigration, Migrate as _, Migration, Migrator};
+
+use super::{Db, DbError};
+
+const TABLE: &str = "mailroom.migrations";
+
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("../migrations");
+    migrator.dangerous_set_table_name(TABLE);
+    migrator.create_schema("mailroom");
+    migrator
+});
+
+/// Why a schema is not the one that this binary works with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SchemaError {
+    /// An operator has to migrate.
+    #[error("the database lacks {missing} of mailroom's migrations: run `mailroom migrate`")]
+    Behind {
+        /// How many are not applied.
+        missing: usize,
+    },
+    /// An operator has to run the newer binary.
+    #[error(
+        "the database was migrated by a newer mailroom (migration {applied}, this one knows {known}): run that one"
+    )]
+    Newer {
+        /// The newest migration in the database.
+        applied: i64,
+        /// The newest migration in this binary.
+        known: i64,
+    },
+    /// A file was edited after it was applied, which must not happen.
+    #[error(
+        "migration {0} was applied with another text than this binary has: use the binary that applied it"
+    )]
+    Changed(i64),
+    /// Postgres or the way to it.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// A migration that has not been applied.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Pending {
+    /// Its number, from its file's name.
+    pub(crate) version: i64,
+    /// The words of its file's name.
+    pub(crate) description: String,
+    /// What it does.
+    pub(crate) sql: String,
+}
+
+impl Pending {
+    fn new(migration: &Migration) -> Self {
+        Self {
+            version: migration.version,
+            description: migration.description.to_string(),
+            sql: migration.sql.as_str().to_owned(),
+        }
+    }
+}
+
+/// The migrations of this binary that are applied, as number and words, and those that are not.
+///
+/// # Errors
+/// [`SchemaError::Newer`] and [`SchemaError::Changed`] where the database is not of this binary's line.
+pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>), SchemaError> {
+    let mut connection = db.pool().acquire().await.map_err(DbError::new("connecting to Postgres"))?;
+    let applied = applied(&mut connection).await?;
+    let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
+    if let Some(newest) = applied.iter().map(|applied| applied.version).max().filter(|newest| *newest > known)
+    {
+        return Err(SchemaError::Newer { applied: newest, known });
+    }
+    let (mut done, mut pending) = (Vec::new(), Vec::new());
+    for migration in MIGRATOR.iter() {
+        match applied.iter().find(|applied| applied.version == migration.version) {
+            None => pending.push(Pending::new(migration)),
+            Some(applied) if applied.checksum != migration.checksum => {
+                return Err(SchemaError::Changed(migration.version));
+            }
+            Some(_) => done.push((migration.version, migration.description.to_string())),
+        }
+    }
+    Ok((done, pending))
+}
+
+/// Applies what is pending, each migration in a transaction of its own, and tells before each.
+///
+/// # Errors
+/// As [`pending`], and what Postgres says of a migration; those before it stay applied.
+pub(crate) async fn apply(db: &Db, mut on_each: impl FnMut(&Pending)) -> Result<(), SchemaError> {
+    let (_, pending) = pending(db).await?;
+    let doing = || DbError::new("migrating");
+    // A migration may take longer than a statement of the host; this connection does not go back to the pool.
+    let mut connection = db.pool().acquire().await.map_err(doing())?.detach();
+    sqlx::query_scalar!("select set_config('statement_timeout', '0', false)")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(doing())?;
+    for migration in &pending {
+        on_each(migration);
+        let applied = MIGRATOR.run_direct(Some(migration.version), &mut connection, false).await;
+        applied.map_err(|error| doing()(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Whether the schema is this binary's.
+///
+/// # Errors
+/// Says what an operator has to do.
+pub(crate) async fn check(db: &Db) -> Result<(), SchemaError> {
+    match pending(db).await?.1.len() {
+        0 => Ok(()),
+        missing => Err(SchemaError::Behind { missing }),
+    }
+}
+
+/// What the database has; nothing where there is no table yet, which this does not make.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<AppliedMigration>, DbError> {
+    let doing = || DbError::new("reading which migrations are applied");
+    let there = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "there!""#, TABLE)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(doing())?;
+    if !there {
+        return Ok(Vec::new());
+    }
+    connection.list_applied_migrations(TABLE).await.map_err(|error| doing()(error.into()))
+}

@@ -1,0 +1,51 @@
+//! The first connection of a command: it says at once, with the server's address, why there is none.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::{Db, DbError};
+use crate::config;
+
+/// Postgres does not take us.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot connect to Postgres at {place}: {source}. Does it run there, and are user, password and database of postgres.url right?"
+)]
+pub(crate) struct Unreachable {
+    place: String,
+    #[source]
+    source: sqlx::Error,
+}
+
+/// Why a command has no database.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReachError {
+    /// The server, the network or the credentials.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// The URL cannot be read.
+    #[error(transparent)]
+    Url(#[from] DbError),
+}
+
+/// The pool, once a connection was had.
+///
+/// # Errors
+/// Names the server's address, never the password.
+pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError> {
+    let db = Db::new(postgres)?;
+    let options: PgConnectOptions =
+        postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
+    let named = |source| Unreachable { place: place(&options), source };
+    let connection: PgConnection = options.connect().await.map_err(named)?;
+    connection.close().await.map_err(named)?;
+    Ok(db)
+}
+
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or(options.get_username());
+    match options.get_socket() {
+        Some(socket) => format!("{}/{database}", socket.display()),
+        None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
+    }
+}

@@ -1,0 +1,110 @@
+//! What `status` shows, each by one statement that reads little: counts end at [`COUNTED_MAX`] a lane.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Db, DbError};
+
+/// Pending messages of a lane that are counted; beyond, the number is "at least".
+pub(crate) const COUNTED_MAX: i64 = 100_000;
+
+/// A host process.
+#[derive(Debug, Serialize)]
+pub(crate) struct HostRow {
+    pub(crate) worker: String,
+    pub(crate) version: String,
+    pub(crate) up_secs: f64,
+    /// Negative where the host is dead and not buried yet.
+    pub(crate) expires_in_secs: f64,
+}
+
+/// What waits in the inbox of a group, or in the outbox where there is no group.
+#[derive(Debug, Serialize)]
+pub(crate) struct Backlog {
+    pub(crate) consumer_group: Option<String>,
+    pub(crate) lanes: i64,
+    /// Lanes that no living host works on.
+    pub(crate) lanes_without_owner: i64,
+    pub(crate) pending: i64,
+    /// Behind a waiting message of their key.
+    pub(crate) held: i64,
+    /// Whether more wait than were counted.
+    pub(crate) at_least: bool,
+    /// How long the oldest message waits that may run now; a retry counts from its time.
+    pub(crate) oldest_secs: Option<f64>,
+}
+
+/// Dead letters that nobody has replayed or discarded.
+#[derive(Debug, Serialize)]
+pub(crate) struct Deaths {
+    pub(crate) origin: String,
+    pub(crate) handler: Option<String>,
+    pub(crate) reason: String,
+    pub(crate) code: Option<String>,
+    pub(crate) letters: i64,
+}
+
+/// How far a partition is read.
+#[derive(Debug, Serialize)]
+pub(crate) struct Read {
+    pub(crate) consumer_group: String,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) next_offset: i64,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// The hosts, the youngest last.
+pub(crate) async fn hosts(db: &Db) -> Result<Vec<HostRow>, DbError> {
+    sqlx::query_as!(
+        HostRow,
+        r#"select worker, version,
+                  extract(epoch from clock_timestamp() - started_at)::float8 as "up_secs!",
+                  extract(epoch from expires_at - clock_timestamp())::float8 as "expires_in_secs!"
+             from mailroom.host order by started_at"#
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("reading hosts"))
+}
+
+/// What waits, per group; each lane's rows by its partial index.
+pub(crate) async fn backlog_inbox(db: &Db) -> Result<Vec<Backlog>, DbError> {
+    sqlx::query_file_as!(Backlog, "src/db/status_inbox.sql", COUNTED_MAX)
+        .fetch_all(db.pool())
+        .await
+        .map_err(DbError::new("counting the inbox"))
+}
+
+/// What waits in the outbox, as one line.
+pub(crate) async fn backlog_outbox(db: &Db) -> Result<Backlog, DbError> {
+    sqlx::query_file_as!(Backlog, "src/db/status_outbox.sql", COUNTED_MAX)
+        .fetch_one(db.pool())
+        .await
+        .map_err(DbError::new("counting the outbox"))
+}
+
+/// Open dead letters by what they died of.
+pub(crate) async fn deaths(db: &Db) -> Result<Vec<Deaths>, DbError> {
+    sqlx::query_as!(
+        Deaths,
+        r#"select origin, handler, reason, code, count(*) as "letters!"
+             from mailroom.dead_letter where replayed_at is null and discarded_at is null
+            group by origin, handler, reason, code order by count(*) desc, handler"#
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("counting dead letters"))
+}
+
+/// How far each partition is read.
+pub(crate) async fn offsets(db: &Db) -> Result<Vec<Read>, DbError> {
+    sqlx::query_as!(
+        Read,
+        "select consumer_group, topic, partition, next_offset, updated_at
+           from mailroom.partition_offset order by consumer_group, topic, partition"
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("reading offsets"))
+}
