@@ -1,15 +1,20 @@
 //! Postgres: the pool, its timeouts, what an error means, and the tables that are not inbox or outbox.
 
+pub(crate) mod dead_letters;
 mod error;
 pub(crate) mod handlers;
+pub(crate) mod handlers_list;
 pub(crate) mod hosts;
 pub(crate) mod lanes;
+pub(crate) mod migrate;
 pub(crate) mod offsets;
+pub(crate) mod reach;
+pub(crate) mod status;
 pub(crate) mod wake;
 
 use std::time::Duration;
 
-pub use error::{DbError, Meaning};
+pub(crate) use error::{DbError, Meaning};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -17,7 +22,7 @@ use crate::config;
 
 /// The host's connections.
 #[derive(Debug, Clone)]
-pub struct Db {
+pub(crate) struct Db {
     pool: PgPool,
 }
 
@@ -26,7 +31,7 @@ impl Db {
     ///
     /// # Errors
     /// Where the URL cannot be read.
-    pub fn new(postgres: &config::Postgres) -> Result<Self, DbError> {
+    pub(crate) fn new(postgres: &config::Postgres) -> Result<Self, DbError> {
         let options: PgConnectOptions =
             postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
         let milliseconds = |limit: Duration| limit.as_millis().to_string();
@@ -43,15 +48,6 @@ impl Db {
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
         Ok(Self { pool })
-    }
-
-    /// Whether Postgres answers.
-    ///
-    /// # Errors
-    /// What the way to it says.
-    pub async fn ping(&self) -> Result<(), DbError> {
-        sqlx::query_scalar!("select 1").fetch_one(&self.pool).await.map_err(DbError::new("connecting to Postgres"))?;
-        Ok(())
     }
 
     /// The pool, for the modules that hold SQL.

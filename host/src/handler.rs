@@ -26,29 +26,28 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use check::{Report, check};
-pub use component::Component;
-pub use engine::{Engine, EngineError, EngineSettings};
-pub use folder::{Change, Folder, FolderError};
-pub use refused::Refused;
-pub use subscription::Subscription;
+pub(crate) use check::check;
+pub(crate) use component::Component;
+pub(crate) use engine::{Engine, EngineError, EngineSettings};
+pub(crate) use folder::{Change, Folder, FolderError};
+pub(crate) use subscription::Subscription;
 
 use crate::config::HandlerName;
 
 /// A handler that runs: its name and group stay, its component may be replaced between two messages.
 #[derive(Debug)]
-pub struct Handler {
+pub(crate) struct Handler {
     /// The stem of its file.
-    pub name: HandlerName,
+    pub(crate) name: HandlerName,
     /// Its Kafka consumer group.
-    pub group: Arc<str>,
+    pub(crate) group: Arc<str>,
     component: ArcSwap<Component>,
 }
 
 impl Handler {
     /// The version to run now. Take it once per message: a reload then never switches halfway.
     #[must_use]
-    pub fn current(&self) -> Arc<Component> {
+    pub(crate) fn current(&self) -> Arc<Component> {
         self.component.load_full()
     }
 }

@@ -1,5 +1,6 @@
 //! The inbox table: storing what ingest read, reading what an owner left behind.
 
+pub(crate) mod browse;
 mod read;
 mod store;
 

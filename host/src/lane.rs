@@ -16,8 +16,6 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Lease {
     pub(crate) lane: i32,
     pub(crate) token: i64,
-    /// The life that took it.
-    pub(crate) session: Arc<Session>,
     lost: CancellationToken,
     reread: Arc<Reread>,
 }
@@ -31,10 +29,10 @@ struct Reread {
 
 impl Lease {
     /// A lane taken in this session, with its reread counter of then.
-    pub(crate) fn new(lane: i32, token: i64, reread: i64, session: Arc<Session>) -> Self {
+    pub(crate) fn new(lane: i32, token: i64, reread: i64, session: &Session) -> Self {
         let lost = session.ended().child_token();
         let reread = Arc::new(Reread { seen: AtomicI64::new(reread), done: AtomicI64::new(reread) });
-        Self { lane, token, session, lost, reread }
+        Self { lane, token, lost, reread }
     }
 
     /// The counter was seen in the table; gives whether it has risen since the owner last acted on it.

@@ -1,5 +1,6 @@
 //! The outbox table: reading what is to be published, marking what was.
 
+pub(crate) mod browse;
 mod mark;
 mod read;
 

@@ -26,13 +26,22 @@ use crate::lane::{Lease, Session};
 /// Rows are looked for this often for a while after the last one, before the relay goes to sleep.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// What the sweep decides about the relay's lanes.
+#[derive(Debug)]
+pub(crate) enum LaneChange {
+    /// It is ours now.
+    Taken(Lease),
+    /// Another host is to have it: what is in flight is finished, then it is given back.
+    Surplus(i32),
+}
+
 /// The relay of a host, for one session.
 pub(crate) struct Relay {
     pub(crate) config: Arc<Config>,
     pub(crate) db: Db,
     pub(crate) session: Arc<Session>,
-    /// Lanes of the outbox that were taken for it.
-    pub(crate) leases: mpsc::UnboundedReceiver<Lease>,
+    /// Lanes of the outbox that come and go.
+    pub(crate) lanes: mpsc::UnboundedReceiver<LaneChange>,
     /// Something was written to the outbox.
     pub(crate) wake: Arc<Notify>,
 }
@@ -57,7 +66,7 @@ impl Relay {
                     turns.finish().await;
                     return Ok(());
                 }
-                step = turns.next() => turns.take(step?).await?,
+                step = turns.next() => turns.take(step).await?,
             }
         }
     }

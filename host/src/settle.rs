@@ -12,6 +12,6 @@ mod transaction;
 mod write;
 
 pub(crate) use dead_letter::{DeadLetter, write_dead_letters};
-pub use state::{Scope, StateError, StateView};
-pub(crate) use state::Write;
+pub(crate) use state::{Scope, StateError, StateView};
+
 pub(crate) use transaction::{Settled, Settlement, settle};

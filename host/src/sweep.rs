@@ -16,9 +16,10 @@ use crate::config::Config;
 use crate::db::{Db, DbError, hosts, lanes};
 use crate::lane::{Lease, Moment, Session};
 use crate::outage::Outage;
+use crate::relay::LaneChange;
 
 /// Outbox lanes in all.
-const OUTBOX_LANES: i64 = 64;
+const OUTBOX_LANES: usize = 64;
 /// Lanes are looked after at least this often, so that what an operator touched is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -29,8 +30,8 @@ pub(crate) struct Sweep {
     pub(crate) session: Arc<Session>,
     /// Lanes that others took.
     pub(crate) leases: mpsc::UnboundedReceiver<Lease>,
-    /// Where the relay gets its lanes.
-    pub(crate) relay: mpsc::UnboundedSender<Lease>,
+    /// Where the relay hears of its lanes.
+    pub(crate) relay: mpsc::UnboundedSender<LaneChange>,
     /// An operator touched something.
     pub(crate) wake: Arc<Notify>,
     /// Told when outbox rows are to be read again.
@@ -94,35 +95,41 @@ impl Sweep {
             for worker in hosts::bury(&self.db).await? {
                 tracing::warn!("Host {worker} is dead: its expiry has passed, and its lanes are free");
             }
-            self.take_outbox_lanes(held).await?;
+            self.share_outbox_lanes(held).await?;
         }
         self.look(held).await
     }
 
-    /// Takes free outbox lanes, up to this host's fair share.
-    async fn take_outbox_lanes(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
+    /// Takes free outbox lanes up to this host's fair share, and gives back what is above it.
+    async fn share_outbox_lanes(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
         if !self.config.relay.enabled {
             return Ok(());
         }
-        let alive = hosts::alive(&self.db).await?.max(1);
-        let share = OUTBOX_LANES.div_euclid(alive) + i64::from(OUTBOX_LANES % alive != 0);
-        let ours = held.values().filter(|lease| i64::from(lease.lane) < OUTBOX_LANES && !lease.is_lost()).count();
-        let room = share - i64::try_from(ours).unwrap_or(share);
-        if room <= 0 {
-            return Ok(());
+        let alive = usize::try_from(hosts::alive(&self.db).await?).unwrap_or(1).max(1);
+        let share = OUTBOX_LANES.div_ceil(alive);
+        let mut ours: Vec<i32> = held.keys().copied().filter(|lane| is_outbox(*lane)).collect();
+        // Always the same ones, until they are given back.
+        ours.sort_unstable();
+        for surplus in ours.iter().skip(share) {
+            self.tell_relay(LaneChange::Surplus(*surplus));
         }
-        let free = lanes::free_outbox(&self.db, room).await?;
+        let room = i64::try_from(share.saturating_sub(ours.len())).unwrap_or(0);
+        let free = if room > 0 { lanes::free_outbox(&self.db, room).await? } else { Vec::new() };
         if free.is_empty() {
             return Ok(());
         }
         for taken in lanes::take(&self.db, self.session.id, &free).await? {
-            let lease = Lease::new(taken.lane, taken.token, taken.reread, Arc::clone(&self.session));
+            let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
             held.insert(taken.lane, lease.clone());
-            if self.relay.send(lease).is_err() {
-                tracing::debug!("The relay has ended");
-            }
+            self.tell_relay(LaneChange::Taken(lease));
         }
         Ok(())
+    }
+
+    fn tell_relay(&self, change: LaneChange) {
+        if self.relay.send(change).is_err() {
+            tracing::debug!("The relay has ended");
+        }
     }
 
     /// Lanes that were taken from us, and lanes whose rows an operator touched.
@@ -134,11 +141,12 @@ impl Sweep {
         for (lane, lease) in held.iter() {
             match rows.get(lane) {
                 Some(row) if row.token == lease.token => {
-                    touched |= lease.saw_reread(row.reread) && i64::from(*lane) < OUTBOX_LANES;
+                    touched |= lease.saw_reread(row.reread) && is_outbox(*lane);
                 }
                 Some(row) if row.token > lease.token => lease.lose(),
-                // Released a moment ago, or taken anew since this look began.
-                Some(_) | None => {}
+                // Taken anew since this look began.
+                Some(_) => {}
+                None => lease.lose(),
             }
         }
         if touched {
@@ -146,4 +154,9 @@ impl Sweep {
         }
         Ok(())
     }
+}
+
+/// Outbox lanes have the lowest numbers.
+fn is_outbox(lane: i32) -> bool {
+    usize::try_from(lane).is_ok_and(|lane| lane < OUTBOX_LANES)
 }

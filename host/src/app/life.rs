@@ -76,7 +76,7 @@ pub(super) async fn live(
     shared: &Shared, session: &Arc<Session>, handlers: &mut Handlers, stop: &CancellationToken,
 ) -> Result<(), Error> {
     let (taken, leases) = mpsc::unbounded_channel();
-    let (to_relay, relay_leases) = mpsc::unbounded_channel();
+    let (to_relay, relay_lanes) = mpsc::unbounded_channel();
     let (relay_stop, sweep_stop) = (CancellationToken::new(), CancellationToken::new());
     let sweep = Sweep {
         config: Arc::clone(&shared.config),
@@ -91,7 +91,7 @@ pub(super) async fn live(
         config: Arc::clone(&shared.config),
         db: shared.db.clone(),
         session: Arc::clone(session),
-        leases: relay_leases,
+        lanes: relay_lanes,
         wake: Arc::clone(&shared.outbox_wake),
     };
     let mut keepers: JoinSet<Result<(), Error>> = JoinSet::new();

@@ -18,68 +18,53 @@ const GUARANTEE: &str = "effects are exactly once: no outbound network is linked
 
 /// What a component is and may do.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The stem of the file.
-    pub name: String,
+    pub(crate) name: String,
     /// SHA-256 of the file, hex.
-    pub digest: String,
+    pub(crate) digest: String,
     /// Its size.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// The consumer group that it would read with.
-    pub group: String,
+    pub(crate) group: String,
     /// Interfaces that it exports.
-    pub exports: Vec<String>,
+    pub(crate) exports: Vec<String>,
     /// Interfaces that it imports; importing grants nothing.
-    pub imports: Vec<String>,
+    pub(crate) imports: Vec<String>,
     /// What it takes, the manifest's word before its own.
-    pub subscriptions: Vec<Taken>,
+    pub(crate) subscriptions: Vec<Subscription>,
     /// Topics that it may publish to.
-    pub grants_publish: Vec<String>,
+    pub(crate) grants_publish: Vec<String>,
     /// Whether it may keep state.
-    pub grants_state: bool,
+    pub(crate) grants_state: bool,
     /// What one call may use.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// What follows for its effects.
-    pub guarantee: &'static str,
-}
-
-/// One subscription; an empty list means any.
-#[derive(Debug, Serialize)]
-pub struct Taken {
-    /// Kafka topics.
-    pub topics: Vec<String>,
-    /// Event types.
-    pub event_types: Vec<String>,
-    /// Senders.
-    pub sources: Vec<String>,
-    /// Prefixes of versions.
-    pub schema_versions: Vec<String>,
-    /// `text` or `binary`.
-    pub form: &'static str,
+    pub(crate) guarantee: &'static str,
 }
 
 /// The limits of one call.
 #[derive(Debug, Serialize)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Wall-clock time, such as `10s`.
-    pub deadline: String,
+    pub(crate) deadline: String,
     /// Units of fuel.
-    pub fuel: u64,
+    pub(crate) fuel: u64,
     /// Bytes of memory.
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// Messages and state writes.
-    pub effects: u32,
+    pub(crate) effects: u32,
     /// Bytes of all of them.
-    pub output_bytes: u64,
+    pub(crate) output_bytes: u64,
     /// Bytes of stdout and stderr that are kept.
-    pub log_bytes: u32,
+    pub(crate) log_bytes: u32,
 }
 
 /// Loads the file and its manifest; without one the host's defaults hold, and no grants.
 ///
 /// # Errors
 /// What the host would refuse the file for.
-pub async fn check(path: &Path, manifest: Option<&Path>, config: &Config) -> Result<Report, Refused> {
+pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config) -> Result<Report, Refused> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = HandlerName::parse(&stem)?;
     let wasm = read_bounded(path, COMPONENT_BYTES_MAX)?;
@@ -101,21 +86,12 @@ pub async fn check(path: &Path, manifest: Option<&Path>, config: &Config) -> Res
         bytes,
         exports: component.world.exports.clone(),
         imports: component.world.imports.clone(),
-        subscriptions: component.subscriptions().iter().map(taken).collect(),
+        subscriptions: component.subscriptions().to_vec(),
         grants_publish: manifest.grants.publish.clone(),
         grants_state: manifest.grants.state,
         limits: limits(&manifest.limits),
         guarantee: GUARANTEE,
     })
-}
-
-fn taken(subscription: &Subscription) -> Taken {
-    let Subscription { topics, event_types, sources, schema_versions, form } = subscription.clone();
-    let form = match form {
-        Form::Text => "text",
-        Form::Binary => "binary",
-    };
-    Taken { topics, event_types, sources, schema_versions, form }
 }
 
 fn limits(limits: &CallLimits) -> Limits {
@@ -147,7 +123,10 @@ impl fmt::Display for Report {
                 listed(&taken.event_types, "any"),
                 listed(&taken.sources, "any"),
                 listed(&taken.schema_versions, "any"),
-                taken.form
+                match taken.form {
+                    Form::Text => "text",
+                    Form::Binary => "binary",
+                }
             )?;
         }
         let state = if self.grants_state { "yes" } else { "no" };

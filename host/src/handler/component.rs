@@ -23,7 +23,7 @@ use crate::settle::StateView;
 
 /// A version that never changes; a reload makes another.
 #[derive(Clone)]
-pub struct Component {
+pub(crate) struct Component {
     engine: Arc<Engine>,
     name: HandlerName,
     digest: Arc<str>,
@@ -74,26 +74,26 @@ impl Component {
 
     /// SHA-256 of its file, hex.
     #[must_use]
-    pub fn digest(&self) -> &Arc<str> {
+    pub(crate) fn digest(&self) -> &Arc<str> {
         &self.digest
     }
 
     /// What it takes; the manifest's word wins over its own.
     #[must_use]
-    pub fn subscriptions(&self) -> &[Subscription] {
+    pub(crate) fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
     }
 
     /// Its grants, limits and rules.
     #[must_use]
-    pub fn manifest(&self) -> &Manifest {
+    pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
     /// Handles one message in a new instance. It takes at most twice the deadline: once for a place in the
     /// pool, once for the call. Whatever does not end as `Completed` has no effects and leaves the state as
     /// it was.
-    pub async fn call(&self, message: &Message, form: Form, state: StateView) -> Called {
+    pub(crate) async fn call(&self, message: &Message, form: Form, state: StateView) -> Called {
         let limits = &self.manifest.limits;
         let slot = timeout(limits.deadline, self.engine.slots.acquire()).await;
         let Ok(Ok(_slot)) = slot else {

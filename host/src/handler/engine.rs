@@ -33,16 +33,16 @@ pub(super) const TABLE_ELEMENTS_MAX: usize = 40_000;
 
 /// What the pool has room for.
 #[derive(Debug, Clone, Copy)]
-pub struct EngineSettings {
+pub(crate) struct EngineSettings {
     /// Calls that run at once in this process.
-    pub instances_max: usize,
+    pub(crate) instances_max: usize,
     /// The most memory that any call may ask for, in bytes.
-    pub memory_max: u64,
+    pub(crate) memory_max: u64,
 }
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub(crate) enum EngineError {
     /// The pool does not fit, or this machine lacks something.
     #[error(
         "the WebAssembly engine cannot start: {0}; a lower worker.concurrency or limits.memory-max may help"
@@ -54,7 +54,7 @@ pub enum EngineError {
 }
 
 /// One per process.
-pub struct Engine {
+pub(crate) struct Engine {
     pub(super) wasmtime: wasmtime::Engine,
     pub(super) linker: Linker<Guest>,
     /// Calls wait here: an exhausted pool would be an error at once.
@@ -71,7 +71,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub fn new(settings: EngineSettings) -> Result<Arc<Self>, EngineError> {
+    pub(crate) fn new(settings: EngineSettings) -> Result<Arc<Self>, EngineError> {
         let refused = |error: wasmtime::Error| EngineError::Settings(format!("{error:#}"));
         let wasmtime = wasmtime::Engine::new(&config(settings)?).map_err(refused)?;
         let mut linker = Linker::new(&wasmtime);
@@ -92,7 +92,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub async fn load(
+    pub(crate) async fn load(
         self: &Arc<Self>,
         name: &HandlerName,
         wasm: Vec<u8>,

@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What happened to a handler.
 #[derive(Debug)]
-pub enum Change {
+pub(crate) enum Change {
     /// It is new, or its group or subscriptions changed: this takes the place of an earlier one of its name.
     Running(Arc<Handler>),
     /// The same handler as before has another component or manifest in it.
@@ -48,7 +48,7 @@ pub enum Change {
 
 /// Why there is nothing to watch.
 #[derive(Debug, thiserror::Error)]
-pub enum FolderError {
+pub(crate) enum FolderError {
     /// The folder was not there at the start.
     #[error("the handlers' folder {} cannot be read: {source}; create it, or name another as host.handlers", path.display())]
     Unreadable {
@@ -61,7 +61,7 @@ pub enum FolderError {
 
 /// The drop folder of one host.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     engine: Arc<Engine>,
     config: Arc<Config>,
@@ -70,7 +70,7 @@ pub struct Folder {
 impl Folder {
     /// Nothing is read yet.
     #[must_use]
-    pub fn new(path: PathBuf, engine: Arc<Engine>, config: Arc<Config>) -> Self {
+    pub(crate) fn new(path: PathBuf, engine: Arc<Engine>, config: Arc<Config>) -> Self {
         Self { path, engine, config }
     }
 
@@ -78,7 +78,7 @@ impl Folder {
     ///
     /// # Errors
     /// See [`FolderError`]; a folder that goes away later is waited for.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         changes: mpsc::Sender<Change>,
         stop: CancellationToken,

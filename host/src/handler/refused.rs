@@ -10,7 +10,7 @@ use super::world::EXPORT;
 
 /// Why a component is not loaded; the version that runs, if any, goes on.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// Another kind of file.
     #[error("it is {0}, not a WebAssembly component; build it for the target wasm32-wasip2")]
     NotAComponent(&'static str),

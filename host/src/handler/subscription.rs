@@ -4,18 +4,18 @@ use crate::config::{Form, Manifest};
 use crate::handler::bindings::mailroom::contract::types;
 
 /// One subscription; an empty list means any. The topics are never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Subscription {
     /// Kafka topics.
-    pub topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// Event types by segments: `*` is one, a last `**` is the rest.
-    pub event_types: Vec<String>,
+    pub(crate) event_types: Vec<String>,
     /// Senders, by the same rule.
-    pub sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
     /// Prefixes of versions by segments: `1` takes `1.2.3`.
-    pub schema_versions: Vec<String>,
+    pub(crate) schema_versions: Vec<String>,
     /// The form of the payload.
-    pub form: Form,
+    pub(crate) form: Form,
 }
 
 impl From<types::Subscription> for Subscription {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::matching;
 use super::partition::{Live, Partition};
-use crate::config::manifest::Form;
+use crate::config::Form;
 use crate::handler::{Component, Handler};
 use crate::inbox::{Advance, Batch, NewRow};
 use crate::kafka::Place;

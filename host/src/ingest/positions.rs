@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::config::manifest::Start;
+use crate::config::Start;
 use crate::config::{Config, Gap};
 use crate::db::offsets::{self, Position};
 use crate::db::{Db, DbError, lanes};
@@ -89,7 +89,7 @@ impl Finder {
             let Some(place) = wanted.iter().find(|place| *place.topic == **topic && place.partition == *partition) else {
                 continue;
             };
-            let lease = Lease::new(taken.lane, taken.token, taken.reread, Arc::clone(&self.session));
+            let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
             leases.insert((*place).clone(), lease);
         }
         Ok(leases)

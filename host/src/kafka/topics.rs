@@ -46,13 +46,6 @@ impl Topics {
         blocking(ask).await.ok().flatten()
     }
 
-    /// Whether the cluster answers.
-    pub(crate) async fn reachable(&self) -> Result<(), KafkaError> {
-        let client = Arc::clone(&self.client);
-        let ask = move || client.fetch_metadata(None, ANSWER_WITHIN).map(|_| ());
-        blocking(ask).await.map_err(KafkaError::new("asking Kafka for its metadata"))
-    }
-
     /// Those of `topics` that the cluster does not have.
     pub(crate) async fn missing(&self, topics: &[String]) -> Result<Vec<String>, KafkaError> {
         let client = Arc::clone(&self.client);

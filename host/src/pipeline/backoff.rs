@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::manifest::RetryPolicy;
+use crate::config::RetryPolicy;
 
 /// The delay before the attempt after `failures` of them. `chance` is uniform in 0..1.
 #[must_use]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::backoff;
 use super::outcome::{End, Fault, Outcome};
-use crate::config::manifest::RetryPolicy;
+use crate::config::RetryPolicy;
 
 /// Retries that cost no attempt go on for at most this many deliveries beyond the budget.
 const UNCOUNTED_MAX: u32 = 100;

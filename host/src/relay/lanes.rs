@@ -15,6 +15,8 @@ struct Lane {
     mark: i64,
     /// Whether the last look at it was cut by its limit.
     hungry: bool,
+    /// Another host is to have it: nothing more of it is read.
+    closing: bool,
     /// Rows that were read and are not marked yet.
     in_hand: HashSet<i64>,
     /// Rows to look at again, and when.
@@ -35,6 +37,7 @@ impl Lanes {
         let lane = Lane {
             mark: 0,
             hungry: true,
+            closing: false,
             in_hand: HashSet::new(),
             again: BTreeMap::new(),
             again_first: None,
@@ -51,13 +54,27 @@ impl Lanes {
         self.lanes.len() < before
     }
 
+    /// Stops reading a lane.
+    pub(super) fn close(&mut self, lane: i32) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.closing = true;
+        }
+    }
+
+    /// Takes out the lanes that were closed and have nothing in hand.
+    pub(super) fn closed(&mut self) -> Vec<Lease> {
+        let closed = |lane: &Lane| lane.closing && lane.in_hand.is_empty();
+        let closed: Vec<i32> = self.lanes.iter().filter(|(_, lane)| closed(lane)).map(|(id, _)| *id).collect();
+        closed.iter().filter_map(|id| self.lanes.remove(id)).map(|lane| lane.lease).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.is_empty()
     }
 
     /// Whether more is known to lie in the table.
     pub(super) fn hungry(&self) -> usize {
-        self.lanes.values().filter(|lane| lane.hungry).count()
+        self.lanes.values().filter(|lane| lane.hungry && !lane.closing).count()
     }
 
     pub(super) fn lease(&self, lane: i32) -> Option<&Lease> {
@@ -75,7 +92,8 @@ impl Lanes {
 
     /// Where a look at each lane starts: at the lower of what was read and the horizon.
     pub(super) fn starts(&self, horizon: i64) -> (Vec<i32>, Vec<i64>) {
-        self.lanes.iter().map(|(id, lane)| (*id, lane.mark.min(horizon))).unzip()
+        let read = self.lanes.iter().filter(|(_, lane)| !lane.closing);
+        read.map(|(id, lane)| (*id, lane.mark.min(horizon))).unzip()
     }
 
     /// Takes note of a row that was read; `false` where it is in hand already, or the lane is not ours.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Relay;
+use super::{LaneChange, Relay};
 use super::flight::{Fate, Flight};
 use super::horizon::Horizon;
 use super::idle::Idle;
 use super::lanes::Lanes;
-use crate::db::{DbError, lanes};
+use crate::db::{Db, DbError, lanes};
 use crate::kafka::{Delivery, KafkaError, Topics};
 use crate::lane::Lease;
 use crate::outage::Outage;
@@ -33,7 +33,7 @@ pub(super) struct Missing {
 
 /// Something that happened.
 pub(super) enum Step {
-    Leased(Lease),
+    Lane(LaneChange),
     Delivered(Delivery),
     Looked(Look),
     Marked(Result<Marked, DbError>),
@@ -86,7 +86,7 @@ impl Turns {
     pub(super) async fn next(&mut self) -> Step {
         let due = self.due();
         tokio::select! {
-            Some(lease) = self.relay.leases.recv() => Step::Leased(lease),
+            Some(change) = self.relay.lanes.recv() => Step::Lane(change),
             look = work(&mut self.looking) => Step::Looked(look),
             marked = work(&mut self.marking) => Step::Marked(marked),
             Some(delivery) = self.flight.delivered() => Step::Delivered(delivery),
@@ -114,10 +114,11 @@ impl Turns {
     pub(super) async fn take(&mut self, step: Step) -> Result<(), KafkaError> {
         let mut fates = Vec::new();
         match step {
-            Step::Leased(lease) => {
+            Step::Lane(LaneChange::Taken(lease)) => {
                 self.lanes.add(lease);
                 self.idle.look_now();
             }
+            Step::Lane(LaneChange::Surplus(lane)) => self.lanes.close(lane),
             Step::Delivered(delivery) => self.flight.take(delivery, &mut fates),
             Step::Looked(look) => self.looked(look).await,
             Step::Marked(marked) => self.mark_ended(marked),
@@ -137,7 +138,19 @@ impl Turns {
         }
         self.start_mark();
         self.start_look();
+        self.give_back().await;
         Ok(())
+    }
+
+    /// Lanes that others are to have, once nothing of them is in flight or being looked at.
+    async fn give_back(&mut self) {
+        if self.looking.is_some() {
+            return;
+        }
+        let closed = self.lanes.closed();
+        if !closed.is_empty() {
+            release(&self.relay.db, &closed.iter().collect::<Vec<_>>()).await;
+        }
     }
 
     fn settle_fates(&mut self, fates: Vec<Fate>) {
@@ -325,14 +338,18 @@ impl Turns {
             self.settle_fates(fates);
             self.start_mark();
         }
-        let (ids, tokens): (Vec<i32>, Vec<i64>) =
-            self.lanes.all().iter().map(|lease| (lease.lane, lease.token)).unzip();
-        let db = self.relay.db.clone();
-        self.flight.end().await;
-        if let Err(error) = lanes::release(&db, &ids, &tokens).await {
-            tracing::warn!(%error, "Lanes of the outbox were not given back; they are free after the expiry");
-        }
+        let Self { relay, flight, lanes, .. } = self;
+        flight.end().await;
+        release(&relay.db, &lanes.all()).await;
     }
+}
+
+async fn release(db: &Db, leases: &[&Lease]) {
+    let (ids, tokens): (Vec<i32>, Vec<i64>) = leases.iter().map(|lease| (lease.lane, lease.token)).unzip();
+    if let Err(error) = lanes::release(db, &ids, &tokens).await {
+        tracing::warn!(%error, "Lanes of the outbox were not given back; they are free after the expiry");
+    }
+    leases.iter().for_each(|lease| lease.lose());
 }
 
 /// Polls work under way; for ever pending where there is none.

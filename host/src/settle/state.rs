@@ -12,7 +12,7 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// Whose value it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The handler's, for the message's key.
     Keyed,
     /// The handler's.
@@ -21,7 +21,7 @@ pub enum Scope {
 
 /// Why state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
+pub(crate) enum StateError {
     /// Keyed state of a message without a key.
     #[error("the message has no key, so it has no keyed state")]
     NoKey,
@@ -46,7 +46,7 @@ pub(crate) struct Entry {
 
 /// The state that one key's messages see, read on demand and written by settle.
 #[derive(Debug, Clone)]
-pub struct StateView {
+pub(crate) struct StateView {
     /// `None` for `handler invoke`, which has no servers.
     db: Option<Db>,
     group: Arc<str>,
@@ -58,7 +58,7 @@ pub struct StateView {
 impl StateView {
     /// Nothing read yet.
     #[must_use]
-    pub fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
         Self { db, group, key, loaded: Vec::new(), entries: BTreeMap::new() }
     }
 
@@ -66,7 +66,7 @@ impl StateView {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub async fn get(&mut self, scope: Scope, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+    pub(crate) async fn get(&mut self, scope: Scope, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         self.reach(scope, name).await?;
         Ok(self.entries.get(&(scope, name.to_owned())).and_then(|entry| entry.value.clone()))
     }
@@ -75,7 +75,7 @@ impl StateView {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
+    pub(crate) async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
         self.reach(scope, name).await?;
         let entry = self.entries.entry((scope, name.to_owned())).or_insert(Entry {
             version: 0,
@@ -91,7 +91,7 @@ impl StateView {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub async fn names(
+    pub(crate) async fn names(
         &mut self, scope: Scope, prefix: &str, after: Option<&str>, limit: usize,
     ) -> Result<Vec<String>, StateError> {
         self.load(scope).await?;
@@ -159,18 +159,11 @@ impl StateView {
         writes.collect()
     }
 
-    /// Bytes that the call's writes hold, for its limits.
-    #[must_use]
-    pub fn bytes_written(&self) -> usize {
-        let dirty = self.entries.iter().filter(|(_, entry)| entry.dirty);
-        dirty.map(|((_, name), entry)| name.len() + entry.value.as_ref().map_or(0, Vec::len)).sum()
-    }
-
     /// The id of the message that was published with this idempotency key, if there is one.
     ///
     /// # Errors
     /// Where Postgres is away.
-    pub async fn first_with_key(&self, idempotency_key: &str) -> Result<Option<Uuid>, DbError> {
+    pub(crate) async fn first_with_key(&self, idempotency_key: &str) -> Result<Option<Uuid>, DbError> {
         match &self.db {
             Some(db) => crate::outbox::first_with_key(db, idempotency_key).await,
             None => Ok(None),
@@ -210,7 +203,7 @@ pub(crate) struct Write {
 impl Scope {
     /// As the table spells it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Keyed => "keyed",
             Self::Shared => "shared",

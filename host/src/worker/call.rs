@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::entry::Key;
 use super::queues::Started;
-use crate::config::manifest::Form;
+use crate::config::Form;
 use crate::handler::Component;
 use crate::ingest::matching;
 use crate::message::Message;
@@ -47,7 +47,7 @@ impl Guests {
         let digest = Arc::clone(component.digest());
         let state = state.unwrap_or_else(|| fresh.clone());
         let running = Arc::clone(&message);
-        let called = self.runtime.spawn(async move { component.call(&running, state, form).await }).await;
+        let called = self.runtime.spawn(async move { component.call(&running, form, state).await }).await;
         let called = called.unwrap_or_else(|error| {
             // A bug of the host, not of the guest: the message waits, and the log has the panic.
             tracing::error!(%error, message.id = %message.id, "A call ended without an answer");

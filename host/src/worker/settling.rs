@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::Key;
-use crate::config::manifest::RetryPolicy;
+use crate::config::RetryPolicy;
 use crate::db::{Db, DbError, Meaning};
 use crate::lane::Lease;
 use crate::outage::Outage;
