@@ -100,7 +100,6 @@ pub(crate) async fn run(config: Config, stop: CancellationToken) -> Result<(), E
         stop.cancel();
     }
     shared.db.close().await;
-    shared.guests.end();
     ended
 }
 

@@ -36,7 +36,7 @@ async fn place_order(world: &World, order: &str, cents: i64) -> Result<Uuid> {
 
 #[test]
 fn a_message_becomes_a_committed_effect_and_its_event_is_back_on_kafka() {
-    in_world(Setup::default(), async |world| {
+    in_world(Setup { own_kafka: true, ..Setup::default() }, async |world| {
         invoicing(world).await?;
         let host = world.start_host("a")?;
 
@@ -67,7 +67,7 @@ fn a_message_becomes_a_committed_effect_and_its_event_is_back_on_kafka() {
 
 #[test]
 fn a_transaction_that_was_rolled_back_leaves_no_message() {
-    in_world(Setup::default(), async |world| {
+    in_world(Setup { own_kafka: true, ..Setup::default() }, async |world| {
         let topic = world.kafka.topic("plain", 1).await?;
         let publish = "select mailroom.publish($1, null, 'thing.done', json_build_object('n', $2))";
         let host = world.start_host("a")?;

@@ -13,6 +13,9 @@ use crate::outbox::{Pending, Published};
 /// A topic that is missing or closed to us is tried again after this.
 const TOPIC_HELD: Duration = Duration::from_secs(2);
 
+/// The part of the publish timeout after which everything in flight is given up together.
+const PATIENCE: f64 = 0.8;
+
 /// What happened to a row.
 #[derive(Debug)]
 pub(super) enum Fate {
@@ -29,6 +32,8 @@ pub(super) struct Flight {
     producer: Producer,
     next_ticket: usize,
     rows: HashMap<usize, Pending>,
+    /// When tickets were handed over, oldest first.
+    sent: VecDeque<(Instant, usize)>,
     unsent: VecDeque<Pending>,
     /// Topics that are missing or closed to us, and until when nothing is sent there.
     held: HashMap<String, Instant>,
@@ -39,8 +44,15 @@ pub(super) struct Flight {
 impl Flight {
     pub(super) fn new(config: &Config) -> Result<Self, KafkaError> {
         let producer = Producer::new(&config.kafka, config.relay.publish_timeout)?;
-        let (rows, unsent, held) = (HashMap::new(), VecDeque::new(), HashMap::new());
-        Ok(Self { producer, next_ticket: 0, rows, unsent, held, broken: false })
+        Ok(Self {
+            producer,
+            next_ticket: 0,
+            rows: HashMap::new(),
+            sent: VecDeque::new(),
+            unsent: VecDeque::new(),
+            held: HashMap::new(),
+            broken: false,
+        })
     }
 
     /// Rows that are not answered for.
@@ -75,6 +87,24 @@ impl Flight {
         }
     }
 
+    /// Ends the wait for the broker before librdkafka does: it fails records one by one, and a later one
+    /// of the same partition might still go out. Here all fail at once.
+    pub(super) fn check_age(&mut self, publish_timeout: Duration) {
+        while let Some((_, ticket)) = self.sent.front()
+            && !self.rows.contains_key(ticket)
+        {
+            self.sent.pop_front();
+        }
+        let patience = publish_timeout.mul_f64(PATIENCE);
+        if let Some((since, _)) = self.sent.front()
+            && since.elapsed() > patience
+            && !self.broken
+        {
+            tracing::warn!("Kafka has not acknowledged messages for {patience:?}; they are published anew");
+            self.broken = true;
+        }
+    }
+
     /// Hands rows to the producer until it is full.
     pub(super) fn send(&mut self, fates: &mut Vec<Fate>) {
         while let Some(row) = self.unsent.pop_front() {
@@ -102,6 +132,7 @@ impl Flight {
             match self.producer.send(self.next_ticket, &outbound) {
                 Ok(()) => {
                     self.rows.insert(self.next_ticket, row);
+                    self.sent.push_back((Instant::now(), self.next_ticket));
                     self.next_ticket = self.next_ticket.wrapping_add(1);
                 }
                 Err(error) if error.produce_meaning() == ProduceMeaning::Full => {

@@ -129,6 +129,7 @@ impl Turns {
             Step::Due => {}
         }
         let lanes_lost = self.lanes.drop_lost();
+        self.flight.check_age(self.relay.config.relay.publish_timeout);
         if self.relay.session.outlasts(self.relay.config.relay.publish_timeout) {
             self.flight.send(&mut fates);
         }

@@ -1,9 +1,8 @@
 //! Calling a guest, on a runtime of the guests' own: database, Kafka and timers do not wait for them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::entry::Key;
 use super::queues::Started;
@@ -14,10 +13,22 @@ use crate::message::Message;
 use crate::pipeline::outcome::{Called, End, Usage};
 use crate::settle::StateView;
 
-/// The guests' runtime.
+/// The guests' runtime. The last one to go ends it, without waiting for guests.
 #[derive(Debug, Clone)]
 pub(crate) struct Guests {
-    runtime: Arc<Runtime>,
+    handle: Handle,
+    _runtime: Arc<Ending>,
+}
+
+#[derive(Debug)]
+struct Ending(Option<Runtime>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// A call that ended.
@@ -36,7 +47,7 @@ impl Guests {
     /// Where the system gives no threads.
     pub(crate) fn new() -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
-        Ok(Self { runtime: Arc::new(runtime) })
+        Ok(Self { handle: runtime.handle().clone(), _runtime: Arc::new(Ending(Some(runtime))) })
     }
 
     /// Calls the component and waits for its end, which comes within its limits.
@@ -47,7 +58,7 @@ impl Guests {
         let digest = Arc::clone(component.digest());
         let state = state.unwrap_or_else(|| fresh.clone());
         let running = Arc::clone(&message);
-        let called = self.runtime.spawn(async move { component.call(&running, form, state).await }).await;
+        let called = self.handle.spawn(async move { component.call(&running, form, state).await }).await;
         let called = called.unwrap_or_else(|error| {
             // A bug of the host, not of the guest: the message waits, and the log has the panic.
             tracing::error!(%error, message.id = %message.id, "A call ended without an answer");
@@ -56,12 +67,5 @@ impl Guests {
         });
         let message = Arc::try_unwrap(message).unwrap_or_else(|shared| (*shared).clone());
         Ended { key, call, message, called }
-    }
-
-    /// Ends the runtime without waiting for guests.
-    pub(crate) fn end(self) {
-        if let Some(runtime) = Arc::into_inner(self.runtime) {
-            runtime.shutdown_timeout(Duration::from_secs(1));
-        }
     }
 }
