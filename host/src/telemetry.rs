@@ -1,13 +1,17 @@
 //! What the host writes to standard error: lines by `tracing`, for people or for machines. Standard
 //! output belongs to what a command answers.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Log, LogFormat};
 
 /// Begins logging, once a process. The config has checked the filter.
 pub(crate) fn init(log: &Log) {
-    let lines = fmt().with_env_filter(EnvFilter::new(&log.filter)).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines =
+        fmt().with_env_filter(EnvFilter::new(&log.filter)).with_writer(std::io::stderr).with_ansi(colours);
     let begun = match log.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -1,15 +1,21 @@
 //! The first connection of a command: it says at once, with the server's address, why there is none.
 
+use std::time::Duration;
+
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Db, DbError};
 use crate::config;
 
+/// An address that swallows packets never answers.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
 /// Postgres does not take us.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot connect to Postgres at {place}: {source}. Does it run there, and are user, password and database of postgres.url right?"
+    "cannot connect to Postgres at {place}: {}. Does it run there, and are user, password and database of postgres.url right?",
+    words(source)
 )]
 pub(crate) struct Unreachable {
     place: String,
@@ -37,9 +43,19 @@ pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError>
     let options: PgConnectOptions =
         postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
     let named = |source| Unreachable { place: place(&options), source };
-    let connection: PgConnection = options.connect().await.map_err(named)?;
+    let connecting = tokio::time::timeout(CONNECT_LIMIT, options.connect()).await;
+    let connection: PgConnection =
+        connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(named)?;
     connection.close().await.map_err(named)?;
     Ok(db)
+}
+
+/// What went wrong, without the line of Postgres's own source that sqlx adds.
+fn words(error: &sqlx::Error) -> String {
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        return format!("no answer within {CONNECT_LIMIT:?}");
+    }
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
 fn place(options: &PgConnectOptions) -> String {

@@ -129,7 +129,7 @@ impl Work<'_> {
         print::line(&format!("{closed} {}", self.done))?;
         if left > 0 {
             print::line(&format!(
-                "{left} left as they are: their messages are no longer there, or no longer failed"
+                "{left} left as they are: their messages are no longer there or no longer failed; discard closes them"
             ))?;
         }
         Ok(())
