@@ -1,1 +1,90 @@
-//! x
+//! Write a mailroom handler in about 20 lines of Rust.
+//!
+//! A handler takes one message at a time and answers with `Result`. What it published and stored
+//! commits in one Postgres transaction with the fact that the message is done, or not at all.
+//!
+//! ```no_run
+//! use mailroom_guest::{Handler, Message, Outgoing, Stop, Subscription, json, state};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Order {
+//!     customer: String,
+//!     amount_cents: i64,
+//! }
+//!
+//! struct Totals;
+//!
+//! impl Handler for Totals {
+//!     fn subscriptions() -> Vec<Subscription> {
+//!         vec![Subscription::topic("orders").event_type("order.placed")]
+//!     }
+//!
+//!     fn handle(message: Message) -> Result<(), Stop> {
+//!         let order: Order = message.json()?;
+//!         let total = state::keyed().get("total_cents")?.unwrap_or(0) + order.amount_cents;
+//!         state::keyed().set("total_cents", &total)?;
+//!         let total = json!({ "customer": order.customer, "total_cents": total });
+//!         Outgoing::json("totals", "total.changed", &total)?.key_of(&message).publish()?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! mailroom_guest::export!(Totals);
+//! ```
+//!
+//! # Build
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! mailroom-guest = "0.1"
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
+//! `cargo build --release --target wasm32-wasip2` makes the component. Copy it into the host's
+//! drop folder, with a `NAME.toml` beside it that grants what the handler uses; nothing is granted
+//! by default:
+//!
+//! ```toml
+//! [grants]
+//! publish = ["totals"]
+//! state = true
+//! ```
+//!
+//! # How a call ends
+//!
+//! | The handler returns | The message |
+//! |---|---|
+//! | `Ok(())` | is completed, and its effects commit |
+//! | `Err(Stop::skip("…"))` | is completed without effects, with the reason |
+//! | `Err(Stop::retry("…").after(delay).into())` | comes again; `.uncounted()` costs no attempt |
+//! | `Err(Stop::reject("…"))` | is a dead letter at once |
+//! | any other error through `?`, or a panic | comes again with backoff, and after the last attempt is a dead letter |
+//!
+//! Effects count only with `Ok(())`. The same message may be handled more than once before that:
+//! derive new ids from [`Message::id`], never from the clock or from chance.
+//!
+//! # Logs
+//!
+//! There is no logging interface to learn. What a handler writes with `println!` and `eprintln!`
+//! becomes lines of the host's log, and a panic's words stand in the message's last error.
+
+#[doc(hidden)]
+pub mod bindings;
+mod handler;
+mod message;
+mod outgoing;
+pub mod state;
+mod stop;
+mod subscription;
+
+pub use bindings::mailroom::contract::types::{Data, Form, Header, Message, Position, Subscription};
+#[doc(hidden)]
+pub use handler::Component;
+pub use handler::Handler;
+pub use outgoing::{Outgoing, PublishError};
+/// Writes a JSON value in place, for [`Outgoing::json`].
+pub use serde_json::json;
+pub use stop::{Failure, Retry, Stop};

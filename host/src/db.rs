@@ -1,19 +1,62 @@
 //! Postgres: the pool, its timeouts, what an error means, and the tables that are not inbox or outbox.
 
+pub(crate) mod dead_letters;
 mod error;
+pub(crate) mod handlers;
+pub(crate) mod handlers_list;
+pub(crate) mod hosts;
+pub(crate) mod lanes;
+pub(crate) mod migrate;
+pub(crate) mod offsets;
+pub(crate) mod reach;
+pub(crate) mod status;
+pub(crate) mod wake;
 
-pub use error::{DbError, Meaning};
+use std::time::Duration;
+
+pub(crate) use error::{DbError, Meaning};
 use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::config;
 
 /// The host's connections.
 #[derive(Debug, Clone)]
-pub struct Db {
+pub(crate) struct Db {
     pool: PgPool,
 }
 
 impl Db {
+    /// A pool that connects when it is first used: Postgres may be away.
+    ///
+    /// # Errors
+    /// Where the URL cannot be read.
+    pub(crate) fn new(postgres: &config::Postgres) -> Result<Self, DbError> {
+        let options: PgConnectOptions =
+            postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
+        let milliseconds = |limit: Duration| limit.as_millis().to_string();
+        let options = options.application_name("mailroom").options([
+            ("lock_timeout", milliseconds(postgres.lock_timeout)),
+            ("statement_timeout", milliseconds(postgres.statement_timeout)),
+            ("idle_in_transaction_session_timeout", milliseconds(postgres.statement_timeout)),
+            // Planned once for any number of rows; plans of generic statements are held still by tests.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("jit", "off".to_owned()),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(postgres.connections_max)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
     /// The pool, for the modules that hold SQL.
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Ends the pool once its connections are given back.
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
     }
 }

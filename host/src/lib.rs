@@ -7,9 +7,22 @@
 pub mod cli;
 pub mod config;
 
+mod app;
 mod message;
 
-mod db;
-mod handler;
+mod ingest;
+mod inbox;
+mod worker;
 mod pipeline;
+mod handler;
 mod settle;
+mod outbox;
+mod relay;
+
+mod lane;
+mod sweep;
+
+mod db;
+mod kafka;
+mod outage;
+mod telemetry;

@@ -1,6 +1,17 @@
 //! The one transaction that ends a delivery: rows, state, emitted messages and dead letters, fenced by
 //! the token of their lane. All of it commits or nothing does.
+//!
+//! Locks are taken in one order: lanes, inbox rows by (lane, seq), state by name. Effects are written
+//! only for rows that were still pending as we left them.
 
+mod dead_letter;
+mod emit;
+mod rows;
 mod state;
+mod transaction;
+mod write;
 
-pub use state::{Scope, StateError, StateView};
+pub(crate) use dead_letter::{DeadLetter, write_dead_letters};
+pub(crate) use state::{Scope, StateError, StateView};
+
+pub(crate) use transaction::{Settled, Settlement, settle};

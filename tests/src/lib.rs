@@ -1,1 +1,26 @@
-//! x
+//! The black-box harness: it drives the real binary against a real Postgres and a real Apache Kafka,
+//! and sees the product only from outside: rows, topics, exit codes, output.
+//!
+//! A test is one call of [`in_world`]: it gets a database, a namespace, a handlers folder and topics of
+//! its own on servers that the tests of a process share. Nothing here knows the product's code.
+
+pub mod db;
+pub mod guests;
+pub mod host;
+pub mod kafka;
+pub mod load;
+pub mod settings;
+pub mod wait;
+pub mod world;
+
+mod in_world;
+mod paths;
+mod servers;
+
+pub use guests::{Manifest, guest};
+pub use host::{Host, Ran};
+pub use in_world::in_world;
+pub use kafka::{Kafka, Message, Record};
+pub use load::Load;
+pub use wait::{LATER, SOON, becomes, eventually};
+pub use world::{Setup, World};

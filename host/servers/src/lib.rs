@@ -1,1 +1,19 @@
-//! x
+//! A Postgres and an Apache Kafka of one's own, as child processes on the loopback interface: for
+//! `mailroom dev`, the tests and xtask. Nothing here speaks SQL or Kafka's protocol; a server is ready
+//! when it says so itself. A directory belongs to one server of one living process at a time.
+
+mod child;
+mod error;
+mod kafka;
+mod place;
+mod port;
+mod postgres;
+mod user;
+
+pub use error::Error;
+pub use kafka::{
+    Kafka, KafkaOptions, fetch_kafka_jars, java_is_there, kafka_jars_are_there, kafka_jars_default,
+};
+pub use place::stop_leftover;
+pub use postgres::{Postgres, PostgresOptions, postgres_programs};
+pub use user::reachable_dir;

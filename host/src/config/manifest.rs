@@ -54,7 +54,8 @@ pub struct Subscribe {
 }
 
 /// How a payload reaches a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Form {
     /// As text; what is not UTF-8 is quarantined.
     Text,
@@ -72,7 +73,7 @@ pub struct Grants {
 }
 
 /// When a failed message is tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Counted failures after which a message is dead.
     pub attempts_max: u32,

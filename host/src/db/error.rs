@@ -3,7 +3,7 @@
 /// An error of Postgres or of the way to it.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {source}")]
-pub struct DbError {
+pub(crate) struct DbError {
     /// What was being done, for the message.
     doing: &'static str,
     #[source]
@@ -12,7 +12,7 @@ pub struct DbError {
 
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
+pub(crate) enum Meaning {
     /// Postgres is away, busy, restarting, or chose this transaction as a victim: the same again later.
     Transient,
     /// SQLSTATE class 22 or 23: somebody's data is bad.
@@ -29,7 +29,7 @@ impl DbError {
 
     /// What to do about it, by SQLSTATE class.
     #[must_use]
-    pub fn meaning(&self) -> Meaning {
+    pub(crate) fn meaning(&self) -> Meaning {
         let sqlx::Error::Database(error) = &self.source else {
             return match self.source {
                 sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => Meaning::BadData,

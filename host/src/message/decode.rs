@@ -7,32 +7,32 @@ use super::{Header, HeaderName, Record};
 
 /// The fields that headers give.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Decoded {
+pub(crate) struct Decoded {
     /// `message_id`, `event_id`, `ce_id` or `id`; else the record's place in the log.
-    pub message_id: String,
+    pub(crate) message_id: String,
     /// `event_type` or `ce_type`; else the topic.
-    pub event_type: String,
+    pub(crate) event_type: String,
     /// `source`, `source_service` or `ce_source`; else the topic.
-    pub source: String,
+    pub(crate) source: String,
     /// `schema_version`.
-    pub schema_version: Option<String>,
+    pub(crate) schema_version: Option<String>,
     /// `content-type`.
-    pub content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// `trace_id`.
-    pub trace_id: Option<String>,
+    pub(crate) trace_id: Option<String>,
     /// `traceparent`, W3C trace context.
-    pub traceparent: Option<String>,
+    pub(crate) traceparent: Option<String>,
     /// `correlation_id`.
-    pub correlation_id: Option<String>,
+    pub(crate) correlation_id: Option<String>,
     /// `causation_id`.
-    pub causation_id: Option<String>,
+    pub(crate) causation_id: Option<String>,
     /// `idempotency_key`.
-    pub idempotency_key: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
 }
 
 /// Why a record goes to quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Undecodable {
+pub(crate) enum Undecodable {
     /// The contract with guests has text names.
     #[error("header name {0:?} is not UTF-8")]
     HeaderName(String),
@@ -49,15 +49,15 @@ pub enum Undecodable {
 ///
 /// # Errors
 /// Says what cannot be carried; the record then goes to quarantine verbatim.
-pub fn decode(record: &Record, topic: &str, place: &str) -> Result<Decoded, Undecodable> {
+pub(crate) fn decode(record: &Record, topic: &str, place: &str) -> Result<Decoded, Undecodable> {
     for header in &record.headers {
         if let HeaderName::Bytes(name) = &header.name {
             return Err(Undecodable::HeaderName(String::from_utf8_lossy(name).into_owned()));
         }
     }
     let headers = &record.headers;
-    let named = |names: &[&str]| names.iter().find_map(|name| text(headers, name).transpose()).transpose();
-    let short = |names: &[&str]| match named(names)? {
+    let named = |names: &[&'static str]| names.iter().find_map(|name| text(headers, name).transpose()).transpose();
+    let short = |names: &[&'static str]| match named(names)? {
         Some((name, value)) if value.chars().count() > 255 => {
             Err(Undecodable::TooLong(name.to_owned(), value.chars().count()))
         }

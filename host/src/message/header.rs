@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// A header's name: text, or bytes where a record's name is not UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeaderName {
+pub(crate) enum HeaderName {
     /// The ordinary case.
     Text(String),
     /// Not UTF-8: such a record is quarantined with its names as they came.
@@ -26,23 +26,23 @@ impl fmt::Display for HeaderName {
 
 /// One header of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// Its name; names may repeat.
-    pub name: HeaderName,
+    pub(crate) name: HeaderName,
     /// Its value; Kafka knows null.
-    pub value: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 impl Header {
     /// A header with a text value.
     #[must_use]
-    pub fn text(name: &str, value: &str) -> Self {
+    pub(crate) fn text(name: &str, value: &str) -> Self {
         Self { name: HeaderName::Text(name.to_owned()), value: Some(value.as_bytes().to_vec()) }
     }
 
     /// Whether it has this very name.
     #[must_use]
-    pub fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         matches!(&self.name, HeaderName::Text(text) if text == name)
     }
 }
@@ -50,7 +50,7 @@ impl Header {
 /// The stored form, `[["name", "text"], ["name", {"base64": "…"}], ["name", null]]`; `None` where there
 /// are none. Text that jsonb cannot hold (U+0000) travels as base64 as well.
 #[must_use]
-pub fn headers_to_json(headers: &[Header]) -> Option<Value> {
+pub(crate) fn headers_to_json(headers: &[Header]) -> Option<Value> {
     if headers.is_empty() {
         return None;
     }
@@ -66,7 +66,7 @@ pub fn headers_to_json(headers: &[Header]) -> Option<Value> {
 ///
 /// # Errors
 /// Says which entry is not a header.
-pub fn headers_from_json(stored: &Value) -> Result<Vec<Header>, String> {
+pub(crate) fn headers_from_json(stored: &Value) -> Result<Vec<Header>, String> {
     let Value::Array(entries) = stored else {
         return Err("headers are not a JSON array".to_owned());
     };

@@ -8,25 +8,25 @@ use super::Header;
 
 /// A message for the outbox, already checked against grants and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     /// Derived from the message that emitted it: see [`super::emitted_id`].
-    pub id: Uuid,
+    pub(crate) id: Uuid,
     /// The Kafka topic to publish to.
-    pub topic: String,
+    pub(crate) topic: String,
     /// For example `invoice.issued`.
-    pub event_type: String,
+    pub(crate) event_type: String,
     /// The record's key; `None` has no order.
-    pub key: Option<Vec<u8>>,
+    pub(crate) key: Option<Vec<u8>>,
     /// The record's value; `None` is a tombstone.
-    pub payload: Option<Vec<u8>>,
+    pub(crate) payload: Option<Vec<u8>>,
     /// For example `application/json`.
-    pub content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// In order; names may repeat.
-    pub headers: Vec<Header>,
+    pub(crate) headers: Vec<Header>,
     /// The version of the payload's schema.
-    pub schema_version: Option<String>,
+    pub(crate) schema_version: Option<String>,
     /// A key already used emits nothing.
-    pub idempotency_key: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
     /// Not before this much later.
-    pub delay: Option<Duration>,
+    pub(crate) delay: Option<Duration>,
 }

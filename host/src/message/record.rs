@@ -4,17 +4,17 @@ use super::Header;
 
 /// One record; the `kafka` home makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Its partition within the topic.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// Its place within the partition.
-    pub offset: i64,
+    pub(crate) offset: i64,
     /// Its key.
-    pub key: Option<Vec<u8>>,
+    pub(crate) key: Option<Vec<u8>>,
     /// Its value; `None` is a tombstone.
-    pub payload: Option<Vec<u8>>,
+    pub(crate) payload: Option<Vec<u8>>,
     /// Its headers, names as they came.
-    pub headers: Vec<Header>,
+    pub(crate) headers: Vec<Header>,
     /// Its timestamp in milliseconds since 1970; 0 where it has none.
-    pub timestamp_ms: i64,
+    pub(crate) timestamp_ms: i64,
 }

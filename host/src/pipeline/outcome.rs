@@ -7,7 +7,7 @@ use crate::settle::StateView;
 
 /// What a handler decided about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Done; its effects commit with the message.
     Completed,
     /// Again later.
@@ -27,7 +27,7 @@ pub enum Outcome {
 
 /// What went wrong inside a guest. Each kind has its own name in dead letters and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The guest computed more than its budget.
     #[error("used up its {limit} units of fuel")]
     OutOfFuel {
@@ -82,7 +82,7 @@ pub enum Fault {
 impl Fault {
     /// The stable name of this kind of fault.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::OutOfFuel { .. } => "out-of-fuel",
             Self::Deadline { .. } => "deadline",
@@ -97,7 +97,7 @@ impl Fault {
 
 /// How one call ended.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// The handler decided.
     Decided(Outcome),
     /// Something went wrong inside the guest; counted.
@@ -108,28 +108,28 @@ pub enum End {
 
 /// What one call cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Units of fuel.
-    pub fuel: u64,
+    pub(crate) fuel: u64,
     /// The most memory the guest held, in bytes.
-    pub memory_peak: u64,
+    pub(crate) memory_peak: u64,
     /// Wall-clock time.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// One call and all that came of it. Effects count only where it ended as `Completed`.
 #[derive(Debug)]
-pub struct Called {
+pub(crate) struct Called {
     /// How it ended.
-    pub end: End,
+    pub(crate) end: End,
     /// What it emitted, in order.
-    pub outgoing: Vec<Outgoing>,
+    pub(crate) outgoing: Vec<Outgoing>,
     /// What it read and wrote of the state.
-    pub state: StateView,
+    pub(crate) state: StateView,
     /// The last of what it wrote to stdout, stderr and the log.
-    pub last_output: Option<String>,
+    pub(crate) last_output: Option<String>,
     /// SHA-256 of the component that ran, hex.
-    pub digest: std::sync::Arc<str>,
+    pub(crate) digest: std::sync::Arc<str>,
     /// What it cost.
-    pub usage: Usage,
+    pub(crate) usage: Usage,
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::db::{Db, DbError};
 
 /// Bytes of a state value's name.
@@ -10,7 +12,7 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// Whose value it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The handler's, for the message's key.
     Keyed,
     /// The handler's.
@@ -19,7 +21,7 @@ pub enum Scope {
 
 /// Why state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
+pub(crate) enum StateError {
     /// Keyed state of a message without a key.
     #[error("the message has no key, so it has no keyed state")]
     NoKey,
@@ -44,7 +46,7 @@ pub(crate) struct Entry {
 
 /// The state that one key's messages see, read on demand and written by settle.
 #[derive(Debug, Clone)]
-pub struct StateView {
+pub(crate) struct StateView {
     /// `None` for `handler invoke`, which has no servers.
     db: Option<Db>,
     group: Arc<str>,
@@ -56,7 +58,7 @@ pub struct StateView {
 impl StateView {
     /// Nothing read yet.
     #[must_use]
-    pub fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
         Self { db, group, key, loaded: Vec::new(), entries: BTreeMap::new() }
     }
 
@@ -64,7 +66,7 @@ impl StateView {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub async fn get(&mut self, scope: Scope, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+    pub(crate) async fn get(&mut self, scope: Scope, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         self.reach(scope, name).await?;
         Ok(self.entries.get(&(scope, name.to_owned())).and_then(|entry| entry.value.clone()))
     }
@@ -73,7 +75,7 @@ impl StateView {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
+    pub(crate) async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
         self.reach(scope, name).await?;
         let entry = self.entries.entry((scope, name.to_owned())).or_insert(Entry {
             version: 0,
@@ -89,7 +91,7 @@ impl StateView {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub async fn names(
+    pub(crate) async fn names(
         &mut self, scope: Scope, prefix: &str, after: Option<&str>, limit: usize,
     ) -> Result<Vec<String>, StateError> {
         self.load(scope).await?;
@@ -136,22 +138,72 @@ impl StateView {
         }
     }
 
-    /// What settle has to write.
-    pub(crate) fn dirty(&self) -> impl Iterator<Item = (Scope, &str, &Entry)> {
-        self.entries.iter().filter(|(_, entry)| entry.dirty).map(|((scope, name), entry)| (*scope, name.as_str(), entry))
+    /// Takes what has to be written, and counts it as written: the next message of the key sees it, and
+    /// reads its version, before it is committed. Where it is not, that message is redone as well.
+    pub(crate) fn take_writes(&mut self) -> Vec<Write> {
+        let Self { entries, key, .. } = self;
+        let dirty = entries.iter_mut().filter(|(_, entry)| entry.dirty);
+        let writes = dirty.map(|((scope, name), entry)| {
+            let read = entry.version;
+            // Versions are drawn, not counted: one that was removed and made again is never taken for
+            // the one that was read.
+            entry.version = if entry.value.is_some() { fastrand::i64(1..) } else { 0 };
+            entry.dirty = false;
+            let key = match scope {
+                Scope::Keyed => key.clone().unwrap_or_default(),
+                Scope::Shared => Vec::new(),
+            };
+            let identity = Identity { scope: *scope, key, name: name.clone() };
+            Write { identity, read, written: entry.version, value: entry.value.clone() }
+        });
+        writes.collect()
     }
 
-    /// Bytes that the call's writes hold, for its limits.
-    #[must_use]
-    pub fn bytes_written(&self) -> usize {
-        self.dirty().map(|(_, name, entry)| name.len() + entry.value.as_ref().map_or(0, Vec::len)).sum()
+    /// The id of the message that was published with this idempotency key, if there is one.
+    ///
+    /// # Errors
+    /// Where Postgres is away.
+    pub(crate) async fn first_with_key(&self, idempotency_key: &str) -> Result<Option<Uuid>, DbError> {
+        match &self.db {
+            Some(db) => crate::outbox::first_with_key(db, idempotency_key).await,
+            None => Ok(None),
+        }
     }
+}
+
+/// Which value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Identity {
+    pub(crate) scope: Scope,
+    /// Empty in the shared scope.
+    pub(crate) key: Vec<u8>,
+    pub(crate) name: String,
+}
+
+impl Identity {
+    /// From a row; `None` for a scope that this host does not know.
+    pub(super) fn read(scope: &str, key: Vec<u8>, name: String) -> Option<Self> {
+        let scope = [Scope::Keyed, Scope::Shared].into_iter().find(|known| known.as_str() == scope)?;
+        Some(Self { scope, key, name })
+    }
+}
+
+/// One write of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) identity: Identity,
+    /// The version that was read; 0 where there was none.
+    pub(crate) read: i64,
+    /// The version that it gets; 0 where it is removed.
+    pub(crate) written: i64,
+    /// `None` removes it.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 impl Scope {
     /// As the table spells it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Keyed => "keyed",
             Self::Shared => "shared",

@@ -1,1 +1,58 @@
-fn main() {}
+//! The project's own commands, `cargo xtask help`. This crate starts in a second because it depends on
+//! nothing but the starter of servers; it builds and runs the others through cargo.
+
+mod count;
+mod demo;
+mod guests;
+mod install;
+mod run;
+mod sqlx;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask install              make sure of all that tests and demo need
+cargo xtask guests               build the handlers for wasm32-wasip2
+cargo xtask test [FILTER..] [-- ARGS]
+                                 all tests, on a Postgres and a Kafka of their own; FILTER is part of a
+                                 test's name, --OPTION[=VALUE] goes to cargo test, ARGS to the test programs
+cargo xtask demo [ARGS]          mailroom at work, checked; `demo --help` tells more
+cargo xtask tidy                 check the rules of the house
+cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".to_owned());
+    let args: Vec<String> = args.collect();
+    let done: run::Result = match (command.as_str(), args.as_slice()) {
+        ("help" | "--help" | "-h", _) => help(),
+        ("install", []) => install::install(),
+        ("guests", []) => guests::build(),
+        ("test", args) => match suite::run(args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        ("demo", args) => demo::run(args),
+        ("tidy", []) => tidy::check(),
+        ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),
+        ("sqlx", [check]) if check == "--check" => sqlx::run(sqlx::Mode::Check),
+        (_, _) => {
+            Err(format!("`{command} {}` is not known; the commands are\n\n{HELP}", args.join(" ")).into())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> run::Result {
+    print!("{HELP}");
+    Ok(())
+}

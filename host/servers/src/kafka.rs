@@ -1,0 +1,185 @@
+//! A real Apache Kafka (KRaft: broker and controller in one JVM) on a loopback port. It keeps its data
+//! and ports in its directory and comes back with them. Topics are not made by mention, so that a
+//! wrong topic name is seen.
+
+mod jars;
+mod java;
+
+pub use jars::{fetch_kafka_jars, kafka_jars_are_there, kafka_jars_default};
+pub use java::java_is_there;
+
+use crate::child::{self, KILL_LIMIT, Process};
+use crate::place::{Place, random_hex};
+use crate::{Error, port};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const READY_LIMIT: Duration = Duration::from_secs(90);
+
+/// How the server is to be started.
+#[derive(Debug, Clone)]
+pub struct KafkaOptions {
+    /// The port on 127.0.0.1. `None` is the one of last time in this directory, else a free one.
+    pub port: Option<u16>,
+    /// The folder that [`fetch_kafka_jars`] filled.
+    pub jars: PathBuf,
+    /// Settings as in `server.properties`; they win over the defaults given here.
+    pub properties: Vec<(String, String)>,
+}
+
+/// A running Kafka. Dropping it stops it.
+#[derive(Debug)]
+pub struct Kafka {
+    brokers: String,
+    process: Process,
+    setup: Setup,
+}
+
+/// What stays the same over restarts.
+#[derive(Debug)]
+struct Setup {
+    place: Place,
+    java: PathBuf,
+    jars: PathBuf,
+    port: u16,
+    controller_port: u16,
+}
+
+impl Kafka {
+    /// Starts the server of this directory and waits until it takes clients. A server that a dead
+    /// process left here is ended before.
+    pub fn start(dir: &Path, options: KafkaOptions) -> Result<Self, Error> {
+        let java = java::find()?;
+        if !kafka_jars_are_there(&options.jars) {
+            return Err(Error::Missing {
+                what: format!("Kafka in {}", options.jars.display()),
+                remedy: "let it be fetched from Maven Central first (about 45 MB, needs `mvn`)".to_owned(),
+            });
+        }
+        let place = Place::open(dir)?;
+        let port = place.port("port", options.port)?;
+        let controller_port = place.port("controller.port", None)?;
+        place.write("server.properties", &properties(port, controller_port, &options.properties))?;
+        let setup = Setup { place, java, jars: options.jars, port, controller_port };
+        setup.format()?;
+        let process = setup.launch()?;
+        Ok(Self { brokers: format!("127.0.0.1:{port}"), process, setup })
+    }
+
+    /// Where clients connect: `127.0.0.1:PORT`.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// The process id of the JVM; after an end, the last one.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Ends the server orderly; takes about two seconds.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        self.process.end()
+    }
+
+    /// Ends the server as a crash would. Returns when its ports are free.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        self.process.kill()?;
+        let ports = [self.setup.port, self.setup.controller_port];
+        if child::wait_until(KILL_LIMIT, || ports.into_iter().all(port::is_free)) {
+            return Ok(());
+        }
+        let what = format!("Kafka did not give back its ports {ports:?}");
+        Err(Error::NotReady { what, waited: KILL_LIMIT, log_tail: String::new() })
+    }
+
+    /// Ends the server if it runs, and starts it on the same data, port and properties.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process.end()?;
+        self.process = self.setup.launch()?;
+        Ok(())
+    }
+}
+
+impl Setup {
+    /// Gives new data its cluster id. Kafka starts only on data that have one.
+    fn format(&self) -> Result<(), Error> {
+        if self.place.path("data").join("meta.properties").exists() {
+            return Ok(());
+        }
+        // A cluster id is 16 bytes in base64url: 22 digits, of which the last has two bits only.
+        let digits: String = random_hex(11)?.chars().take(21).collect();
+        let mut format = self.jvm("kafka.tools.StorageTool");
+        format.args(["format", "-t", &format!("{digits}Q"), "-c"]).arg(self.place.path("server.properties"));
+        child::run("Kafka's `format`", format, &self.place.path("format.log"))
+    }
+
+    fn launch(&self) -> Result<Process, Error> {
+        let mut kafka = self.jvm("kafka.Kafka");
+        kafka.arg(self.place.path("server.properties"));
+        let mut process = Process::spawn("Kafka", "TERM", kafka, &self.place)?;
+        process.wait_ready(READY_LIMIT, |process| process.written().contains("Kafka Server started"))?;
+        Ok(process)
+    }
+
+    fn jvm(&self, class: &str) -> Command {
+        let mut java = Command::new(&self.java);
+        java.current_dir(self.place.dir());
+        // A small heap, and a compiler that is quick to start rather than fast in the long run.
+        java.args(["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        java.args(["-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]);
+        java.args([
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        ]);
+        // The line by which it says that it is ready.
+        java.arg("-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info");
+        java.arg("-cp").arg(self.jars.join("*")).arg(class);
+        java
+    }
+}
+
+/// The text of `server.properties`; paths in it are relative to the server's directory.
+fn properties(port: u16, controller_port: u16, own: &[(String, String)]) -> String {
+    let mut text = format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+"
+    );
+    text.push_str(include_str!("kafka/server.properties"));
+    // Of two values Kafka takes the later.
+    for (name, value) in own {
+        text.push_str(&format!("{}={}\n", escape(name), escape(value)));
+    }
+    text
+}
+
+/// Java reads a properties file as Latin-1, with backslashes and what separates a name as signs.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for unit in text.encode_utf16() {
+        match u8::try_from(unit).map(char::from) {
+            Ok(sign @ ('\\' | ':' | '=' | '#' | '!' | ' ')) => escaped.extend(['\\', sign]),
+            Ok(sign @ '!'..='~') => escaped.push(sign),
+            Ok(_) | Err(_) => escaped.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_properties_come_last_and_are_escaped() {
+        let own = [("message.max.bytes".to_owned(), "5".to_owned()), ("a b".to_owned(), "ü\\\n".to_owned())];
+        let text = properties(1, 2, &own);
+        assert!(text.ends_with("message.max.bytes=5\na\\ b=\\u00fc\\\\\\u000a\n"), "{text}");
+        assert!(text.contains("listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n"));
+        assert!(text.contains("auto.create.topics.enable=false\n"));
+    }
+}

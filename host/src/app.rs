@@ -1,0 +1,180 @@
+//! The wiring: the only place where loops are spawned. A loop that ends, but for a stop, ends the process.
+//!
+//! Start: Postgres and its schema are waited for, then this host's life begins: it is registered, and
+//! handlers, relay and sweep work in it. A host that is buried begins a new life in the same process.
+
+mod intake;
+mod life;
+mod registry;
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::db::migrate::SchemaError;
+use crate::db::wake::{self, Listener};
+use crate::db::{Db, DbError, Meaning, migrate};
+use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError};
+use crate::kafka::KafkaError;
+use crate::outage::Outage;
+use crate::sweep;
+use crate::worker::Guests;
+
+/// Why a host ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The database is not as this binary needs it, or refuses it.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A setting of Postgres.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// A setting of Kafka.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The engine for components.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The drop folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The system gives no threads.
+    #[error("no threads for guests: {0}")]
+    Threads(#[from] std::io::Error),
+    /// A loop ended that must not end.
+    #[error("a loop of the host ended: {0}")]
+    LoopEnded(String),
+}
+
+/// What the loops of a life share.
+#[derive(Clone)]
+struct Shared {
+    config: Arc<Config>,
+    db: Db,
+    guests: Guests,
+    /// Something was written to the outbox.
+    outbox_wake: Arc<Notify>,
+    /// An operator touched rows of a lane.
+    inbox_wake: Arc<Notify>,
+}
+
+/// Runs the host until it is stopped.
+///
+/// # Errors
+/// See [`Error`]. Postgres or Kafka being away is no error: the host waits, says so, and goes on.
+pub(crate) async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let config = Arc::new(config);
+    let engine = Engine::new(EngineSettings {
+        instances_max: config.worker.concurrency,
+        memory_max: config.limits.memory_max,
+    })?;
+    let shared = Shared {
+        db: Db::new(&config.postgres)?,
+        guests: Guests::new()?,
+        outbox_wake: Arc::new(Notify::new()),
+        inbox_wake: Arc::new(Notify::new()),
+        config: Arc::clone(&config),
+    };
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        ready = schema_ready(&shared.db) => ready?,
+    }
+    let mut loops: JoinSet<Result<(), Error>> = JoinSet::new();
+    let (sender, changes) = mpsc::channel(64);
+    let folder = Folder::new(config.host.handlers.clone(), engine, Arc::clone(&config));
+    let folder_stop = stop.clone();
+    loops.spawn(async move { Ok(folder.run(sender, folder_stop).await?) });
+    loops.spawn(listen(shared.clone(), stop.clone()));
+    loops.spawn(lives(shared.clone(), changes, stop.clone()));
+    let mut ended = Ok(());
+    while let Some(joined) = loops.join_next().await {
+        let result = joined.unwrap_or_else(|error| Err(Error::LoopEnded(error.to_string())));
+        if result.is_err() && ended.is_ok() {
+            ended = result;
+        } else if !stop.is_cancelled() && ended.is_ok() {
+            ended = Err(Error::LoopEnded("it was not asked to".to_owned()));
+        }
+        stop.cancel();
+    }
+    shared.db.close().await;
+    shared.guests.end();
+    ended
+}
+
+/// Waits for Postgres; its schema must be this binary's.
+async fn schema_ready(db: &Db) -> Result<(), Error> {
+    let mut outage = Outage::of("Postgres");
+    loop {
+        match migrate::check(db).await {
+            Ok(()) => {
+                outage.over();
+                return Ok(());
+            }
+            Err(SchemaError::Db(error)) if error.meaning() == Meaning::Transient => {
+                tokio::time::sleep(outage.failed(&error)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// One life after the other.
+async fn lives(
+    shared: Shared, changes: mpsc::Receiver<crate::handler::Change>, stop: CancellationToken,
+) -> Result<(), Error> {
+    let mut handlers = life::Handlers::new(changes);
+    let mut outage = Outage::of("Postgres");
+    while !stop.is_cancelled() {
+        let session = match sweep::begin(&shared.db, &shared.config).await {
+            Ok(session) => session,
+            Err(error) => {
+                let wait = outage.failed(&error);
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(wait) => continue,
+                }
+            }
+        };
+        outage.over();
+        tracing::info!(
+            host = %session.id,
+            "Host {} works; handlers are taken from {}",
+            shared.config.host.worker, shared.config.host.handlers.display()
+        );
+        life::live(&shared, &session, &mut handlers, &stop).await?;
+    }
+    Ok(())
+}
+
+/// Passes wake-ups on. Polling is the truth: an outage here costs latency only.
+async fn listen(shared: Shared, stop: CancellationToken) -> Result<(), Error> {
+    let mut outage = Outage::of("Postgres (wake-ups)");
+    let mut listener = None;
+    while !stop.is_cancelled() {
+        let heard = async {
+            let listener = match &mut listener {
+                Some(listener) => listener,
+                none @ None => none.insert(Listener::connect(&shared.db).await?),
+            };
+            listener.next().await
+        };
+        let heard = tokio::select! {
+            () = stop.cancelled() => break,
+            heard = heard => heard,
+        };
+        match heard {
+            Ok(channel) => {
+                outage.over();
+                if channel == wake::INBOX { shared.inbox_wake.notify_one() } else { shared.outbox_wake.notify_one() }
+            }
+            Err(error) => {
+                listener = None;
+                tokio::time::sleep(outage.failed(&error)).await;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The registry rows of this host's handlers. They are for people: what cannot be written now is
+//! written later, and nothing waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::config::HandlerName;
+use crate::db::handlers::{self, Entry};
+use crate::db::{Db, DbError};
+use crate::handler::Handler;
+
+/// A handler as the registry shows it.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    pub(super) group: Arc<str>,
+    pub(super) digest: Option<Arc<str>>,
+    pub(super) state: &'static str,
+    pub(super) subscriptions: serde_json::Value,
+    pub(super) last_error: Option<String>,
+}
+
+impl Shown {
+    pub(super) fn running(handler: &Handler) -> Self {
+        let component = handler.current();
+        Self {
+            group: Arc::clone(&handler.group),
+            digest: Some(Arc::clone(component.digest())),
+            state: "running",
+            subscriptions: serde_json::to_value(component.subscriptions()).unwrap_or_default(),
+            last_error: None,
+        }
+    }
+}
+
+/// What was not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    shown: BTreeMap<HandlerName, Shown>,
+    unwritten: Vec<HandlerName>,
+}
+
+impl Registry {
+    pub(super) fn show(&mut self, name: HandlerName, shown: Shown) {
+        self.shown.insert(name.clone(), shown);
+        self.unwritten.push(name);
+    }
+
+    /// Changes what is shown of a handler, where anything is.
+    pub(super) fn amend(&mut self, name: &HandlerName, change: impl FnOnce(&mut Shown)) {
+        if let Some(shown) = self.shown.get_mut(name) {
+            change(shown);
+            self.unwritten.push(name.clone());
+        }
+    }
+
+    pub(super) fn has(&self, name: &HandlerName) -> bool {
+        self.shown.contains_key(name)
+    }
+
+    /// A new life has no rows yet.
+    pub(super) fn begin(&mut self) {
+        self.unwritten = self.shown.keys().cloned().collect();
+    }
+
+    /// Writes what is not written.
+    pub(super) async fn write(&mut self, db: &Db, host: Uuid) -> Result<(), DbError> {
+        while let Some(name) = self.unwritten.last() {
+            if let Some(shown) = self.shown.get(name) {
+                let entry = Entry {
+                    name: name.as_str(),
+                    group: &shown.group,
+                    digest: shown.digest.as_deref(),
+                    state: shown.state,
+                    subscriptions: shown.subscriptions.clone(),
+                    last_error: shown.last_error.as_deref(),
+                };
+                handlers::record(db, host, &entry).await?;
+            }
+            self.unwritten.pop();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! The row of a running host: its life is what its lanes hang on.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Db, DbError};
+
+/// Registers a host that starts, or starts anew after it was buried.
+pub(crate) async fn register(db: &Db, id: Uuid, worker: &str, expiry: Duration) -> Result<(), DbError> {
+    sqlx::query!(
+        "insert into mailroom.host (id, worker, version, expires_at)
+         values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))",
+        id,
+        worker,
+        env!("CARGO_PKG_VERSION"),
+        expiry.as_secs_f64(),
+    )
+    .execute(db.pool())
+    .await
+    .map_err(DbError::new("registering this host"))?;
+    Ok(())
+}
+
+/// The heartbeat. `false`: the host was buried, and what it held may be another's.
+pub(crate) async fn renew(db: &Db, id: Uuid, expiry: Duration) -> Result<bool, DbError> {
+    let renewed = sqlx::query!(
+        "update mailroom.host set expires_at = clock_timestamp() + make_interval(secs => $2) where id = $1",
+        id,
+        expiry.as_secs_f64(),
+    )
+    .execute(db.pool())
+    .await
+    .map_err(DbError::new("renewing this host's expiry"))?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// Deletes the rows of hosts whose expiry has passed. Only then may their lanes be taken: a
+/// take-over that judged by the clock alone would race with a late settlement.
+pub(crate) async fn bury(db: &Db) -> Result<Vec<String>, DbError> {
+    sqlx::query_scalar!(
+        "delete from mailroom.host where id in (
+             select id from mailroom.host where expires_at < clock_timestamp() order by id for update skip locked)
+         returning worker",
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("burying expired hosts"))
+}
+
+/// How many hosts are alive.
+pub(crate) async fn alive(db: &Db) -> Result<i64, DbError> {
+    let alive = sqlx::query_scalar!(r#"select count(*) as "alive!" from mailroom.host where expires_at >= clock_timestamp()"#);
+    alive.fetch_one(db.pool()).await.map_err(DbError::new("counting hosts"))
+}
+
+/// Takes the host's row away at the end of a graceful stop.
+pub(crate) async fn depart(db: &Db, id: Uuid) -> Result<(), DbError> {
+    sqlx::query!("delete from mailroom.host where id = $1", id)
+        .execute(db.pool())
+        .await
+        .map_err(DbError::new("signing this host off"))?;
+    Ok(())
+}

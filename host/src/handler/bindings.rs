@@ -1,0 +1,9 @@
+//! The contract in Rust. The largest world is generated once: a component that imports less of it
+//! instantiates just as well, and nothing here grants anything.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "sql-handler",
+    imports: { default: async | trappable },
+    exports: { default: async },
+});

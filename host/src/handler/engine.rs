@@ -1,0 +1,165 @@
+//! The process's engine: pool, clocks and linker that all components share.
+//!
+//! The pool is the ceiling of what all guests hold together. A full one is waited for, in front of it, and
+//! never an error of the guest.
+
+use std::fmt;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Semaphore};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::bindings::{SqlHandler, SqlHandlerPre};
+use super::compile::Compiler;
+use super::component::Component;
+use super::guest::Guest;
+use super::refused::Refused;
+use super::world;
+use crate::config::{HandlerName, Manifest};
+
+/// How often the guests' clock ticks: a deadline is kept to this.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Core instances of a component. Python's toolchain links dozens.
+pub(super) const INSTANCES_MAX: u32 = 60;
+/// Linear memories of a component.
+pub(super) const MEMORIES_MAX: u32 = 4;
+/// Tables of a component.
+pub(super) const TABLES_MAX: u32 = 20;
+/// Elements of a table. Python's has some ten thousand.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 40_000;
+
+/// What the pool has room for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EngineSettings {
+    /// Calls that run at once in this process.
+    pub(crate) instances_max: usize,
+    /// The most memory that any call may ask for, in bytes.
+    pub(crate) memory_max: u64,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// The pool does not fit, or this machine lacks something.
+    #[error(
+        "the WebAssembly engine cannot start: {0}; a lower worker.concurrency or limits.memory-max may help"
+    )]
+    Settings(String),
+    /// No thread for the clock or the compiler.
+    #[error("the WebAssembly engine cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// One per process.
+pub(crate) struct Engine {
+    pub(super) wasmtime: wasmtime::Engine,
+    pub(super) linker: Linker<Guest>,
+    /// Calls wait here: an exhausted pool would be an error at once.
+    pub(super) slots: Semaphore,
+    /// Loads have a place of their own in the pool, so that full slots cannot hold up a reload.
+    loading: Mutex<()>,
+    compiler: Compiler,
+    /// The clock's thread ends when this is dropped.
+    _ticker: mpsc::Sender<()>,
+}
+
+impl Engine {
+    /// Reserves the pool and starts the clock and the compiler.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub(crate) fn new(settings: EngineSettings) -> Result<Arc<Self>, EngineError> {
+        let refused = |error: wasmtime::Error| EngineError::Settings(format!("{error:#}"));
+        let wasmtime = wasmtime::Engine::new(&config(settings)?).map_err(refused)?;
+        let mut linker = Linker::new(&wasmtime);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(refused)?;
+        SqlHandler::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        Ok(Arc::new(Self {
+            slots: Semaphore::new(settings.instances_max),
+            loading: Mutex::new(()),
+            compiler: Compiler::start(wasmtime.clone())?,
+            _ticker: start_ticker(&wasmtime)?,
+            linker,
+            wasmtime,
+        }))
+    }
+
+    /// Compiles a component, checks its world and asks it for its subscriptions. The caller's runtime only
+    /// waits, but for `subscriptions()`, which runs there under the manifest's limits.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        name: &HandlerName,
+        wasm: Vec<u8>,
+        manifest: Arc<Manifest>,
+    ) -> Result<Component, Refused> {
+        let _alone = self.loading.lock().await;
+        let compiled = self.compiler.compile(wasm).await?;
+        let found = world::check(&compiled.component, &self.wasmtime)?;
+        let pre = self.linker.instantiate_pre(&compiled.component);
+        let pre = pre.map_err(|error| found.unlinked(&error))?;
+        let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
+        Component::describe(Arc::clone(self), name.clone(), compiled.digest, pre, found, manifest).await
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("free", &self.slots.available_permits()).finish_non_exhaustive()
+    }
+}
+
+/// Measured: the pool's resident pages are worth more than all else, and both meters are needed (fuel
+/// so that a computing neighbour yields, epochs for the wall clock). Compiling is single-threaded because
+/// wasmtime's feature for the other is not built in.
+fn config(settings: EngineSettings) -> Result<Config, EngineError> {
+    let too_many = |_| EngineError::Settings(format!("{settings:?} is more than a pool can hold"));
+    let calls = u32::try_from(settings.instances_max).map_err(too_many)?;
+    // A fourth more than calls, and one for a load: instances are given back a little late.
+    let slots = calls.saturating_add(calls / 4).saturating_add(1);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_stacks(slots)
+        .total_core_instances(slots.saturating_mul(INSTANCES_MAX))
+        .total_memories(slots.saturating_mul(MEMORIES_MAX))
+        .total_tables(slots.saturating_mul(TABLES_MAX))
+        .max_core_instances_per_component(INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_tables_per_module(4)
+        .max_memory_size(usize::try_from(settings.memory_max).map_err(too_many)?)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_core_instance_size(4 << 20)
+        .max_component_instance_size(4 << 20)
+        .max_unused_warm_slots(slots)
+        .linear_memory_keep_resident(8 << 20)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Ok(config)
+}
+
+/// A thread and not a task: a guest that computes may hold every worker of a runtime.
+fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<mpsc::Sender<()>> {
+    let (alive, ended) = mpsc::channel();
+    let engine = engine.weak();
+    let tick = move || {
+        while ended.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let Some(engine) = engine.upgrade() else { return };
+            engine.increment_epoch();
+        }
+    };
+    std::thread::Builder::new().name("wasm-epoch".to_owned()).spawn(tick)?;
+    Ok(alive)
+}

@@ -1,0 +1,76 @@
+//! What lies in the folder, by names and stamps; contents are read only where a stamp changed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::handler::refused::Refused;
+
+/// The largest component that is read. Python's are about 20 MiB.
+pub(in crate::handler) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+/// The largest manifest that is read.
+pub(in crate::handler) const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+
+/// What tells one content of a file from another without reading it. The change time cannot be set, so
+/// that a copy with an old modification time is seen as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    changed: (i64, i64),
+    length: u64,
+}
+
+/// The files of one handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Files {
+    pub(super) wasm: (PathBuf, Stamp),
+    pub(super) manifest: Option<(PathBuf, Stamp)>,
+}
+
+/// All components directly in the folder, by their stems.
+pub(super) async fn list(path: PathBuf) -> io::Result<BTreeMap<String, Files>> {
+    let listed = tokio::task::spawn_blocking(move || {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&path)? {
+            let wasm = entry?.path();
+            if wasm.extension().is_none_or(|extension| extension != "wasm") {
+                continue;
+            }
+            // Gone again, or a broken link: as if it were not there.
+            let Some(stamp) = stamp(&wasm) else { continue };
+            let stem = wasm.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let manifest = wasm.with_extension("toml");
+            let manifest = stamp_of_manifest(manifest);
+            found.insert(stem, Files { wasm: (wasm, stamp), manifest });
+        }
+        Ok(found)
+    });
+    listed.await.map_err(io::Error::other)?
+}
+
+/// A file of at most so many bytes; a folder or a device is not read.
+pub(in crate::handler) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refused> {
+    let unreadable = |source| Refused::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is not a file")));
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(read).is_ok_and(|read| read > bytes_max) {
+        return Err(Refused::TooLarge { path: path.to_owned(), bytes_max });
+    }
+    Ok(bytes)
+}
+
+fn stamp_of_manifest(path: PathBuf) -> Option<(PathBuf, Stamp)> {
+    stamp(&path).map(|stamp| (path, stamp))
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok().filter(Metadata::is_file)?;
+    let changed = (metadata.ctime(), metadata.ctime_nsec());
+    Some(Stamp { inode: metadata.ino(), changed, length: metadata.len() })
+}

@@ -1,0 +1,87 @@
+//! What stands behind one instance: an empty WASI, the call's meters, and what it has asked for.
+//!
+//! Every limit is set before the instance exists, since a component's start may run forever, too.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::fault::DeadlinePassed;
+use super::imports::Effects;
+use super::meter::Meter;
+use super::output::Output;
+use crate::config::CallLimits;
+
+/// A guest that computes gives way to others after about 50 µs.
+const YIELD_FUEL: u64 = 500_000;
+/// Past the deadline the epoch ends what computes; this is for what waits.
+const TIMEOUT_GRACE: Duration = Duration::from_millis(100);
+/// Streams, pollables and such that a guest may have open.
+const RESOURCES_MAX: usize = 1000;
+/// Random bytes of one request.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
+/// What a guest may make the host allocate in one host call beyond its output: names, headers, a reply.
+const HOSTCALL_BYTES_MIN: u64 = 4 << 20;
+
+/// The host's side of one call.
+pub(super) struct Guest {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) meter: Meter,
+    pub(super) output: Output,
+    pub(super) effects: Effects,
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// A store for one call, with its limits on memory and output.
+pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, effects: Effects) -> Store<Guest> {
+    let output = Output::new(limits.log_bytes);
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCES_MAX);
+    let guest = Guest { wasi: wasi(&output), table, meter: Meter::new(limits.memory), output, effects };
+    let mut store = Store::new(engine, guest);
+    store.limiter(|guest| &mut guest.meter);
+    let hostcall_bytes = limits.output_bytes.saturating_mul(4).max(HOSTCALL_BYTES_MIN);
+    store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
+    store
+}
+
+/// Its limits on time: it ends itself at `deadline`, or when its fuel is gone, and gives way often.
+pub(super) fn wind_up(
+    store: &mut Store<Guest>,
+    limits: &CallLimits,
+    deadline: Instant,
+) -> wasmtime::Result<()> {
+    store.set_fuel(limits.fuel)?;
+    store.fuel_async_yield_interval(Some(YIELD_FUEL))?;
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        if Instant::now() >= deadline { Err(DeadlinePassed.into()) } else { Ok(UpdateDeadline::Yield(1)) }
+    });
+    Ok(())
+}
+
+/// When a call that waits is dropped: a little after one that computes has ended itself.
+pub(super) fn timeout_at(deadline: Instant) -> Instant {
+    deadline + TIMEOUT_GRACE
+}
+
+/// Linked because toolchains import it unasked, and empty: no files, no network, no environment.
+fn wasi(output: &Output) -> WasiCtx {
+    WasiCtx::builder()
+        .stdout(output.clone())
+        .stderr(output.clone())
+        .max_random_size(RANDOM_BYTES_MAX)
+        .allow_ip_name_lookup(false)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .build()
+}

@@ -1,0 +1,85 @@
+//! Why a file does not become a handler. Each message names the thing and the remedy.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{BadName, ConfigErrors};
+use crate::pipeline::outcome::Fault;
+
+use super::world::EXPORT;
+
+/// Why a component is not loaded; the version that runs, if any, goes on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Another kind of file.
+    #[error("it is {0}, not a WebAssembly component; build it for the target wasm32-wasip2")]
+    NotAComponent(&'static str),
+    /// The handler's interface is missing; what it has instead.
+    #[error(
+        "it does not export {EXPORT} (it exports {0}); build it against wit/mailroom.wit, in Rust with the crate mailroom-guest"
+    )]
+    MissingExport(String),
+    /// The handler's interface has other functions or types than the contract.
+    #[error(
+        "its export {EXPORT} differs from the contract: {0}; build it against wit/mailroom.wit of this host"
+    )]
+    WrongExport(String),
+    /// It wants something that the host does not have.
+    #[error(
+        "it imports {name}, which this host does not have ({why}); leave it out, or build against another version of it"
+    )]
+    UnknownImport {
+        /// The import's name.
+        name: String,
+        /// What the linker says.
+        why: String,
+    },
+    /// The file is there and cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not worth reading.
+    #[error("{} has more than {bytes_max} bytes; strip its debug information (strip = \"debuginfo\")", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is allowed.
+        bytes_max: u64,
+    },
+    /// Its `subscriptions()` did not answer.
+    #[error("its subscriptions() {0}")]
+    SubscriptionsFaulted(Fault),
+    /// No topic to read from.
+    #[error(
+        "it subscribes to no topic; name one in subscriptions(), or in its manifest: subscribe.topics = [\"…\"]"
+    )]
+    NoTopic,
+    /// Its manifest is wrong.
+    #[error("its manifest is wrong: {0}")]
+    Manifest(ConfigErrors),
+    /// The file's name is not a handler's name.
+    #[error("the stem of its file is the handler's name and {0}; rename it")]
+    Name(#[from] BadName),
+    /// It is not valid, or larger than the pool allows.
+    #[error(
+        "it cannot be compiled: {0}; if the file was still being written, it is read again when it is complete"
+    )]
+    Compile(String),
+    /// No instance could be had; nothing is known about the component.
+    #[error("it could not be tried: {0}; it is tried again")]
+    Unavailable(String),
+    /// No engine to check it with.
+    #[error(transparent)]
+    Engine(#[from] super::EngineError),
+}
+
+impl Refused {
+    /// Whether the same file may do a moment later.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::Unavailable(_))
+    }
+}

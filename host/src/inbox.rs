@@ -1,0 +1,8 @@
+//! The inbox table: storing what ingest read, reading what an owner left behind.
+
+pub(crate) mod browse;
+mod read;
+mod store;
+
+pub(crate) use read::{Found, read};
+pub(crate) use store::{Advance, Batch, NewRow, Stored, store};

@@ -1,0 +1,83 @@
+//! Reading a lane: after a take-over, after more was stored than memory holds, after a reread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::db::{Db, DbError};
+use crate::lane::Lease;
+use crate::message::{Message, headers_from_json};
+
+/// A pending message of a lane.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) message: Message,
+    /// How long until it is due; zero where it is.
+    pub(crate) due_in: Duration,
+    /// Why it cannot be handled, where somebody edited it into nonsense.
+    pub(crate) nonsense: Option<String>,
+}
+
+/// Pending messages of the lane above `after`, in order, at most `limit`; they count as begun from here on.
+/// Empty too where the lane is no longer ours.
+pub(crate) async fn read(
+    db: &Db, lease: &Lease, group: &Arc<str>, topic: &Arc<str>, after: i64, limit: usize,
+) -> Result<Vec<Found>, DbError> {
+    let rows = sqlx::query!(
+        r#"with found as materialized (
+               select * from mailroom.inbox
+                where lane = $1 and status = 'pending' and not held and seq > $3 order by seq limit $4),
+           begun as (
+               update mailroom.lane l set started_to = greatest(l.started_to, f.seq)
+                 from (select max(seq) as seq from found) f
+                where l.id = $1 and l.token = $2 and f.seq is not null)
+           select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
+                  content_type, headers, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
+                  idempotency_key, attempts_made, max_attempts, deliveries, crashes,
+                  greatest(0, extract(epoch from scheduled_at - clock_timestamp()))::double precision as "due_secs!"
+             from found order by seq"#,
+        lease.lane,
+        lease.token,
+        after,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    );
+    let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading a lane"))?;
+    let found = rows.into_iter().map(|row| {
+        let headers = row.headers.as_ref().map_or(Ok(Vec::new()), headers_from_json);
+        let nonsense = headers.as_ref().err().cloned();
+        let message = Message {
+            seq: row.seq,
+            lane: lease.lane,
+            okey: row.okey,
+            id: row.id,
+            message_id: row.message_id,
+            consumer_group: Arc::clone(group),
+            topic: Arc::clone(topic),
+            partition: row.partition,
+            offset: row.offset,
+            source: row.source,
+            event_type: row.event_type,
+            schema_version: row.schema_version,
+            key: row.key,
+            payload: row.payload,
+            content_type: row.content_type,
+            headers: headers.unwrap_or_default(),
+            produced_at_ms: row.produced_at_ms,
+            trace_id: row.trace_id,
+            traceparent: row.traceparent,
+            correlation_id: row.correlation_id,
+            causation_id: row.causation_id,
+            idempotency_key: row.idempotency_key,
+            attempts_made: count(row.attempts_made),
+            attempts_max: count(row.max_attempts),
+            deliveries: count(row.deliveries),
+            crashes: count(row.crashes),
+        };
+        Found { message, due_in: Duration::try_from_secs_f64(row.due_secs).unwrap_or_default(), nonsense }
+    });
+    Ok(found.collect())
+}
+
+/// The checks of the table keep these from being negative.
+fn count(column: i32) -> u32 {
+    u32::try_from(column).unwrap_or(0)
+}

@@ -1,0 +1,45 @@
+//! Messages that lie in Postgres and not in memory: read lane by lane, as far as memory allows.
+
+use std::collections::HashMap;
+
+use super::Ingest;
+use super::partition::Partition;
+use crate::db::DbError;
+use crate::inbox;
+use crate::kafka::Place;
+use crate::worker::{Entry, Feed};
+
+/// Reads one page of each lane that has a backlog, while there is room; gives whether any was read.
+pub(super) async fn read(ingest: &Ingest, partitions: &mut HashMap<Place, Partition>) -> Result<bool, DbError> {
+    let rows_max = ingest.config.ingest.batch_rows_max;
+    let mut any = false;
+    for (place, partition) in partitions.iter_mut() {
+        let Some(live) = partition.live() else { continue };
+        if live.lease.take_reread() {
+            live.mark = 0;
+            live.backlog = true;
+        }
+        if !live.backlog || ingest.in_hand.count() + rows_max > ingest.config.ingest.in_hand_max {
+            continue;
+        }
+        let group = &ingest.handler.group;
+        let found = inbox::read(&ingest.db, &live.lease, group, &place.topic, live.mark, rows_max).await?;
+        live.backlog = found.len() >= rows_max;
+        if let Some(last) = found.last() {
+            live.mark = last.message.seq;
+            any = true;
+            feed(ingest, found.into_iter().map(Entry::found).collect()).await;
+        }
+    }
+    Ok(any)
+}
+
+/// Hands messages to the worker.
+pub(super) async fn feed(ingest: &Ingest, entries: Vec<Entry>) {
+    let count = entries.len();
+    ingest.in_hand.add(count);
+    if ingest.feed.send(Feed::Messages(entries)).await.is_err() {
+        // The worker has ended, and so does ingest in a moment; the rows are in Postgres.
+        ingest.in_hand.remove(count);
+    }
+}

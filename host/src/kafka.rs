@@ -1,0 +1,15 @@
+//! Kafka: the only home of rdkafka. Consumers, the producer, topic metadata, and what errors mean.
+//!
+//! Nothing here knows Postgres. A rebalance is handed to the caller as an event and answered by it.
+
+mod client;
+mod consumer;
+mod error;
+mod native;
+mod producer;
+mod topics;
+
+pub(crate) use consumer::{Consumer, Event, Place};
+pub(crate) use error::{KafkaError, ProduceMeaning};
+pub(crate) use producer::{Delivery, Outbound, Producer};
+pub(crate) use topics::{Bounds, Topics};

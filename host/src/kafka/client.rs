@@ -1,0 +1,92 @@
+//! Client settings: ours where the operator is silent, the operator's where they speak, and ours again
+//! where a promise depends on it.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::config;
+
+/// Defaults for every client; `[kafka.properties]` may override them.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("reconnect.backoff.max.ms", "1000"),
+    ("socket.keepalive.enable", "true"),
+    // How soon a topic that appears, or gets partitions, is noticed.
+    ("topic.metadata.refresh.interval.ms", "5000"),
+    ("allow.auto.create.topics", "false"),
+];
+
+/// Defaults for consumers.
+const CONSUMER_DEFAULTS: [(&str, &str); 5] = [
+    ("fetch.queue.backoff.ms", "20"),
+    ("fetch.error.backoff.ms", "100"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("session.timeout.ms", "20000"),
+    ("heartbeat.interval.ms", "1000"),
+];
+
+/// What the offset row in Postgres, and handing partitions over one by one, rest on.
+const CONSUMER_MUSTS: [(&str, &str); 4] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+];
+
+/// Defaults for the producer.
+const PRODUCER_DEFAULTS: [(&str, &str); 3] =
+    [("linger.ms", "2"), ("compression.type", "none"), ("queue.buffering.max.messages", "100000")];
+
+/// What "no gap, no repeat, in order" rests on: after a record that could not be delivered none of its
+/// partition's later ones is.
+const PRODUCER_MUSTS: [(&str, &str); 3] =
+    [("enable.idempotence", "true"), ("acks", "all"), ("enable.gapless.guarantee", "true")];
+
+fn base() -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set_log_level(RDKafkaLogLevel::Warning);
+    client.set("client.id", "mailroom");
+    set(&mut client, &DEFAULTS);
+    client
+}
+
+fn set(client: &mut ClientConfig, pairs: &[(&str, &str)]) {
+    for (key, value) in pairs {
+        client.set(*key, *value);
+    }
+}
+
+fn overlay(client: &mut ClientConfig, kafka: &config::Kafka) {
+    for (key, value) in &kafka.properties {
+        client.set(key, value);
+    }
+    client.set("bootstrap.servers", &kafka.brokers);
+}
+
+/// Settings for a consumer of `group`.
+pub(super) fn consumer(kafka: &config::Kafka, group: &str) -> ClientConfig {
+    let mut client = base();
+    set(&mut client, &CONSUMER_DEFAULTS);
+    overlay(&mut client, kafka);
+    set(&mut client, &CONSUMER_MUSTS);
+    client.set("group.id", group);
+    client
+}
+
+/// Settings for the relay's producer. A record that is not acknowledged within `publish_timeout` fails.
+pub(super) fn producer(kafka: &config::Kafka, publish_timeout: Duration) -> ClientConfig {
+    let mut client = base();
+    set(&mut client, &PRODUCER_DEFAULTS);
+    overlay(&mut client, kafka);
+    set(&mut client, &PRODUCER_MUSTS);
+    client.set("message.timeout.ms", publish_timeout.as_millis().to_string());
+    client
+}
+
+/// Settings for looking at topics.
+pub(super) fn metadata(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = base();
+    overlay(&mut client, kafka);
+    client
+}

@@ -1,0 +1,218 @@
+//! One handler's consumer. Rebalances are handed out as events, because the partitions' offsets come
+//! from Postgres; until an event is answered librdkafka pauses everything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, StreamConsumer};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use super::{KafkaError, client, native};
+use crate::config;
+use crate::message::Record;
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+}
+
+/// What a consumer has to say.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Records in their order per partition; never empty.
+    Records(Vec<(Arc<str>, Record)>),
+    /// Partitions that are ours from now on: answer with [`Consumer::assign`], even if empty.
+    Assigned(Vec<Place>),
+    /// Partitions to give up: answer with [`Consumer::unassign`], even if empty.
+    Revoked(Vec<Place>),
+    /// A position outside the log was met; the error names no partition.
+    OutOfLog,
+    /// A subscribed topic is missing or closed to us.
+    TopicUnavailable(String),
+    /// Kafka is away; the client reconnects by itself.
+    Away(String),
+}
+
+struct Context {
+    rebalances: mpsc::UnboundedSender<Event>,
+    /// Set before the consumer is dropped: nobody would answer then, and the drop would hang.
+    closing: AtomicBool,
+}
+
+impl ClientContext for Context {}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, reason: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigned = reason == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let places = places(list);
+        let event = if assigned { Event::Assigned(places) } else { Event::Revoked(places) };
+        if self.closing.load(Ordering::SeqCst) || self.rebalances.send(event).is_err() {
+            let answer = if assigned {
+                consumer.incremental_assign(&TopicPartitionList::new())
+            } else {
+                consumer.incremental_unassign(list)
+            };
+            if let Err(error) = answer {
+                tracing::debug!(%error, "Answering a rebalance while closing");
+            }
+        }
+    }
+}
+
+fn places(list: &TopicPartitionList) -> Vec<Place> {
+    let place = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Place {
+        topic: element.topic().into(),
+        partition: element.partition(),
+    };
+    list.elements().iter().map(place).collect()
+}
+
+/// A member of a handler's consumer group.
+pub(crate) struct Consumer {
+    inner: Arc<StreamConsumer<Context>>,
+    rebalances: mpsc::UnboundedReceiver<Event>,
+    topics: HashMap<String, Arc<str>>,
+}
+
+impl Consumer {
+    /// Joins the group. Kafka may be away: the client goes on trying.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses a setting, which it names.
+    pub(crate) fn subscribe(kafka: &config::Kafka, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
+        let (sender, rebalances) = mpsc::unbounded_channel();
+        let context = Context { rebalances: sender, closing: AtomicBool::new(false) };
+        let inner: StreamConsumer<Context> =
+            client::consumer(kafka, group).create_with_context(context).map_err(KafkaError::new("making a consumer"))?;
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        inner.subscribe(&names).map_err(KafkaError::new("subscribing"))?;
+        let topics = topics.iter().map(|topic| (topic.clone(), Arc::from(topic.as_str()))).collect();
+        Ok(Self { inner: Arc::new(inner), rebalances, topics })
+    }
+
+    /// The next event; records come as many as are there, within the bounds. Cancel safe.
+    pub(crate) async fn next(&mut self, rows_max: usize, bytes_max: usize) -> Event {
+        let inner = Arc::clone(&self.inner);
+        let first = tokio::select! {
+            biased;
+            Some(event) = self.rebalances.recv() => return event,
+            first = inner.recv() => first,
+        };
+        let mut records = match first {
+            Ok(message) => vec![self.record(&message)],
+            Err(error) => return translate(&error),
+        };
+        let mut bytes = size(&records);
+        while records.len() < rows_max && bytes < bytes_max {
+            // An error here comes again with the next call: it is a state, not a record.
+            let Some(Ok(message)) = inner.recv().now_or_never() else { break };
+            let record = self.record(&message);
+            bytes += record.1.payload.as_ref().map_or(0, Vec::len);
+            records.push(record);
+        }
+        Event::Records(records)
+    }
+
+    fn record(&mut self, message: &BorrowedMessage<'_>) -> (Arc<str>, Record) {
+        let topic = match self.topics.get(message.topic()) {
+            Some(topic) => Arc::clone(topic),
+            None => Arc::from(message.topic()),
+        };
+        let record = Record {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            headers: native::headers(message),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+        };
+        (topic, record)
+    }
+
+    /// Reads partitions from these offsets. The answer to [`Event::Assigned`], even if empty, and later
+    /// for partitions whose lane had to be waited for.
+    pub(crate) fn assign(&self, places: &[(Place, i64)]) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (place, offset) in places {
+            list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset))
+                .map_err(KafkaError::new("assigning partitions"))?;
+        }
+        self.inner.incremental_assign(&list).map_err(KafkaError::new("assigning partitions"))
+    }
+
+    /// Gives partitions up.
+    pub(crate) fn unassign(&self, places: &[Place]) -> Result<(), KafkaError> {
+        self.inner.incremental_unassign(&list(places)).map_err(KafkaError::new("giving partitions up"))
+    }
+
+    /// Stops fetching; the assignment stays.
+    pub(crate) fn pause(&self, places: &[Place]) -> Result<(), KafkaError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.inner.pause(&list(places)).map_err(KafkaError::new("pausing partitions"))
+    }
+
+    /// Fetches again, from where it stopped.
+    pub(crate) fn resume(&self, places: &[Place]) -> Result<(), KafkaError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.inner.resume(&list(places)).map_err(KafkaError::new("resuming partitions"))
+    }
+
+    /// Tells Kafka how far we are, for tools that show lag; Postgres is the truth, so nobody waits.
+    pub(crate) fn report(&self, places: &[(Place, i64)]) {
+        let mut offsets = TopicPartitionList::new();
+        for (place, offset) in places {
+            if offsets.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset)).is_err() {
+                return;
+            }
+        }
+        if let Err(error) = self.inner.commit(&offsets, CommitMode::Async) {
+            tracing::debug!(%error, "Reporting offsets to Kafka");
+        }
+    }
+
+    /// Leaves the group; bounded, since it is a courtesy to the other members.
+    pub(crate) async fn close(self) {
+        self.inner.context().closing.store(true, Ordering::SeqCst);
+        let inner = self.inner;
+        let leave = tokio::task::spawn_blocking(move || drop(inner));
+        if tokio::time::timeout(Duration::from_secs(5), leave).await.is_err() {
+            tracing::debug!("Kafka did not confirm that the group was left");
+        }
+    }
+}
+
+fn list(places: &[Place]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(places.len());
+    for place in places {
+        list.add_partition(&place.topic, place.partition);
+    }
+    list
+}
+
+fn size(records: &[(Arc<str>, Record)]) -> usize {
+    records.iter().map(|(_, record)| record.payload.as_ref().map_or(0, Vec::len)).sum()
+}
+
+fn translate(error: &rdkafka::error::KafkaError) -> Event {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Event::OutOfLog,
+        Some(
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::TopicAuthorizationFailed,
+        ) => Event::TopicUnavailable(error.to_string()),
+        _ => Event::Away(error.to_string()),
+    }
+}

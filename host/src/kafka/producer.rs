@@ -1,0 +1,111 @@
+//! The relay's producer: idempotent, pipelined, one delivery report a record, told apart by a ticket.
+
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use tokio::sync::mpsc;
+
+use super::{KafkaError, client};
+use crate::config;
+use crate::message::{Header, HeaderName};
+
+/// What became of one record.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// The number given to [`Producer::send`].
+    pub(crate) ticket: usize,
+    /// Where the broker put it: partition and offset.
+    pub(crate) result: Result<(i32, i64), KafkaError>,
+}
+
+struct Context {
+    deliveries: mpsc::UnboundedSender<Delivery>,
+}
+
+impl ClientContext for Context {}
+
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, ticket: usize) {
+        let result = match report {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, _)) => Err(KafkaError::new("publishing")(error.clone())),
+        };
+        // A relay that is gone has no use for it: its rows are not marked, and are published again.
+        if self.deliveries.send(Delivery { ticket, result }).is_err() {
+            tracing::trace!(ticket, "A delivery report came after the relay ended");
+        }
+    }
+}
+
+/// The producer. After an outage longer than the publish timeout it has to be made anew: the gapless
+/// guarantee makes the timeout of one record fatal for the producer.
+pub(crate) struct Producer {
+    inner: ThreadedProducer<Context>,
+    deliveries: mpsc::UnboundedReceiver<Delivery>,
+}
+
+/// A record to publish.
+#[derive(Debug)]
+pub(crate) struct Outbound<'r> {
+    pub(crate) topic: &'r str,
+    pub(crate) key: Option<&'r [u8]>,
+    pub(crate) payload: Option<&'r [u8]>,
+    pub(crate) headers: &'r [Header],
+}
+
+impl Producer {
+    pub(crate) fn new(kafka: &config::Kafka, publish_timeout: Duration) -> Result<Self, KafkaError> {
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        let inner = client::producer(kafka, publish_timeout)
+            .create_with_context(Context { deliveries: sender })
+            .map_err(KafkaError::new("making the producer"))?;
+        Ok(Self { inner, deliveries })
+    }
+
+    /// Hands a record over; its delivery report comes with the ticket.
+    pub(crate) fn send(&self, ticket: usize, outbound: &Outbound<'_>) -> Result<(), KafkaError> {
+        let mut record = BaseRecord::with_opaque_to(outbound.topic, ticket);
+        if let Some(key) = outbound.key {
+            record = record.key(key);
+        }
+        if let Some(payload) = outbound.payload {
+            record = record.payload(payload);
+        }
+        let mut headers = OwnedHeaders::new_with_capacity(outbound.headers.len());
+        for header in outbound.headers {
+            if let HeaderName::Text(name) = &header.name {
+                headers = headers.insert(KafkaHeader { key: name, value: header.value.as_deref() });
+            }
+        }
+        self.inner.send(record.headers(headers)).map_err(|(error, _)| KafkaError::new("publishing")(error))
+    }
+
+    /// The next delivery report. Cancel safe.
+    pub(crate) async fn delivered(&mut self) -> Option<Delivery> {
+        self.deliveries.recv().await
+    }
+
+    /// A delivery report that is there already.
+    pub(crate) fn delivered_already(&mut self) -> Option<Delivery> {
+        self.deliveries.try_recv().ok()
+    }
+
+    /// Ends it at once, records in flight too: none of them may follow a successor later. Gives the
+    /// reports that were not taken yet, of what was acknowledged and of what was purged.
+    pub(crate) async fn purge(self) -> Vec<Delivery> {
+        let Self { inner, mut deliveries } = self;
+        let end = tokio::task::spawn_blocking(move || {
+            inner.purge(PurgeConfig::default().queue().inflight());
+            inner.poll(Duration::from_millis(100));
+            drop(inner);
+        });
+        if tokio::time::timeout(Duration::from_secs(5), end).await.is_err() {
+            tracing::debug!("The producer did not end in time");
+        }
+        std::iter::from_fn(|| deliveries.try_recv().ok()).collect()
+    }
+}

@@ -1,0 +1,120 @@
+//! Marking rows as published, or as dead, under the tokens of their lanes.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Postgres, Transaction};
+
+use super::Pending;
+use crate::db::{Db, DbError};
+use crate::lane::Lease;
+use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
+use crate::pipeline::decide::{Cause, DeadReason};
+use crate::pipeline::outcome::Usage;
+use crate::settle::{DeadLetter, write_dead_letters};
+
+/// A row that the broker acknowledged, and where it put it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) lane: i32,
+    pub(crate) seq: i64,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+/// What came of a mark.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// Committed.
+    Done,
+    /// These lanes are another's; nothing was written.
+    LanesLost(Vec<i32>),
+}
+
+/// Marks rows as published.
+pub(crate) async fn mark(
+    db: &Db, leases: &BTreeMap<i32, Lease>, published: &[Published],
+) -> Result<Marked, DbError> {
+    let failed = || DbError::new("marking published messages");
+    let mut tx = db.pool().begin().await.map_err(failed())?;
+    let lost = lost(&mut tx, leases).await?;
+    if !lost.is_empty() {
+        return Ok(Marked::LanesLost(lost));
+    }
+    sqlx::query!(
+        "update mailroom.outbox o
+            set status = 'completed', completed_at = clock_timestamp(), updated_at = clock_timestamp(),
+                deliveries = o.deliveries + 1, published_partition = w.partition, published_offset = w.at
+           from unnest($1::integer[], $2::bigint[], $3::integer[], $4::bigint[]) w(lane, seq, partition, at)
+          where o.lane = w.lane and o.seq = w.seq and o.status = 'pending' and not o.held",
+        &published.iter().map(|row| row.lane).collect::<Vec<_>>(),
+        &published.iter().map(|row| row.seq).collect::<Vec<_>>(),
+        &published.iter().map(|row| row.partition).collect::<Vec<_>>(),
+        &published.iter().map(|row| row.offset).collect::<Vec<_>>(),
+    )
+    .execute(&mut *tx)
+    .await
+    .map_err(failed())?;
+    tx.commit().await.map_err(failed())?;
+    Ok(Marked::Done)
+}
+
+/// Sets a row aside that the broker refuses for ever, with its dead letter.
+pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> Result<Marked, DbError> {
+    let failed = || DbError::new("failing a message");
+    let mut tx = db.pool().begin().await.map_err(failed())?;
+    let lost = lost(&mut tx, &BTreeMap::from([(lease.lane, lease.clone())])).await?;
+    if !lost.is_empty() {
+        return Ok(Marked::LanesLost(lost));
+    }
+    let error = bounded(error, LAST_ERROR_BYTES_MAX);
+    let hit = sqlx::query!(
+        "update mailroom.outbox
+            set status = 'failed', failed_reason = 'rejected', last_error = $3, deliveries = deliveries + 1,
+                updated_at = clock_timestamp()
+          where lane = $1 and seq = $2 and status = 'pending' and not held
+         returning deliveries",
+        row.lane,
+        row.seq,
+        error,
+    );
+    if let Some(hit) = hit.fetch_optional(&mut *tx).await.map_err(failed())? {
+        let letter = DeadLetter {
+            origin: "outbox",
+            lane: row.lane,
+            seq: row.seq,
+            message: row.id,
+            message_id: row.id.to_string(),
+            group: None,
+            handler: None,
+            topic: row.topic.clone(),
+            partition: None,
+            offset: None,
+            key: row.key.clone(),
+            event_type: row.event_type.clone(),
+            reason: DeadReason::Rejected,
+            cause: Cause { error, ..Cause::default() },
+            last_output: None,
+            digest: None,
+            attempts: 0,
+            deliveries: u32::try_from(hit.deliveries).unwrap_or(0),
+            usage: Usage::default(),
+        };
+        write_dead_letters(&mut tx, &[letter]).await?;
+    }
+    tx.commit().await.map_err(failed())?;
+    Ok(Marked::Done)
+}
+
+async fn lost(tx: &mut Transaction<'_, Postgres>, leases: &BTreeMap<i32, Lease>) -> Result<Vec<i32>, DbError> {
+    let lanes: Vec<i32> = leases.keys().copied().collect();
+    let tokens: Vec<i64> = leases.values().map(|lease| lease.token).collect();
+    let ours = sqlx::query_scalar!(
+        "select l.id from unnest($1::integer[], $2::bigint[]) w(id, token)
+           join mailroom.lane l on l.id = w.id and l.token = w.token
+          order by l.id for key share of l",
+        &lanes,
+        &tokens,
+    );
+    let ours = ours.fetch_all(&mut **tx).await.map_err(DbError::new("fencing lanes"))?;
+    Ok(lanes.into_iter().filter(|lane| !ours.contains(lane)).collect())
+}

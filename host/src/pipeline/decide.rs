@@ -1,0 +1,182 @@
+//! From how a call ended to what is settled. A delay goes out, never an instant: Postgres adds it to
+//! its own clock, so hosts need no agreed time.
+
+use std::time::Duration;
+
+use super::backoff;
+use super::outcome::{End, Fault, Outcome};
+use crate::config::RetryPolicy;
+
+/// Retries that cost no attempt go on for at most this many deliveries beyond the budget.
+const UNCOUNTED_MAX: u32 = 100;
+
+/// What is settled about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Done, with its effects.
+    Completed,
+    /// Done, without effects.
+    Skipped { reason: String },
+    /// Pending again, not before `delay` has passed.
+    Retry { delay: Duration, counted: bool, error: String },
+    /// Failed; the dead letter is written with it.
+    Dead { reason: DeadReason, counted: bool, cause: Cause },
+    /// Nothing is settled: the same again after `delay`.
+    Again { delay: Duration, error: String },
+}
+
+/// Why a message is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeadReason {
+    /// Its budget of attempts is spent.
+    Exhausted,
+    /// The handler said that it can never succeed.
+    Rejected,
+    /// It cannot be carried to a handler.
+    Quarantined,
+}
+
+impl DeadReason {
+    /// As the tables spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Rejected => "rejected",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// What the dead letter says about the last failure.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Cause {
+    pub(crate) fault: Option<&'static str>,
+    pub(crate) code: Option<String>,
+    pub(crate) error: String,
+    pub(crate) detail: Option<String>,
+}
+
+/// How far a message's budget is spent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) attempts_made: u32,
+    pub(crate) attempts_max: u32,
+    pub(crate) deliveries: u32,
+}
+
+/// Judges the end of a call. `chance` is uniform in 0..1.
+pub(crate) fn decide(end: End, budget: Budget, policy: &RetryPolicy, chance: f64) -> Verdict {
+    let judge = Judge { budget, policy, chance };
+    match end {
+        End::Decided(Outcome::Completed) => Verdict::Completed,
+        End::Decided(Outcome::Skipped(reason)) => Verdict::Skipped { reason },
+        End::Decided(Outcome::Rejected(error)) => {
+            Verdict::Dead { reason: DeadReason::Rejected, counted: false, cause: Cause { error, ..Cause::default() } }
+        }
+        End::Decided(Outcome::Retry { reason, after, counts: false }) if budget.may_go_uncounted() => {
+            let delay = after.unwrap_or_else(|| judge.backoff(budget.attempts_made + 1));
+            Verdict::Retry { delay, counted: false, error: reason }
+        }
+        End::Decided(Outcome::Retry { reason, after, counts: _ }) => {
+            judge.counted(after, Cause { error: reason, ..Cause::default() })
+        }
+        End::Faulted(fault) => judge.counted(None, cause(fault)),
+        End::Unavailable(error) => Verdict::Again { delay: judge.backoff(1).min(Duration::from_secs(1)), error },
+    }
+}
+
+impl Budget {
+    fn may_go_uncounted(&self) -> bool {
+        self.deliveries < self.attempts_max.saturating_add(UNCOUNTED_MAX)
+    }
+}
+
+struct Judge<'p> {
+    budget: Budget,
+    policy: &'p RetryPolicy,
+    chance: f64,
+}
+
+impl Judge<'_> {
+    fn counted(&self, after: Option<Duration>, cause: Cause) -> Verdict {
+        let made = self.budget.attempts_made + 1;
+        if made >= self.budget.attempts_max {
+            return Verdict::Dead { reason: DeadReason::Exhausted, counted: true, cause };
+        }
+        let delay = after.unwrap_or_else(|| self.backoff(made));
+        Verdict::Retry { delay, counted: true, error: cause.error }
+    }
+
+    fn backoff(&self, failures: u32) -> Duration {
+        backoff::delay(self.policy, failures, self.chance)
+    }
+}
+
+/// The words of a fault, for the row and the dead letter.
+pub(crate) fn cause(fault: Fault) -> Cause {
+    let (kind, error) = (fault.kind(), fault.to_string());
+    let (code, detail) = match fault {
+        Fault::Failed { code, detail, .. } => (code, detail),
+        Fault::Trap { backtrace, .. } | Fault::Stack { backtrace } => (None, Some(backtrace)),
+        Fault::OutOfFuel { .. } | Fault::Deadline { .. } | Fault::Memory { .. } | Fault::BadReply { .. } => (None, None),
+    };
+    Cause { fault: Some(kind), code, error, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy =
+        RetryPolicy { attempts_max: 3, base: Duration::from_secs(10), cap: Duration::from_secs(60) };
+
+    fn budget(attempts_made: u32) -> Budget {
+        Budget { attempts_made, attempts_max: 3, deliveries: attempts_made }
+    }
+
+    fn failed() -> End {
+        End::Faulted(Fault::Failed { message: "no".into(), code: Some("c".into()), detail: None })
+    }
+
+    fn retry(after: Option<Duration>, counts: bool) -> End {
+        End::Decided(Outcome::Retry { reason: "busy".into(), after, counts })
+    }
+
+    #[test]
+    fn a_failure_waits_until_the_budget_is_spent() {
+        let first = decide(failed(), budget(0), &POLICY, 1.0);
+        assert_eq!(first, Verdict::Retry { delay: Duration::from_secs(10), counted: true, error: "no".into() });
+        let second = decide(failed(), budget(1), &POLICY, 1.0);
+        assert_eq!(second, Verdict::Retry { delay: Duration::from_secs(20), counted: true, error: "no".into() });
+        let Verdict::Dead { reason, counted, cause } = decide(failed(), budget(2), &POLICY, 1.0) else {
+            panic!("the third failure of three ends it")
+        };
+        assert_eq!((reason, counted, cause.code.as_deref()), (DeadReason::Exhausted, true, Some("c")));
+    }
+
+    #[test]
+    fn the_handlers_own_delay_wins_and_may_cost_nothing_for_a_while() {
+        let after = Some(Duration::from_secs(99));
+        assert_eq!(
+            decide(retry(after, false), budget(2), &POLICY, 1.0),
+            Verdict::Retry { delay: Duration::from_secs(99), counted: false, error: "busy".into() }
+        );
+        let worn = Budget { deliveries: 103, ..budget(2) };
+        assert!(matches!(decide(retry(after, false), worn, &POLICY, 1.0), Verdict::Dead { .. }));
+    }
+
+    #[test]
+    fn what_is_outside_the_guest_settles_nothing() {
+        let verdict = decide(End::Unavailable("away".into()), budget(2), &POLICY, 1.0);
+        assert_eq!(verdict, Verdict::Again { delay: Duration::from_secs(1), error: "away".into() });
+    }
+
+    #[test]
+    fn a_rejection_is_dead_at_once_and_costs_no_attempt() {
+        let verdict = decide(End::Decided(Outcome::Rejected("bad".into())), budget(0), &POLICY, 1.0);
+        let Verdict::Dead { reason: DeadReason::Rejected, counted: false, cause } = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!(cause.error, "bad");
+    }
+}

@@ -1,0 +1,184 @@
+//! Rows between the table and the broker's acknowledgement.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::record;
+use crate::config::Config;
+use crate::kafka::{Delivery, KafkaError, Outbound, ProduceMeaning, Producer};
+use crate::outbox::{Pending, Published};
+
+/// A topic that is missing or closed to us is tried again after this.
+const TOPIC_HELD: Duration = Duration::from_secs(2);
+
+/// What happened to a row.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// The broker has it.
+    Acknowledged(Published),
+    /// It is refused for ever.
+    Refused(Pending, String),
+    /// It is to be looked at again after this time.
+    Postponed(Pending, Duration),
+}
+
+/// The producer and what it has not answered for.
+pub(super) struct Flight {
+    producer: Producer,
+    next_ticket: usize,
+    rows: HashMap<usize, Pending>,
+    unsent: VecDeque<Pending>,
+    /// Topics that are missing or closed to us, and until when nothing is sent there.
+    held: HashMap<String, Instant>,
+    /// The producer failed as a whole and has to be made anew.
+    broken: bool,
+}
+
+impl Flight {
+    pub(super) fn new(config: &Config) -> Result<Self, KafkaError> {
+        let producer = Producer::new(&config.kafka, config.relay.publish_timeout)?;
+        let (rows, unsent, held) = (HashMap::new(), VecDeque::new(), HashMap::new());
+        Ok(Self { producer, next_ticket: 0, rows, unsent, held, broken: false })
+    }
+
+    /// Rows that are not answered for.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len() + self.unsent.len()
+    }
+
+    /// Rows that the producer has.
+    pub(super) fn in_flight(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    pub(super) fn push(&mut self, row: Pending) {
+        self.unsent.push_back(row);
+    }
+
+    /// Rows of this topic wait.
+    pub(super) fn hold(&mut self, topic: &str, why: &str) {
+        if self.held.insert(topic.to_owned(), Instant::now() + TOPIC_HELD).is_none() {
+            tracing::warn!(messaging.destination.name = topic, "Messages to topic {topic} wait: {why}");
+        }
+    }
+
+    /// A topic is there.
+    pub(super) fn let_go(&mut self, topic: &str) {
+        if self.held.remove(topic).is_some() {
+            tracing::info!(messaging.destination.name = topic, "Messages to topic {topic} go on");
+        }
+    }
+
+    /// Hands rows to the producer until it is full.
+    pub(super) fn send(&mut self, fates: &mut Vec<Fate>) {
+        while let Some(row) = self.unsent.pop_front() {
+            if self.broken {
+                self.unsent.push_front(row);
+                return;
+            }
+            if let Some(until) = self.held.get(&row.topic)
+                && *until > Instant::now()
+            {
+                fates.push(Fate::Postponed(row, TOPIC_HELD));
+                continue;
+            }
+            if let Some(reason) = record::unfit(&row) {
+                fates.push(Fate::Refused(row, reason));
+                continue;
+            }
+            let headers = record::headers(&row);
+            let outbound = Outbound {
+                topic: &row.topic,
+                key: row.key.as_deref(),
+                payload: row.payload.as_deref(),
+                headers: &headers,
+            };
+            match self.producer.send(self.next_ticket, &outbound) {
+                Ok(()) => {
+                    self.rows.insert(self.next_ticket, row);
+                    self.next_ticket = self.next_ticket.wrapping_add(1);
+                }
+                Err(error) if error.produce_meaning() == ProduceMeaning::Full => {
+                    self.unsent.push_front(row);
+                    return;
+                }
+                Err(error) => self.failed(row, &error, fates),
+            }
+        }
+    }
+
+    /// The next delivery report. Cancel safe.
+    pub(super) async fn delivered(&mut self) -> Option<Delivery> {
+        self.producer.delivered().await
+    }
+
+    /// Takes a report, and those that are there with it.
+    pub(super) fn take(&mut self, first: Delivery, fates: &mut Vec<Fate>) {
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            self.land(delivery, fates);
+            next = self.producer.delivered_already();
+        }
+    }
+
+    fn land(&mut self, delivery: Delivery, fates: &mut Vec<Fate>) {
+        let Some(row) = self.rows.remove(&delivery.ticket) else { return };
+        match delivery.result {
+            Ok((partition, offset)) => {
+                fates.push(Fate::Acknowledged(Published { lane: row.lane, seq: row.seq, partition, offset }));
+            }
+            Err(error) => self.failed(row, &error, fates),
+        }
+    }
+
+    fn failed(&mut self, row: Pending, error: &KafkaError, fates: &mut Vec<Fate>) {
+        match error.produce_meaning() {
+            ProduceMeaning::Record => fates.push(Fate::Refused(row, error.to_string())),
+            ProduceMeaning::Topic => {
+                self.hold(&row.topic, &error.to_string());
+                fates.push(Fate::Postponed(row, TOPIC_HELD));
+            }
+            ProduceMeaning::Full | ProduceMeaning::Away => {
+                if !self.broken {
+                    tracing::warn!(%error, "Kafka did not take a message in time; the producer is made anew");
+                }
+                self.broken = true;
+                fates.push(Fate::Postponed(row, Duration::ZERO));
+            }
+        }
+    }
+
+    /// Ends the producer and makes another. What was acknowledged meanwhile is still told; everything
+    /// else is forgotten and has to be read again.
+    pub(super) async fn renew(self, config: &Config, fates: &mut Vec<Fate>) -> Result<Self, KafkaError> {
+        let Self { producer, mut rows, .. } = self;
+        for delivery in producer.purge().await {
+            if let (Some(row), Ok((partition, offset))) = (rows.remove(&delivery.ticket), delivery.result) {
+                fates.push(Fate::Acknowledged(Published { lane: row.lane, seq: row.seq, partition, offset }));
+            }
+        }
+        Self::new(config)
+    }
+
+    /// Ends the producer; whatever it did not answer for is published again by the next owner.
+    pub(super) async fn end(self) {
+        self.producer.purge().await;
+    }
+
+    /// Rows that were never handed over are left to the next owner.
+    pub(super) fn drop_unsent(&mut self) {
+        self.unsent.clear();
+    }
+
+    /// Topics among these rows that are not known to exist.
+    pub(super) fn unknown_topics(rows: &[Pending], known: &HashSet<String>) -> Vec<String> {
+        let topics: HashSet<&String> = rows.iter().map(|row| &row.topic).filter(|topic| !known.contains(*topic)).collect();
+        topics.into_iter().cloned().collect()
+    }
+}

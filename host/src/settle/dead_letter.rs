@@ -1,0 +1,129 @@
+//! Dead letters, written in the transaction that fails their message.
+
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::Settlement;
+use crate::db::DbError;
+use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded};
+use crate::pipeline::decide::{Cause, DeadReason, Verdict};
+use crate::pipeline::outcome::Usage;
+
+/// Bytes of a backtrace or a last output that a dead letter keeps.
+const DETAIL_BYTES_MAX: usize = 16 * 1024;
+
+/// One row of the table.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    /// `inbox` or `outbox`.
+    pub(crate) origin: &'static str,
+    pub(crate) lane: i32,
+    pub(crate) seq: i64,
+    pub(crate) message: Uuid,
+    pub(crate) message_id: String,
+    pub(crate) group: Option<String>,
+    pub(crate) handler: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) partition: Option<i32>,
+    pub(crate) offset: Option<i64>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) event_type: String,
+    pub(crate) reason: DeadReason,
+    pub(crate) cause: Cause,
+    pub(crate) last_output: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) attempts: u32,
+    pub(crate) deliveries: u32,
+    pub(crate) usage: Usage,
+}
+
+impl DeadLetter {
+    /// Of a record that can be carried to no handler.
+    pub(crate) fn quarantined(handler: &str, message: &Message, error: String) -> Self {
+        let cause = Cause { error, ..Cause::default() };
+        Self::of_inbox(handler, message, DeadReason::Quarantined, cause)
+    }
+
+    /// Of a settlement that ends with a death.
+    pub(super) fn of(handler: &str, item: &Settlement) -> Option<Self> {
+        let Verdict::Dead { reason, counted, cause } = &item.verdict else { return None };
+        let letter = Self::of_inbox(handler, &item.message, *reason, cause.clone());
+        Some(Self {
+            last_output: item.last_output.clone(),
+            digest: item.digest.as_deref().map(str::to_owned),
+            attempts: item.message.attempts_made + u32::from(*counted),
+            deliveries: item.message.deliveries + 1,
+            usage: item.usage,
+            ..letter
+        })
+    }
+
+    fn of_inbox(handler: &str, message: &Message, reason: DeadReason, cause: Cause) -> Self {
+        Self {
+            origin: "inbox",
+            lane: message.lane,
+            seq: message.seq,
+            message: message.id,
+            message_id: message.message_id.clone(),
+            group: Some(message.consumer_group.to_string()),
+            handler: Some(handler.to_owned()),
+            topic: message.topic.to_string(),
+            partition: Some(message.partition),
+            offset: Some(message.offset),
+            key: message.key.clone(),
+            event_type: message.event_type.clone(),
+            reason,
+            cause,
+            last_output: None,
+            digest: None,
+            attempts: message.attempts_made,
+            deliveries: message.deliveries,
+            usage: Usage::default(),
+        }
+    }
+}
+
+/// Writes them, one statement each: deaths are rare. A message that is dead already stays dead once.
+pub(crate) async fn write_dead_letters(
+    tx: &mut Transaction<'_, Postgres>, letters: &[DeadLetter],
+) -> Result<(), DbError> {
+    let detail = |text: &Option<String>| text.as_deref().map(|text| bounded(text, DETAIL_BYTES_MAX));
+    for letter in letters {
+        sqlx::query!(
+            r#"insert into mailroom.dead_letter (
+                   origin, lane, seq, message, message_id, consumer_group, handler, topic, partition, "offset", key,
+                   event_type, reason, fault, code, error, detail, last_output, handler_digest, attempts, deliveries,
+                   fuel_used, memory_peak)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                       $22, $23)
+               on conflict (origin, seq) where replayed_at is null and discarded_at is null do nothing"#,
+            letter.origin,
+            letter.lane,
+            letter.seq,
+            letter.message,
+            letter.message_id,
+            letter.group,
+            letter.handler,
+            letter.topic,
+            letter.partition,
+            letter.offset,
+            letter.key,
+            letter.event_type,
+            letter.reason.as_str(),
+            letter.cause.fault,
+            letter.cause.code.as_deref().map(|code| bounded(code, 255)),
+            bounded(&letter.cause.error, LAST_ERROR_BYTES_MAX),
+            detail(&letter.cause.detail),
+            detail(&letter.last_output),
+            letter.digest,
+            i32::try_from(letter.attempts).unwrap_or(i32::MAX),
+            i32::try_from(letter.deliveries).unwrap_or(i32::MAX),
+            i64::try_from(letter.usage.fuel).unwrap_or(i64::MAX),
+            i64::try_from(letter.usage.memory_peak).unwrap_or(i64::MAX),
+        )
+        .execute(&mut **tx)
+        .await
+        .map_err(DbError::new("writing a dead letter"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Looks after this host's life and lanes: heartbeat, burial of the dead, free outbox lanes, rereads.
+//!
+//! It starts no message and settles none. Where the heartbeat finds the host buried, the session ends
+//! and with it everything that was taken in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::db::{Db, DbError, hosts, lanes};
+use crate::lane::{Lease, Moment, Session};
+use crate::outage::Outage;
+use crate::relay::LaneChange;
+
+/// Outbox lanes in all.
+const OUTBOX_LANES: usize = 64;
+/// Lanes are looked after at least this often, so that what an operator touched is noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The sweep of a host, for one session.
+pub(crate) struct Sweep {
+    pub(crate) config: Arc<Config>,
+    pub(crate) db: Db,
+    pub(crate) session: Arc<Session>,
+    /// Lanes that others took.
+    pub(crate) leases: mpsc::UnboundedReceiver<Lease>,
+    /// Where the relay hears of its lanes.
+    pub(crate) relay: mpsc::UnboundedSender<LaneChange>,
+    /// An operator touched something.
+    pub(crate) wake: Arc<Notify>,
+    /// Told when outbox rows are to be read again.
+    pub(crate) outbox_wake: Arc<Notify>,
+}
+
+/// Registers a new life of this host.
+pub(crate) async fn begin(db: &Db, config: &Config) -> Result<Arc<Session>, DbError> {
+    let (id, sent) = (Uuid::new_v4(), Moment::now());
+    hosts::register(db, id, config.host.worker.as_str(), config.host.expiry).await?;
+    Ok(Arc::new(Session::new(id, sent, config.host.expiry)))
+}
+
+impl Sweep {
+    /// Sweeps until it is stopped or the host is found buried.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let expiry = self.config.host.expiry;
+        let mut tick = tokio::time::interval((expiry / 6).min(LOOK_EVERY));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut outage = Outage::of("Postgres");
+        let mut held: HashMap<i32, Lease> = HashMap::new();
+        let mut renewed = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(lease) = self.leases.recv() => {
+                    held.insert(lease.lane, lease);
+                    continue;
+                }
+                () = self.wake.notified() => {}
+                _ = tick.tick() => {}
+            }
+            let heartbeat = renewed.elapsed() >= expiry / 6;
+            match self.turn(heartbeat, &mut held).await {
+                Ok(()) => {
+                    outage.over();
+                    if heartbeat {
+                        renewed = Instant::now();
+                    }
+                }
+                Err(error) => tokio::time::sleep(outage.failed(&error)).await,
+            }
+            if self.session.ended().is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    async fn turn(&mut self, heartbeat: bool, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
+        if heartbeat {
+            let sent = Moment::now();
+            if !hosts::renew(&self.db, self.session.id, self.config.host.expiry).await? {
+                tracing::warn!(
+                    "This host was taken for dead after {:?} without a heartbeat; it starts over with what it can take",
+                    self.config.host.expiry
+                );
+                self.session.end();
+                return Ok(());
+            }
+            self.session.renewed(sent, self.config.host.expiry);
+            for worker in hosts::bury(&self.db).await? {
+                tracing::warn!("Host {worker} is dead: its expiry has passed, and its lanes are free");
+            }
+            self.share_outbox_lanes(held).await?;
+        }
+        self.look(held).await
+    }
+
+    /// Takes free outbox lanes up to this host's fair share, and gives back what is above it.
+    async fn share_outbox_lanes(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
+        if !self.config.relay.enabled {
+            return Ok(());
+        }
+        let alive = usize::try_from(hosts::alive(&self.db).await?).unwrap_or(1).max(1);
+        let share = OUTBOX_LANES.div_ceil(alive);
+        let mut ours: Vec<i32> = held.keys().copied().filter(|lane| is_outbox(*lane)).collect();
+        // Always the same ones, until they are given back.
+        ours.sort_unstable();
+        for surplus in ours.iter().skip(share) {
+            self.tell_relay(LaneChange::Surplus(*surplus));
+        }
+        let room = i64::try_from(share.saturating_sub(ours.len())).unwrap_or(0);
+        let free = if room > 0 { lanes::free_outbox(&self.db, room).await? } else { Vec::new() };
+        if free.is_empty() {
+            return Ok(());
+        }
+        for taken in lanes::take(&self.db, self.session.id, &free).await? {
+            let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
+            held.insert(taken.lane, lease.clone());
+            self.tell_relay(LaneChange::Taken(lease));
+        }
+        Ok(())
+    }
+
+    fn tell_relay(&self, change: LaneChange) {
+        if self.relay.send(change).is_err() {
+            tracing::debug!("The relay has ended");
+        }
+    }
+
+    /// Lanes that were taken from us, and lanes whose rows an operator touched.
+    async fn look(&self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
+        held.retain(|_, lease| !lease.is_lost());
+        let rows: HashMap<i32, lanes::Taken> =
+            lanes::rereads(&self.db, self.session.id).await?.into_iter().map(|row| (row.lane, row)).collect();
+        let mut touched = false;
+        for (lane, lease) in held.iter() {
+            match rows.get(lane) {
+                Some(row) if row.token == lease.token => {
+                    touched |= lease.saw_reread(row.reread) && is_outbox(*lane);
+                }
+                Some(row) if row.token > lease.token => lease.lose(),
+                // Taken anew since this look began.
+                Some(_) => {}
+                None => lease.lose(),
+            }
+        }
+        if touched {
+            self.outbox_wake.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// Outbox lanes have the lowest numbers.
+fn is_outbox(lane: i32) -> bool {
+    usize::try_from(lane).is_ok_and(|lane| lane < OUTBOX_LANES)
+}

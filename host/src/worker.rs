@@ -1,0 +1,97 @@
+//! Runs a handler's messages: keys side by side, the messages of a key one after another.
+//!
+//! Invariants: a message of a key is started only after those before it were decided, and settled only
+//! with or after them; a key has at most one open settlement; nothing starts that might outlast this
+//! host's own expiry. The worker knows nothing of Kafka.
+
+mod call;
+mod entry;
+mod queues;
+mod settling;
+mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) use call::Guests;
+pub(crate) use entry::Entry;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::handler::Handler;
+use crate::lane::{Lease, Session};
+
+/// What ingest has for the worker.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// A lane is ours.
+    Opened(Lease),
+    /// Messages of opened lanes, in the order of their `seq` within each lane.
+    Messages(Vec<Entry>),
+    /// These lanes are to be given up: what runs is settled, then they are released.
+    Closed(Vec<i32>),
+}
+
+/// How many messages of a handler are in memory.
+#[derive(Debug, Default)]
+pub(crate) struct InHand {
+    count: AtomicUsize,
+    freed: Notify,
+}
+
+impl InHand {
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, messages: usize) {
+        self.count.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, messages: usize) {
+        if messages > 0 {
+            self.count.fetch_sub(messages, Ordering::Relaxed);
+            self.freed.notify_one();
+        }
+    }
+
+    /// Waits until some were let go.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+}
+
+/// The worker of one handler, for one session.
+pub(crate) struct Worker {
+    pub(crate) config: Arc<Config>,
+    pub(crate) db: Db,
+    pub(crate) session: Arc<Session>,
+    pub(crate) handler: Arc<Handler>,
+    pub(crate) guests: Guests,
+    pub(crate) feed: mpsc::Receiver<Feed>,
+    pub(crate) in_hand: Arc<InHand>,
+    /// Told when something was emitted.
+    pub(crate) outbox_wake: Arc<Notify>,
+}
+
+impl Worker {
+    /// Works until it is stopped or the session ends. After a stop what runs is settled, within the
+    /// grace, and the lanes are given back.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let session = Arc::clone(&self.session);
+        let mut work = work::Work::new(self);
+        loop {
+            tokio::select! {
+                biased;
+                () = session.ended().cancelled() => return,
+                () = stop.cancelled() => {
+                    work.finish().await;
+                    return;
+                }
+                step = work.next() => work.take(step),
+            }
+        }
+    }
+}

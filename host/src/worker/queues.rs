@@ -1,0 +1,228 @@
+//! The messages in memory, by key. Pure bookkeeping: who may start next.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use tokio::time::Instant;
+
+use super::entry::{Entry, Key};
+use crate::settle::StateView;
+
+/// The messages of one key.
+#[derive(Debug, Default)]
+struct Queue {
+    /// In order of `seq`.
+    waiting: VecDeque<Entry>,
+    /// The call under way.
+    running: Option<u64>,
+    /// Messages whose verdict is not settled; while one of them is a retry, those behind it wait.
+    unsettled: usize,
+    retry_unsettled: bool,
+    /// The state as the last message of the key left it, committed or not.
+    state: Option<StateView>,
+    /// Calls before this one are void: what they read was overtaken.
+    valid_from: u64,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    queues: HashMap<Key, Queue>,
+    /// Keys whose first message may start.
+    ready: VecDeque<Key>,
+    /// Keys whose first message is not due yet.
+    timers: BTreeSet<(Instant, Key)>,
+    /// The seqs in memory, by lane: a row that is read twice is known by them.
+    in_hand: HashMap<i32, HashSet<i64>>,
+    /// Lanes that are being given up: nothing of them starts.
+    closing: HashSet<i32>,
+    next_call: u64,
+}
+
+/// What a call's end is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It counts.
+    Valid,
+    /// The message is to be called again.
+    Void,
+    /// Its lane is no longer ours.
+    Gone,
+}
+
+/// A message that starts.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) key: Key,
+    pub(super) entry: Entry,
+    pub(super) state: Option<StateView>,
+    pub(super) call: u64,
+}
+
+impl Queues {
+    /// A lane is ours.
+    pub(super) fn open(&mut self, lane: i32) {
+        self.in_hand.entry(lane).or_default();
+        self.closing.remove(&lane);
+    }
+
+    /// A message came; `false` where it is in memory already, or its lane is not open.
+    pub(super) fn push(&mut self, entry: Entry, ordered: bool) -> bool {
+        let lane = entry.message.lane;
+        let open = !self.closing.contains(&lane);
+        let Some(known) = self.in_hand.get_mut(&lane).filter(|_| open) else { return false };
+        if !known.insert(entry.message.seq) {
+            return false;
+        }
+        let key = entry.key(ordered);
+        self.requeue(key, entry);
+        true
+    }
+
+    /// A message that was in memory all along waits again.
+    pub(super) fn requeue(&mut self, key: Key, entry: Entry) {
+        let queue = self.queues.entry(key).or_default();
+        let seq = entry.message.seq;
+        let place = queue.waiting.partition_point(|before| before.message.seq < seq);
+        if queue.waiting.get(place).is_none_or(|at| at.message.seq != seq) {
+            queue.waiting.insert(place, entry);
+        }
+        self.arm(key);
+    }
+
+    /// Puts a key where its first message belongs: ready, or on the clock.
+    fn arm(&mut self, key: Key) {
+        let Some(queue) = self.queues.get(&key) else { return };
+        if queue.running.is_some() || queue.retry_unsettled {
+            return;
+        }
+        let Some(first) = queue.waiting.front() else { return };
+        if first.due <= Instant::now() {
+            self.ready.push_back(key);
+        } else {
+            self.timers.insert((first.due, key));
+        }
+    }
+
+    /// When the next key is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Moves keys that are due.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while let Some((due, _)) = self.timers.first()
+            && *due <= now
+        {
+            if let Some((_, key)) = self.timers.pop_first() {
+                self.arm(key);
+            }
+        }
+    }
+
+    /// The next message that may start.
+    pub(super) fn start(&mut self) -> Option<Started> {
+        while let Some(key) = self.ready.pop_front() {
+            let Some(queue) = self.queues.get_mut(&key) else { continue };
+            let due = queue.waiting.front().is_some_and(|first| first.due <= Instant::now());
+            // A key may stand here twice, or have been overtaken by what happened since.
+            if queue.running.is_some() || queue.retry_unsettled || !due || self.closing.contains(&key.lane) {
+                continue;
+            }
+            let Some(entry) = queue.waiting.pop_front() else { continue };
+            let call = self.next_call;
+            self.next_call += 1;
+            queue.running = Some(call);
+            return Some(Started { key, entry, state: queue.state.take(), call });
+        }
+        None
+    }
+
+    /// A call ended.
+    pub(super) fn ended(&mut self, key: Key, call: u64) -> Worth {
+        match self.queues.get_mut(&key) {
+            Some(queue) if queue.running == Some(call) => {
+                queue.running = None;
+                if call >= queue.valid_from { Worth::Valid } else { Worth::Void }
+            }
+            _ => Worth::Gone,
+        }
+    }
+
+    /// A message was decided: those behind it may start, unless it is to be retried.
+    pub(super) fn decided(&mut self, key: Key, state: StateView, retry: bool) {
+        if let Some(queue) = self.queues.get_mut(&key) {
+            queue.unsettled += 1;
+            queue.retry_unsettled |= retry;
+            queue.state = Some(state);
+        }
+        self.arm(key);
+    }
+
+    /// A message's settlement ended; with `done` it is out of our hands. Gives how many left the memory.
+    pub(super) fn settled(&mut self, key: Key, seq: i64, done: bool) -> usize {
+        let left = done && self.in_hand.get_mut(&key.lane).is_some_and(|known| known.remove(&seq));
+        if let Some(queue) = self.queues.get_mut(&key) {
+            queue.unsettled = queue.unsettled.saturating_sub(1);
+            queue.retry_unsettled &= done;
+            if queue.unsettled == 0 && queue.waiting.is_empty() && queue.running.is_none() {
+                self.queues.remove(&key);
+            }
+        }
+        usize::from(left)
+    }
+
+    /// What this key's messages read was overtaken: a call under way is void, state is read anew.
+    pub(super) fn void(&mut self, key: Key) {
+        if let Some(queue) = self.queues.get_mut(&key) {
+            queue.valid_from = self.next_call;
+            queue.state = None;
+            queue.retry_unsettled = false;
+        }
+    }
+
+    /// Whether the lane is one of ours.
+    pub(super) fn has(&self, lane: i32) -> bool {
+        self.in_hand.contains_key(&lane)
+    }
+
+    /// Stops starting messages of a lane, and lets go of those that wait; gives how many.
+    pub(super) fn close(&mut self, lane: i32) -> usize {
+        self.closing.insert(lane);
+        let mut dropped = 0;
+        for (_, queue) in self.queues.iter_mut().filter(|(key, _)| key.lane == lane) {
+            for entry in queue.waiting.drain(..) {
+                dropped += 1;
+                if let Some(known) = self.in_hand.get_mut(&lane) {
+                    known.remove(&entry.message.seq);
+                }
+            }
+        }
+        dropped
+    }
+
+    /// Lanes that were closed and have nothing under way any more.
+    pub(super) fn closed(&mut self) -> Vec<i32> {
+        if self.closing.is_empty() {
+            return Vec::new();
+        }
+        let busy: HashSet<i32> = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.running.is_some() || queue.unsettled > 0)
+            .map(|(key, _)| key.lane)
+            .collect();
+        let closed: Vec<i32> = self.closing.iter().copied().filter(|lane| !busy.contains(lane)).collect();
+        for lane in &closed {
+            self.forget(*lane);
+        }
+        closed
+    }
+
+    /// Drops everything of a lane; gives how many messages were in memory.
+    pub(super) fn forget(&mut self, lane: i32) -> usize {
+        self.closing.remove(&lane);
+        self.queues.retain(|key, _| key.lane != lane);
+        self.timers.retain(|(_, key)| key.lane != lane);
+        self.in_hand.remove(&lane).map_or(0, |known| known.len())
+    }
+}

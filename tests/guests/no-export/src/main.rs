@@ -1,0 +1,5 @@
+//! A good component, and a command rather than a handler: it exports `wasi:cli/run` only.
+
+fn main() {
+    println!("nobody asked for this");
+}

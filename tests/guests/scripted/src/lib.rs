@@ -1,0 +1,77 @@
+//! Does what each message's JSON payload says; `script.rs` has the words.
+//!
+//! Effects come first and the ending after them, so that a test sees whether the effects of a call
+//! that did not complete were dropped.
+
+mod mischief;
+mod script;
+
+use std::time::Duration;
+
+use mailroom_guest::{Handler, Message, Outgoing, Stop, Subscription, json, state};
+
+use crate::script::{Behave, Script};
+
+struct Scripted;
+
+impl Handler for Scripted {
+    fn subscriptions() -> Vec<Subscription> {
+        vec![Subscription::topic("scripted").binary()]
+    }
+
+    fn handle(message: Message) -> Result<(), Stop> {
+        match Script::of(&message)? {
+            Some(script) => {
+                act(&script, &message)?;
+                end(&script, message.attempt)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn act(script: &Script, message: &Message) -> Result<(), Stop> {
+    let sum = match script.add {
+        Some(add) => {
+            let state = if script.shared { state::shared() } else { state::keyed() };
+            let sum = state.get::<i64>("sum")?.unwrap_or(0) + add;
+            state.set("sum", &sum)?;
+            Some(sum)
+        }
+        None => None,
+    };
+    let Some(topic) = &script.topic else { return Ok(()) };
+    for n in 0..script.count {
+        let payload = json!({
+            "in": message.message_id, "attempt": message.attempt, "delivery": message.delivery,
+            "value": script.value, "n": n, "sum": sum,
+        });
+        Outgoing::json(topic, "scripted.done", &payload)?.key_of(message).publish()?;
+    }
+    Ok(())
+}
+
+fn end(script: &Script, attempt: u32) -> Result<(), Stop> {
+    if script.until_attempt.is_some_and(|until| attempt >= until) {
+        return Ok(());
+    }
+    match script.behave {
+        Behave::Ok | Behave::Emit => Ok(()),
+        Behave::Skip => Err(Stop::skip("told to skip")),
+        Behave::Reject => Err(Stop::reject("told to reject")),
+        Behave::Fail => Err(Stop::fail("told to fail").code("told").into()),
+        Behave::Retry => Err(Stop::retry("told to retry").into()),
+        Behave::RetryAfter => {
+            let after = Duration::from_millis(script.after_ms);
+            Err(Stop::retry("told to retry later").after(after).into())
+        }
+        Behave::RetryUncounted => Err(Stop::retry("told to retry uncounted").uncounted().into()),
+        Behave::Panic => panic!("told to panic"),
+        Behave::Loop => mischief::spin(),
+        Behave::MemoryBomb => mischief::hoard(),
+        Behave::Recurse => mischief::recurse(),
+        Behave::Sleep => mischief::sleep(),
+    }
+}
+
+mailroom_guest::export!(Scripted);

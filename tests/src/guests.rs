@@ -1,0 +1,65 @@
+//! Handlers to drop: the built guests, and manifests for them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::paths;
+
+/// The file of a built guest or example handler.
+///
+/// # Errors
+/// Where it was not built; names the command that does.
+pub fn guest(name: &str) -> Result<PathBuf> {
+    let folder = paths::root().join("target/guests/wasm32-wasip2/release");
+    // Cargo writes a library's name with underscores and a program's as it is.
+    [name.to_owned(), name.replace('-', "_")]
+        .iter()
+        .map(|stem| folder.join(format!("{stem}.wasm")))
+        .find(|file| file.is_file())
+        .with_context(|| format!("{name}.wasm is not in {}: run `cargo xtask guests`", folder.display()))
+}
+
+/// A handler's manifest, `NAME.toml`. State is always granted.
+#[derive(Debug, Clone, Default)]
+pub struct Manifest {
+    takes: Vec<String>,
+    publishes: Vec<String>,
+    form: Option<&'static str>,
+}
+
+impl Manifest {
+    /// For a handler that takes these topics.
+    #[must_use]
+    pub fn takes(topics: &[&str]) -> Self {
+        Self { takes: owned(topics), ..Self::default() }
+    }
+
+    /// Grants publishing to these topics.
+    #[must_use]
+    pub fn publishes(mut self, topics: &[&str]) -> Self {
+        self.publishes = owned(topics);
+        self
+    }
+
+    /// Takes payloads as text: one that is not UTF-8 is quarantined.
+    #[must_use]
+    pub fn as_text(mut self) -> Self {
+        self.form = Some("text");
+        self
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let Self { takes, publishes, form } = self;
+        let form = form.unwrap_or("binary");
+        format!(
+            "[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nstate = true\n"
+        )
+    }
+}
+
+fn owned(topics: &[&str]) -> Vec<String> {
+    topics.iter().map(|&topic| topic.to_owned()).collect()
+}

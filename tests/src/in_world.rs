@@ -1,0 +1,31 @@
+//! One test from beginning to end: its world is made, used, and removed or reported on.
+
+use anyhow::{Context as _, Result};
+
+use crate::{Setup, World};
+
+/// Runs one test in a world of its own. Where it fails, the logs' ends are printed and the database and
+/// the folder are left as they are.
+///
+/// # Panics
+/// Where `body` fails.
+#[expect(clippy::panic, reason = "a test that fails panics")]
+pub fn in_world(setup: Setup, body: impl AsyncFnOnce(&World) -> Result<()>) {
+    let run = async {
+        let world = World::new(&setup).await?;
+        let done = body(&world).await;
+        if done.is_ok() { world.remove().await } else { done }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    if let Err(error) = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run)) {
+        panic!("{error:#}{}", lines_of_the_suite(&error));
+    }
+}
+
+/// Where in the suite the error came up, if `RUST_BACKTRACE` is set: the rest of a backtrace is noise.
+fn lines_of_the_suite(error: &anyhow::Error) -> String {
+    let backtrace = error.backtrace().to_string();
+    let lines =
+        backtrace.lines().map(str::trim).filter(|line| line.starts_with("at ") && line.contains("/suite/"));
+    lines.map(|line| format!("\n  {line}")).collect()
+}

@@ -1,0 +1,164 @@
+//! A world's Kafka: topics of its own, records in, and everything that a topic holds out.
+
+pub mod message;
+pub mod record;
+
+mod header_name;
+mod read;
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::future::try_join_all;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+pub use message::Message;
+pub use record::Record;
+
+/// A broker and the prefix of this world's topics.
+pub struct Kafka {
+    brokers: String,
+    prefix: String,
+    producer: FutureProducer,
+    admin: AdminClient<DefaultClientContext>,
+    made: Mutex<Vec<String>>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka").field("brokers", &self.brokers).field("prefix", &self.prefix).finish()
+    }
+}
+
+impl Kafka {
+    /// A client of `brokers` whose topics begin with `prefix`.
+    ///
+    /// # Errors
+    /// librdkafka's own.
+    pub fn connect(brokers: &str, prefix: &str) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("reconnect.backoff.max.ms", "200");
+        let admin = config.create()?;
+        let producer = config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "1")
+            .set("message.timeout.ms", "100000")
+            .create()?;
+        Ok(Self {
+            brokers: brokers.to_owned(),
+            prefix: prefix.to_owned(),
+            producer,
+            admin,
+            made: Mutex::default(),
+        })
+    }
+
+    /// Where the host finds it.
+    #[must_use]
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// The full name of this world's topic `name`, which may not exist.
+    #[must_use]
+    pub fn topic_name(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// Creates this world's topic `name` and gives its full name.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn topic(&self, name: &str, partitions: i32) -> Result<String> {
+        let topic = self.topic_name(name);
+        self.create(&topic, partitions).await?;
+        Ok(topic)
+    }
+
+    /// Creates a topic under its full name. One that exists is left as it is.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn create(&self, topic: &str, partitions: i32) -> Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let made = self.admin.create_topics([&new], &admin_options()).await?;
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(topic.to_owned());
+        match made.into_iter().next().context("the broker did not answer for the topic")? {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            Err((topic, code)) => bail!("could not create topic {topic}: {code}"),
+        }
+    }
+
+    /// Removes the topics that were created here: a broker that keeps them all becomes slow.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn remove_topics(&self) -> Result<()> {
+        let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
+        let names: Vec<&str> = made.iter().map(String::as_str).collect();
+        if !names.is_empty() {
+            self.admin.delete_topics(&names, &admin_options()).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what Kafka knows of a consumer group, its offsets too. Its members must be gone.
+    ///
+    /// # Errors
+    /// The broker's own, while a member is there too.
+    pub async fn delete_group(&self, group: &str) -> Result<()> {
+        let deleted = self.admin.delete_groups(&[group], &admin_options()).await?;
+        match deleted.into_iter().next().context("the broker did not answer for the group")? {
+            Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => Ok(()),
+            Err((group, code)) => bail!("could not delete group {group}: {code}"),
+        }
+    }
+
+    /// Sends one message and waits for the broker's acknowledgement.
+    ///
+    /// # Errors
+    /// librdkafka's own.
+    pub async fn send(&self, message: &Message) -> Result<(i32, i64)> {
+        let record = FutureRecord {
+            topic: &message.topic,
+            partition: None,
+            payload: message.payload.as_ref(),
+            key: message.key.as_ref(),
+            timestamp: None,
+            headers: header_name::headers(&message.headers)?,
+        };
+        match self.producer.send(record, Duration::from_secs(100)).await {
+            Ok(delivery) => Ok((delivery.partition, delivery.offset)),
+            Err((error, _)) => Err(error).with_context(|| format!("could not send to {}", message.topic)),
+        }
+    }
+
+    /// Sends all, pipelined; messages of one partition keep their order.
+    ///
+    /// # Errors
+    /// librdkafka's own.
+    pub async fn send_all(&self, messages: &[Message]) -> Result<()> {
+        try_join_all(messages.iter().map(|message| self.send(message))).await?;
+        Ok(())
+    }
+
+    /// Every record from the topic's start to its end, partition by partition, in order.
+    ///
+    /// # Errors
+    /// Where the topic does not exist or the broker is away.
+    pub async fn read_all(&self, topic: &str) -> Result<Vec<Record>> {
+        let (brokers, topic) = (self.brokers.clone(), topic.to_owned());
+        tokio::task::spawn_blocking(move || read::all(&brokers, &topic)).await?
+    }
+}
+
+fn admin_options() -> AdminOptions {
+    let bound = Some(Duration::from_secs(20));
+    AdminOptions::new().request_timeout(bound).operation_timeout(bound)
+}

@@ -1,0 +1,120 @@
+//! Postgres and Kafka for the tests: one of each is shared by a process, started by the first test that
+//! asks; a test that stops or kills a server has its own.
+//!
+//! Statics are never dropped, so a small shell waits on a pipe that closes with this process, however
+//! it ends, and then stops the shared servers.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::{Context as _, Result, anyhow};
+use mailroom_servers::{Kafka, KafkaOptions, Postgres, PostgresOptions};
+
+use crate::paths;
+
+/// A server that several tests may hold.
+pub(crate) type Running<S> = Arc<Mutex<S>>;
+
+/// What a second asker gets when the first could not start it.
+type Shared<S> = OnceLock<Result<Running<S>, String>>;
+
+static POSTGRES: Shared<Postgres> = OnceLock::new();
+static KAFKA: Shared<Kafka> = OnceLock::new();
+static GUARD: OnceLock<Result<Mutex<Child>, String>> = OnceLock::new();
+
+/// The Postgres of this process.
+pub(crate) fn shared_postgres() -> Result<Running<Postgres>> {
+    share(&POSTGRES, || {
+        let server = start_postgres(&folder()?.join("postgres"))?;
+        stop_with_this_process("INT", server.pid())?;
+        Ok(server)
+    })
+}
+
+/// The Kafka of this process.
+pub(crate) fn shared_kafka() -> Result<Running<Kafka>> {
+    share(&KAFKA, || {
+        let server = start_kafka(&folder()?.join("kafka"))?;
+        stop_with_this_process("TERM", server.pid())?;
+        Ok(server)
+    })
+}
+
+/// A Postgres that lives as long as its world.
+pub(crate) fn own_postgres(world: &str) -> Result<Running<Postgres>> {
+    Ok(Arc::new(Mutex::new(start_postgres(&folder()?.join(format!("{world}-postgres")))?)))
+}
+
+/// A Kafka that lives as long as its world.
+pub(crate) fn own_kafka(world: &str) -> Result<Running<Kafka>> {
+    Ok(Arc::new(Mutex::new(start_kafka(&folder()?.join(format!("{world}-kafka")))?)))
+}
+
+/// Removes what a world's own servers have left; they must have stopped.
+pub(crate) fn remove_own(world: &str) -> Result<()> {
+    for folder in [folder()?.join(format!("{world}-postgres")), folder()?.join(format!("{world}-kafka"))] {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// Below the target folder, where Postgres can reach it.
+fn folder() -> Result<PathBuf> {
+    Ok(mailroom_servers::reachable_dir(&paths::target()?.join("servers"))?)
+}
+
+fn start_postgres(folder: &Path) -> Result<Postgres> {
+    let settings = [("max_connections", "300")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let options = PostgresOptions { settings: settings.into(), ..PostgresOptions::default() };
+    Postgres::start(folder, options).context("could not start a Postgres for the tests")
+}
+
+fn start_kafka(folder: &Path) -> Result<Kafka> {
+    let properties = [
+        // A killed host's partitions go to another within seconds.
+        ("group.min.session.timeout.ms", "1000"),
+        ("offsets.topic.num.partitions", "4"),
+    ];
+    let options = KafkaOptions {
+        port: None,
+        jars: paths::kafka_jars(),
+        properties: properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+    };
+    Kafka::start(folder, options).context("could not start a Kafka for the tests")
+}
+
+fn share<S>(place: &Shared<S>, start: impl FnOnce() -> Result<S>) -> Result<Running<S>> {
+    let started = place.get_or_init(|| match start() {
+        Ok(server) => Ok(Arc::new(Mutex::new(server))),
+        Err(error) => Err(format!("{error:#}")),
+    });
+    started.clone().map_err(|error| anyhow!(error))
+}
+
+fn stop_with_this_process(signal: &str, pid: u32) -> Result<()> {
+    let guard = GUARD.get_or_init(|| guard().map(Mutex::new).map_err(|error| format!("{error:#}")));
+    let guard = guard.as_ref().map_err(|error| anyhow!(error.clone()))?;
+    let mut guard = guard.lock().unwrap_or_else(PoisonError::into_inner);
+    let pipe = guard.stdin.as_mut().context("the guard's pipe is closed")?;
+    writeln!(pipe, "{signal} {pid}").context("the guard of the shared servers is gone")
+}
+
+fn guard() -> Result<Child> {
+    let script = r#"trap '' INT TERM HUP
+        all=''
+        while read -r signal pid; do all="$all $signal $pid"; done
+        set -- $all
+        while [ $# -ge 2 ]; do kill -s "$1" "$2"; shift 2; done"#;
+    Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("could not start sh, which stops the shared servers")
+}

@@ -1,0 +1,66 @@
+//! Waiting for a fact with a deadline: the one place of the suite that sleeps.
+//!
+//! A probe that fails has not seen the fact yet: servers may be away while a test waits.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// For what a healthy system does at once; long enough for two cores with a compiler beside it.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// For what comes after a server's restart.
+pub const LATER: Duration = Duration::from_secs(120);
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Looks until `probe` says true.
+///
+/// # Errors
+/// Names `what` after `within`, with the last error of the probe where it had one.
+pub async fn eventually(
+    what: &str,
+    within: Duration,
+    mut probe: impl AsyncFnMut() -> Result<bool>,
+) -> Result<()> {
+    let deadline = Instant::now() + within;
+    loop {
+        let failed = match timeout_at(deadline, probe()).await {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => None,
+            Ok(Err(error)) => Some(error),
+            Err(_) => bail!("{what}: a look at it took until the deadline of {within:?}"),
+        };
+        if Instant::now() >= deadline {
+            return match failed {
+                Some(error) => Err(error).with_context(|| format!("{what}: not within {within:?}")),
+                None => bail!("{what}: not within {within:?}"),
+            };
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Looks until `probe` gives `expected`.
+///
+/// # Errors
+/// As [`eventually`], with the value seen last.
+pub async fn becomes<T: Debug + PartialEq>(
+    what: &str,
+    expected: T,
+    within: Duration,
+    mut probe: impl AsyncFnMut() -> Result<T>,
+) -> Result<()> {
+    let mut seen = None;
+    let waited = eventually(what, within, async || {
+        let value = probe().await?;
+        let reached = value == expected;
+        seen = Some(value);
+        Ok(reached)
+    })
+    .await;
+    waited.with_context(|| format!("expected {expected:?}, saw {seen:?} last"))
+}

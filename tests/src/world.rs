@@ -1,0 +1,221 @@
+//! The world of one test: a database, topics, a handlers folder and a configuration of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use anyhow::{Context as _, Result, ensure};
+use mailroom_servers::{Kafka as KafkaServer, Postgres as PostgresServer};
+
+use crate::db::Db;
+use crate::guests::guest;
+use crate::host::{Start, tail};
+use crate::servers::{self, Running};
+use crate::settings::Settings;
+use crate::{Host, Kafka, Manifest, Ran, paths};
+
+/// What a test needs beyond the ordinary.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// A Postgres that the test may stop.
+    pub own_postgres: bool,
+    /// A Kafka that the test may stop.
+    pub own_kafka: bool,
+    /// Leave the database empty.
+    pub unmigrated: bool,
+    /// `MAILROOM__SECTION__KEY` and its value, over the file.
+    pub env: &'static [(&'static str, &'static str)],
+}
+
+/// Everything that belongs to one test.
+#[derive(Debug)]
+pub struct World {
+    /// The database of this world.
+    pub db: Db,
+    /// Its topics.
+    pub kafka: Kafka,
+    name: String,
+    folder: PathBuf,
+    binary: PathBuf,
+    env: &'static [(&'static str, &'static str)],
+    postgres_server: Running<PostgresServer>,
+    kafka_server: Running<KafkaServer>,
+}
+
+impl World {
+    /// Starts what is shared and creates what is not.
+    ///
+    /// # Errors
+    /// Where a server cannot be had, or the binary or a guest is missing.
+    pub async fn new(setup: &Setup) -> Result<Self> {
+        let name = format!("t{:010x}", fastrand::u64(..1 << 40));
+        let folder = paths::target()?.join("worlds").join(&name);
+        fs::create_dir_all(folder.join("handlers"))?;
+        let (own_postgres, own_kafka) = (setup.own_postgres, setup.own_kafka);
+        let for_servers = name.clone();
+        let (postgres_server, kafka_server) = tokio::task::spawn_blocking(move || -> Result<_> {
+            let postgres =
+                if own_postgres { servers::own_postgres(&for_servers) } else { servers::shared_postgres() }?;
+            let kafka = if own_kafka { servers::own_kafka(&for_servers) } else { servers::shared_kafka() }?;
+            Ok((postgres, kafka))
+        })
+        .await??;
+        let url = postgres_server.lock().unwrap_or_else(PoisonError::into_inner).url().to_owned();
+        let brokers = kafka_server.lock().unwrap_or_else(PoisonError::into_inner).brokers().to_owned();
+        let db = Db::create(&url, &name).await?;
+        let kafka = Kafka::connect(&brokers, &name)?;
+        let binary = paths::binary()?;
+        let world = Self { db, kafka, name, folder, binary, env: setup.env, postgres_server, kafka_server };
+        if !setup.unmigrated {
+            world.mailroom(&["migrate"]).await?.ok().context("could not migrate the test's database")?;
+        }
+        Ok(world)
+    }
+
+    /// The consumer group of a handler whose manifest names none.
+    #[must_use]
+    pub fn group(&self, handler: &str) -> String {
+        format!("{}.{handler}", self.name)
+    }
+
+    /// The folder of this world, for files of the test's own.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Puts a built guest into the drop folder under the name `handler`, the manifest first.
+    ///
+    /// # Errors
+    /// Where the guest was not built.
+    pub fn drop_handler(&self, handler: &str, guest_name: &str, manifest: &Manifest) -> Result<()> {
+        fs::write(self.handlers().join(format!("{handler}.toml")), manifest.to_toml())?;
+        self.drop_component(handler, &fs::read(guest(guest_name)?)?)
+    }
+
+    /// Puts any bytes where a handler's component is, at one stroke.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub fn drop_component(&self, handler: &str, bytes: &[u8]) -> Result<()> {
+        let apart = self.folder.join(format!("{handler}.part"));
+        fs::write(&apart, bytes)?;
+        Ok(fs::rename(apart, self.handlers().join(format!("{handler}.wasm")))?)
+    }
+
+    /// Starts a host with the name `worker`; it is not ready yet.
+    ///
+    /// # Errors
+    /// Where the binary cannot be started.
+    pub fn start_host(&self, worker: &str) -> Result<Host> {
+        self.start(worker)?.host()
+    }
+
+    /// Runs `mailroom` with these arguments to its end.
+    ///
+    /// # Errors
+    /// Where it cannot be started or hangs.
+    pub async fn mailroom(&self, args: &[&str]) -> Result<Ran> {
+        let start = self.start("cli")?;
+        self.mailroom_at(&start.config, args).await
+    }
+
+    /// The same with a configuration file of the test's own.
+    ///
+    /// # Errors
+    /// As [`World::mailroom`].
+    pub async fn mailroom_at(&self, config: &Path, args: &[&str]) -> Result<Ran> {
+        let start = Start { config: config.to_owned(), ..self.start("cli")? };
+        let mut command = start.command();
+        command.args(args);
+        Ran::to_end(command).await
+    }
+
+    /// Does something to this world's own Postgres, off the test's thread.
+    ///
+    /// # Errors
+    /// Where it is the shared one, and what `act` gives.
+    pub async fn with_postgres(
+        &self,
+        act: fn(&mut PostgresServer) -> Result<(), mailroom_servers::Error>,
+    ) -> Result<()> {
+        on_own(&self.postgres_server, "Postgres", act).await
+    }
+
+    /// Does something to this world's own Kafka, off the test's thread.
+    ///
+    /// # Errors
+    /// Where it is the shared one, and what `act` gives.
+    pub async fn with_kafka(
+        &self,
+        act: fn(&mut KafkaServer) -> Result<(), mailroom_servers::Error>,
+    ) -> Result<()> {
+        on_own(&self.kafka_server, "Kafka", act).await
+    }
+
+    /// Removes the database, the topics and the folder. Hosts must have ended.
+    ///
+    /// # Errors
+    /// What Postgres and the file system say.
+    pub async fn remove(self) -> Result<()> {
+        self.db.remove().await?;
+        self.kafka.remove_topics().await?;
+        fs::remove_dir_all(&self.folder)?;
+        let name = self.name.clone();
+        // Its own servers stop here.
+        drop(self);
+        servers::remove_own(&name)
+    }
+
+    fn handlers(&self) -> PathBuf {
+        self.folder.join("handlers")
+    }
+
+    fn start(&self, worker: &str) -> Result<Start> {
+        let config = self.folder.join(format!("{worker}.toml"));
+        let settings = Settings {
+            namespace: &self.name,
+            worker,
+            handlers: &self.handlers(),
+            postgres_url: &self.db.url(),
+            brokers: self.kafka.brokers(),
+        };
+        fs::write(&config, settings.to_toml())?;
+        let env = self.env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let log = self.folder.join(format!("{worker}.log"));
+        Ok(Start { binary: self.binary.clone(), config, env, log })
+    }
+
+    /// The ends of all logs, for whoever reads why a test failed.
+    fn report(&self) -> String {
+        let mut report = format!("world {}, database {}\n", self.folder.display(), self.db.url());
+        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let path = file.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                report.push_str(&format!("{}:\n{}", path.display(), tail(&path, 60)));
+            }
+        }
+        report
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.folder.exists() {
+            eprintln!("{}", self.report());
+        }
+    }
+}
+
+async fn on_own<S: Send + 'static>(
+    server: &Running<S>,
+    what: &str,
+    act: fn(&mut S) -> Result<(), mailroom_servers::Error>,
+) -> Result<()> {
+    // The process keeps one more of what it shares.
+    ensure!(std::sync::Arc::strong_count(server) == 1, "the {what} of this world is shared with other tests");
+    let server = std::sync::Arc::clone(server);
+    let acted =
+        tokio::task::spawn_blocking(move || act(&mut server.lock().unwrap_or_else(PoisonError::into_inner)));
+    Ok(acted.await??)
+}

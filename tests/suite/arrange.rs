@@ -1,0 +1,32 @@
+//! What most tests begin with: the guest that does what its message says, between two topics.
+
+use anyhow::Result;
+use mailroom_tests::{Manifest, Message, World};
+use serde_json::{Value, json};
+
+/// The scripted guest with an input and an output topic.
+pub(crate) struct Scripted {
+    pub(crate) input: String,
+    pub(crate) output: String,
+}
+
+impl Scripted {
+    /// Creates the topics `in` and `out` and drops the guest as the handler `scripted`.
+    pub(crate) async fn drop_into(world: &World, partitions: i32) -> Result<Self> {
+        let input = world.kafka.topic("in", partitions).await?;
+        let output = world.kafka.topic("out", partitions).await?;
+        let manifest = Manifest::takes(&[&input]).publishes(&[&output]);
+        world.drop_handler("scripted", "scripted", &manifest)?;
+        Ok(Self { input, output })
+    }
+
+    /// A message with any script.
+    pub(crate) fn says(&self, key: &str, script: &Value) -> Message {
+        Message::to(&self.input).key(key).json(script)
+    }
+
+    /// A message which makes the guest emit one message with `value`.
+    pub(crate) fn emits(&self, key: &str, value: i64) -> Message {
+        self.says(key, &json!({"behave": "emit", "topic": self.output, "value": value}))
+    }
+}

@@ -1,0 +1,62 @@
+//! Wrong configuration: all of it is named at once, before anything starts.
+
+use std::fs;
+
+use mailroom_tests::{Setup, in_world};
+
+const WRONG: &str = r#"
+namespace = "shop"
+[host]
+expiri = "3s"
+expiry = "3 parsecs"
+[postgres]
+url = "postgres://localhost/nowhere"
+[kafka]
+brokers = "localhost:9092"
+[relay]
+batch-rows-max = 0
+"#;
+
+#[test]
+fn every_wrong_key_and_value_is_named_and_nothing_starts() {
+    in_world(Setup::default(), async |world| {
+        let file = world.folder().join("wrong.toml");
+        fs::write(&file, WRONG)?;
+        let named = ["host.expiri", "host.expiry", "3 parsecs", "relay.batch-rows-max"];
+
+        world.mailroom_at(&file, &["config", "check"]).await?.refused(2, &named)?;
+        world.mailroom_at(&file, &["run"]).await?.refused(2, &named)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_wrong_value_in_the_environment_is_named_by_its_key() {
+    in_world(
+        Setup { env: &[("MAILROOM__RETRY__BASE", "soon")], unmigrated: true, ..Setup::default() },
+        async |world| world.mailroom(&["config", "check"]).await?.refused(2, &["retry.base", "soon"]),
+    );
+}
+
+#[test]
+fn a_good_configuration_is_said_to_be_good_and_shown_without_its_secrets() {
+    in_world(Setup::default(), async |world| {
+        world.mailroom(&["config", "check"]).await?.ok()?;
+        let shown = world.mailroom(&["config", "show"]).await?.ok()?;
+        assert!(shown.contains("host.expiry") || shown.contains("expiry"), "{shown}");
+        let url = world.db.url();
+        let password = url.split(['@', ':']).nth(2).unwrap_or("");
+        assert!(password.len() > 8 && !shown.contains(password), "the password is shown");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_host_does_not_start_on_a_database_without_its_tables() {
+    in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
+        let ran = world.mailroom(&["run"]).await?;
+        assert_ne!(ran.code, Some(0));
+        assert!(ran.stderr.contains("mailroom migrate"), "the remedy is named: {ran:?}");
+        Ok(())
+    });
+}

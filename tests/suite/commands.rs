@@ -1,0 +1,106 @@
+//! The commands that look at messages and move them.
+
+use mailroom_tests::{Manifest, Message, SOON, Setup, becomes, in_world};
+
+use crate::arrange::Scripted;
+
+#[test]
+fn a_published_message_is_listed_and_shown_and_counted() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("orders", 1).await?;
+        let publish = ["outbox", "publish", "--topic", &topic, "--type", "order.placed", "--key", "ada"];
+        let rest = ["--header", "tenant=north", "--payload", r#"{"order_id": "o-1"}"#];
+
+        let said = world.mailroom(&[&publish[..], &rest[..]].concat()).await?.ok()?;
+
+        let id = world.db.one::<String>("select id::text from mailroom.outbox").await?;
+        assert!(said.contains(&id), "publish prints the id: {said}");
+        let listed = world.mailroom(&["outbox", "list", "--json"]).await?.json()?;
+        assert!(listed.to_string().contains(&id), "{listed}");
+        let shown = world.mailroom(&["outbox", "show", &id]).await?.ok()?;
+        for part in [topic.as_str(), "order.placed", "ada", "tenant", "o-1", "pending"] {
+            assert!(shown.contains(part), "`{part}` is not in {shown}");
+        }
+        let status = world.mailroom(&["status", "--json"]).await?.json()?;
+        assert!(status.is_object(), "{status}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_not_there_is_said_with_its_exit_code() {
+    in_world(Setup::default(), async |world| {
+        let absent = "00000000-0000-7000-8000-000000000000";
+        for noun in ["inbox", "outbox", "dead"] {
+            world.mailroom(&[noun, "show", absent]).await?.refused(3, &[absent])?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_inbox_message_is_found_by_its_handler_and_by_its_id() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&scripted.emits("k", 1).id("m-1")).await?;
+        becomes("it is completed", 1, SOON, async || world.db.completed().await).await?;
+
+        let listed = world.mailroom(&["inbox", "list", "--handler", "scripted", "--json"]).await?.json()?;
+        let shown = world.mailroom(&["inbox", "show", "m-1"]).await?.ok()?;
+        let handlers = world.mailroom(&["handler", "list", "--json"]).await?.json()?;
+        let status = world.mailroom(&["status"]).await?.ok()?;
+
+        assert!(listed.to_string().contains("m-1"), "{listed}");
+        assert!(shown.contains("completed"), "{shown}");
+        assert!(handlers.to_string().contains("scripted"), "{handlers}");
+        assert!(status.contains("scripted"), "{status}");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_replay_that_is_only_shown_changes_nothing() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("in", 1).await?;
+        world.drop_handler("always-fails", "always-fails", &Manifest::takes(&[&topic]))?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&Message::to(&topic).payload("x").id("m-1")).await?;
+        let failed = "select count(*) from mailroom.inbox where status = 'failed'";
+        becomes("it has failed", 1, SOON, async || world.db.one::<i64>(failed).await).await?;
+        host.stop().await?;
+
+        let listed = world.mailroom(&["dead", "list", "--json"]).await?.json()?;
+        let shown = world.mailroom(&["dead", "replay", "--all", "--dry-run"]).await?.ok()?;
+
+        assert!(listed.to_string().contains("m-1"), "{listed}");
+        assert!(shown.contains('1'), "it says how many: {shown}");
+        assert_eq!(world.db.one::<i64>(failed).await?, 1);
+        let replayed = "select count(*) from mailroom.dead_letter where replayed_at is not null";
+        assert_eq!(world.db.one::<i64>(replayed).await?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_discarded_message_stays_failed_and_is_no_longer_listed_as_dead() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("in", 1).await?;
+        world.drop_handler("always-fails", "always-fails", &Manifest::takes(&[&topic]))?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&Message::to(&topic).payload("x").id("m-1")).await?;
+        let open = "select id::text from mailroom.dead_letter where discarded_at is null";
+        becomes("it is dead", 1, SOON, async || Ok(world.db.column::<String>(open).await?.len())).await?;
+
+        let id: String = world.db.one(open).await?;
+        world.mailroom(&["dead", "discard", &id]).await?.ok()?;
+
+        assert!(world.db.column::<String>(open).await?.is_empty());
+        let listed = world.mailroom(&["dead", "list", "--json"]).await?.json()?;
+        assert!(!listed.to_string().contains("m-1"), "{listed}");
+        assert_eq!(world.db.one::<String>("select status from mailroom.inbox").await?, "failed");
+        host.stop().await?;
+        Ok(())
+    });
+}

@@ -1,0 +1,130 @@
+//! `mailroom.publish`, the producers' API: what it takes, how it stores it, what it refuses.
+
+use anyhow::Result;
+use mailroom_tests::{Setup, World, in_world};
+use sqlx::types::Uuid;
+
+/// Arguments after topic, key, event type and payload; what the refusal names.
+const REFUSED: &[(&str, &str)] = &[
+    ("'no topic', 'k', 't', '{\"a\": 1}'", "topic"),
+    ("'..', 'k', 't', '{\"a\": 1}'", "topic"),
+    ("repeat('x', 250), 'k', 't', '{\"a\": 1}'", "topic"),
+    ("null, 'k', 't', '{\"a\": 1}'", "topic"),
+    ("'t', '  ', 't', '{\"a\": 1}'", "key"),
+    ("'t', repeat('x', 256), 't', '{\"a\": 1}'", "key"),
+    ("'t', 'k', ' ', '{\"a\": 1}'", "event_type"),
+    ("'t', 'k', null, '{\"a\": 1}'", "event_type"),
+    ("'t', 'k', repeat('x', 101), '{\"a\": 1}'", "event_type"),
+    ("'t', 'k', 't', '{}'", "payload"),
+    ("'t', 'k', 't', '[1]'", "payload"),
+    ("'t', 'k', 't', '\"text\"'", "payload"),
+    ("'t', 'k', 't', '{\"a\": NaN}'", "json"),
+    ("'t', 'k', 't', json_build_object('a', repeat('x', 1000000))", "payload"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '[]'", "headers"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"\": \"v\"}'", "header name"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"n\": \" \"}'", "header n"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"n\": 1}'", "header n"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"n\": \"a\\u0001b\"}'", "header n"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"n\\u0009m\": \"v\"}'", "header n"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => jsonb_build_object(repeat('x', 65), 'v')", "header name"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => jsonb_build_object('n', repeat('x', 513))", "header n"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"n\": \"1\", \" n \": \"2\"}'", "header n"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"n\": \"1\", \"N\": \"2\"}'", "header"),
+    (
+        "'t', 'k', 't', '{\"a\": 1}',
+         headers => (select jsonb_object_agg('h' || n, 'v') from generate_series(1, 101) n)",
+        "101 headers",
+    ),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{\"Authorization\": \"Bearer x\"}'", "bearer"),
+    ("'t', 'k', 't', '{\"a\": 1}', aggregate_type => ' '", "aggregate_type"),
+    ("'t', 'k', 't', '{\"a\": 1}', correlation_id => repeat('x', 65)", "correlation_id"),
+    ("'t', 'k', 't', '{\"a\": 1}', causation_id => ''", "causation_id"),
+    ("'t', 'k', 't', '{\"a\": 1}', trace_id => repeat('x', 65)", "trace_id"),
+    ("'t', 'k', 't', '{\"a\": 1}', schema_version => repeat('x', 51)", "schema_version"),
+    ("'t', 'k', 't', '{\"a\": 1}', idempotency_key => repeat('x', 129)", "idempotency_key"),
+    ("'t', 'k', 't', '{\"a\": 1}', scheduled_at => now() - interval '120 s'", "scheduled_at"),
+    ("'t', 'k', 't', '{\"a\": 1}', scheduled_at => now() + interval '366 d'", "scheduled_at"),
+    ("'t', 'k', 't', '{\"a\": 1}', max_attempts => 0", "attempts"),
+];
+
+/// What is taken, and a condition that holds for the row.
+const TAKEN: &[(&str, &str)] = &[
+    (
+        "'t', 'k', 't', '{\"a\": 1}'",
+        "status = 'pending' and attempts_made = 0 and max_attempts = 6 and headers is null
+         and content_type = 'application/json'",
+    ),
+    ("' t ', ' k ', ' type ', '{\"a\": 1}'", "topic = 't' and key = 'k' and event_type = 'type'"),
+    ("'t', null, 't', '{\"a\": 1}'", "key is null and okey is null"),
+    ("'t', 'k', 't', null", "payload is null and content_type is null"),
+    ("'t', 'k', 't', '{\"a\": 1}', headers => '{}'", "headers is null"),
+    (
+        "'t', 'k', 't', '{\"a\": 1}', headers => '{\" n \": \" a\\tb \"}'",
+        "headers = '[[\"n\", \"a\\tb\"]]'",
+    ),
+    ("'t', 'k', 't', json_build_object('a', repeat('😀', 100000))", "octet_length(payload) > 400000"),
+    (
+        "'t', 'k', 't', '{\"a\": 1}', scheduled_at => now() - interval '10 s'",
+        "scheduled_at < clock_timestamp()",
+    ),
+    (
+        "'t', 'k', 't', '{\"a\": 1}', scheduled_at => '2026-01-01 12:00:00+05:00'::timestamptz
+             + (now() - '2026-01-01 07:00:00+00:00'::timestamptz)",
+        "scheduled_at = created_at or abs(extract(epoch from scheduled_at - created_at)) < 5",
+    ),
+    (
+        "'t', 'k', 't', '{\"a\": 1}', '{\"h\": \"v\"}', 'order', gen_random_uuid(), '1.0', 'corr', 'cause',
+         'trace', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'idem', null, 9, true",
+        "headers = '[[\"h\", \"v\"]]' and aggregate_type = 'order' and aggregate_id is not null
+         and schema_version = '1.0' and correlation_id = 'corr' and causation_id = 'cause' and trace_id = 'trace'
+         and traceparent like '00-0af7%' and idempotency_key = 'idem' and max_attempts = 9",
+    ),
+];
+
+async fn publish(world: &World, arguments: &str) -> Result<Uuid, sqlx::Error> {
+    let call = format!("select mailroom.publish({arguments})");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(call)).fetch_one(world.db.pool()).await
+}
+
+#[test]
+fn publish_refuses_what_breaks_its_rules_and_names_it() {
+    in_world(Setup::default(), async |world| {
+        for (arguments, named) in REFUSED {
+            let Err(error) = publish(world, arguments).await else { panic!("was taken: {arguments}") };
+            let error = error.to_string();
+            assert!(error.contains(named), "{arguments}: `{error}` should name {named}");
+        }
+        assert_eq!(world.db.one::<i64>("select count(*) from mailroom.outbox").await?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn publish_stores_what_it_takes_by_its_rules() {
+    in_world(Setup::default(), async |world| {
+        for (arguments, holds) in TAKEN {
+            let id = publish(world, arguments).await?;
+            let query = format!("select coalesce({holds}, false) from mailroom.outbox where id = $1");
+            let query = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(query)).bind(id);
+            assert!(query.fetch_one(world.db.pool()).await?, "{arguments}: {holds}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_idempotency_key_used_again_returns_the_first_id_and_the_transaction_goes_on() {
+    in_world(Setup::default(), async |world| {
+        let mut transaction = world.db.pool().begin().await?;
+        let mut ids = Vec::new();
+        for n in 0..2 {
+            let call = "select mailroom.publish('t', 'k', 't', json_build_object('n', $1), idempotency_key => 'once')";
+            ids.push(sqlx::query_scalar::<_, Uuid>(call).bind(n).fetch_one(&mut *transaction).await?);
+        }
+        transaction.commit().await?;
+
+        assert_eq!(ids[0], ids[1]);
+        assert_eq!(world.db.one::<i64>("select count(*) from mailroom.outbox").await?, 1);
+        Ok(())
+    });
+}
