@@ -118,3 +118,23 @@ pub(super) fn length(secs: f64) -> String {
     let whole = Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or_default().as_secs();
     humantime::format_duration(Duration::from_secs(whole)).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_errors_are_cut_to_one_line() {
+        assert_eq!(short(None), "");
+        assert_eq!(short(Some("a\n  b")), "a b");
+        assert_eq!(short(Some(&"ü".repeat(61))), format!("{}…", "ü".repeat(60)));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_still_shown() {
+        assert_eq!(bytes_as_json(None), Value::Null);
+        assert_eq!(bytes_as_json(Some(b"a")), json!("a"));
+        assert_eq!(bytes_as_json(Some(&[0xff])), json!({ "base64": "/w==" }));
+        assert_eq!(bytes_as_text(&[0xff, 0]), "ff00");
+    }
+}

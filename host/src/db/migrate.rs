@@ -102,10 +102,13 @@ pub(crate) async fn apply(db: &Db, mut on_each: impl FnMut(&Pending)) -> Result<
     // A migration may take longer than a statement of the host, and "already exists" is no news. This
     // connection does not go back to the pool.
     let mut connection = db.pool().acquire().await.map_err(doing())?.detach();
-    sqlx::query!("select set_config('statement_timeout', '0', false) as timeout, set_config('client_min_messages', 'warning', false) as messages")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(doing())?;
+    sqlx::query!(
+        "select set_config('statement_timeout', '0', false) as timeout,
+                set_config('client_min_messages', 'warning', false) as messages"
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(doing())?;
     for migration in &pending {
         on_each(migration);
         let applied = MIGRATOR.run_direct(Some(migration.version), &mut connection, false).await;

@@ -52,11 +52,10 @@ pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError>
 
 /// What went wrong, without the line of Postgres's own source that sqlx adds.
 fn words(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::PoolTimedOut => format!("no answer within {CONNECT_LIMIT:?}"),
-        error => error.to_string(),
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        return format!("no answer within {CONNECT_LIMIT:?}");
     }
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
 fn place(options: &PgConnectOptions) -> String {
