@@ -19,7 +19,6 @@ use crate::db::wake::{self, Listener};
 use crate::db::{Db, DbError, Meaning, migrate};
 use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError};
 use crate::kafka::KafkaError;
-use crate::outage::Outage;
 use crate::sweep;
 use crate::worker::Guests;
 
@@ -105,7 +104,7 @@ pub(crate) async fn run(config: Config, stop: CancellationToken) -> Result<(), E
 
 /// Waits for Postgres; its schema must be this binary's.
 async fn schema_ready(db: &Db) -> Result<(), Error> {
-    let mut outage = Outage::of("Postgres");
+    let mut outage = db.outage();
     loop {
         match migrate::check(db).await {
             Ok(()) => {
@@ -125,7 +124,7 @@ async fn lives(
     shared: Shared, changes: mpsc::Receiver<crate::handler::Change>, stop: CancellationToken,
 ) -> Result<(), Error> {
     let mut handlers = life::Handlers::new(changes);
-    let mut outage = Outage::of("Postgres");
+    let mut outage = shared.db.outage();
     while !stop.is_cancelled() {
         let session = match sweep::begin(&shared.db, &shared.config).await {
             Ok(session) => session,
@@ -150,7 +149,7 @@ async fn lives(
 
 /// Passes wake-ups on. Polling is the truth: an outage here costs latency only.
 async fn listen(shared: Shared, stop: CancellationToken) -> Result<(), Error> {
-    let mut outage = Outage::of("Postgres (wake-ups)");
+    let mut outage = shared.db.outage();
     let mut listener = None;
     while !stop.is_cancelled() {
         let heard = async {

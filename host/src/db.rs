@@ -12,6 +12,7 @@ pub(crate) mod reach;
 pub(crate) mod status;
 pub(crate) mod wake;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use error::{DbError, Meaning};
@@ -19,11 +20,14 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::config;
+use crate::outage::Outage;
 
 /// The host's connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Db {
     pool: PgPool,
+    /// Where it is, for people.
+    place: Arc<str>,
 }
 
 impl Db {
@@ -34,6 +38,7 @@ impl Db {
     pub(crate) fn new(postgres: &config::Postgres) -> Result<Self, DbError> {
         let options: PgConnectOptions =
             postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
+        let place = Arc::from(reach::place(&options));
         let milliseconds = |limit: Duration| limit.as_millis().to_string();
         let options = options.application_name("mailroom").options([
             ("lock_timeout", milliseconds(postgres.lock_timeout)),
@@ -47,7 +52,12 @@ impl Db {
             .max_connections(postgres.connections_max)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, place })
+    }
+
+    /// For telling of outages of this database.
+    pub(crate) fn outage(&self) -> Outage {
+        Outage::of(format!("Postgres at {}", self.place))
     }
 
     /// The pool, for the modules that hold SQL.

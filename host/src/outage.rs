@@ -12,7 +12,7 @@ const REMIND_AFTER: Duration = Duration::from_secs(30);
 /// Something that a loop needs and that may be away.
 #[derive(Debug)]
 pub(crate) struct Outage {
-    what: &'static str,
+    what: String,
     since: Option<Since>,
 }
 
@@ -24,15 +24,15 @@ struct Since {
 }
 
 impl Outage {
-    /// `what` is away in the log's words: "Postgres", "Kafka".
-    pub(crate) fn of(what: &'static str) -> Self {
-        Self { what, since: None }
+    /// Of what, in the log's words, with its address.
+    pub(crate) fn of(what: impl Into<String>) -> Self {
+        Self { what: what.into(), since: None }
     }
 
     /// It failed; gives how long to wait before the next try.
     pub(crate) fn failed(&mut self, error: &dyn Display) -> Duration {
         let now = Instant::now();
-        let what = self.what;
+        let what = &self.what;
         match &mut self.since {
             None => {
                 tracing::warn!(%error, "{what} is away or refuses; waiting for it");
@@ -54,7 +54,7 @@ impl Outage {
     /// It works.
     pub(crate) fn over(&mut self) {
         if let Some(since) = self.since.take() {
-            let what = self.what;
+            let what = &self.what;
             tracing::info!("{what} is back after {:.1} s", since.began.elapsed().as_secs_f64());
         }
     }

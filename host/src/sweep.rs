@@ -15,7 +15,6 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::db::{Db, DbError, hosts, lanes};
 use crate::lane::{Lease, Moment, Session};
-use crate::outage::Outage;
 use crate::relay::LaneChange;
 
 /// Outbox lanes in all.
@@ -51,7 +50,7 @@ impl Sweep {
         let expiry = self.config.host.expiry;
         let mut tick = tokio::time::interval((expiry / 6).min(LOOK_EVERY));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut outage = Outage::of("Postgres");
+        let mut outage = self.db.outage();
         let mut held: HashMap<i32, Lease> = HashMap::new();
         let mut renewed = Instant::now();
         loop {

@@ -16,13 +16,14 @@ fn a_file_that_is_no_handler_is_refused_by_check_with_what_is_wrong_named() {
             (guest("no-export")?, "mailroom:contract/handler"),
             (guest("unknown-import")?, "stranger:"),
             (guest("panics-at-load")?, "panics at load"),
-            (world.folder().join("absent.wasm"), "absent.wasm"),
         ];
 
         for (file, named) in cases {
             let ran = world.mailroom(&["handler", "check", &file.to_string_lossy()]).await?;
             ran.refused(1, &[named])?;
         }
+        let absent = world.mailroom(&["handler", "check", "absent.wasm"]).await?;
+        absent.refused(3, &["absent.wasm"])?;
         Ok(())
     });
 }

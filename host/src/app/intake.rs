@@ -11,7 +11,6 @@ use crate::db::handlers;
 use crate::handler::Handler;
 use crate::ingest::Ingest;
 use crate::lane::{Lease, Session};
-use crate::outage::Outage;
 use crate::worker::{InHand, Worker};
 
 /// Batches on their way from ingest to the worker.
@@ -70,7 +69,7 @@ pub(super) async fn run(
 }
 
 async fn claim(shared: &Shared, handler: &Handler) -> String {
-    let mut outage = Outage::of("Postgres");
+    let mut outage = shared.db.outage();
     let namespace = shared.config.namespace.to_string();
     loop {
         match handlers::claim_group(&shared.db, &namespace, &handler.group, handler.name.as_str()).await {

@@ -31,6 +31,7 @@ pub(crate) struct Letter {
     pub(crate) id: Uuid,
     pub(crate) origin: String,
     pub(crate) message: Uuid,
+    pub(crate) message_id: String,
     pub(crate) handler: Option<String>,
     pub(crate) topic: String,
     pub(crate) event_type: String,

@@ -1,4 +1,4 @@
-select d.id, d.origin, d.message, d.handler, d.topic, d.event_type, d.reason, d.fault, d.code, d.error,
+select d.id, d.origin, d.message, d.message_id, d.handler, d.topic, d.event_type, d.reason, d.fault, d.code, d.error,
        d.attempts, d.deliveries, d.died_at, d.replayed_at, d.discarded_at
   from mailroom.dead_letter d
  where (cardinality($1::uuid[]) = 0 or d.id = any ($1) or d.message = any ($1))

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Component, Engine, EngineSettings, Refused};
+use super::refused::Refused;
+use super::{Component, Engine, EngineSettings};
 use crate::config::{Config, Form, HandlerName, Manifest, Servers};
 use crate::message::Message;
 use crate::pipeline::outcome::{Called, End, Fault, Outcome};

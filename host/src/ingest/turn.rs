@@ -74,8 +74,8 @@ impl Turns {
             partitions: HashMap::new(),
             paused: false,
             not_before: Instant::now(),
-            postgres: Outage::of("Postgres"),
-            kafka: Outage::of("Kafka"),
+            postgres: ingest.db.outage(),
+            kafka: Outage::of(format!("Kafka at {}", ingest.config.kafka.brokers)),
             tick,
             ingest,
         })

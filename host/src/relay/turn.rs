@@ -70,7 +70,7 @@ impl Turns {
             horizon: Horizon::default(),
             flight: Flight::new(&relay.config)?,
             idle: Idle::new(),
-            outage: Outage::of("Postgres"),
+            outage: relay.db.outage(),
             acknowledged: Vec::new(),
             refused: Vec::new(),
             looking: None,

@@ -9,7 +9,6 @@ use super::entry::Key;
 use crate::config::RetryPolicy;
 use crate::db::{Db, DbError, Meaning};
 use crate::lane::Lease;
-use crate::outage::Outage;
 use crate::pipeline::decide::{Budget, Verdict, decide};
 use crate::pipeline::outcome::{End, Fault};
 use crate::settle::{Settled, Settlement, settle};
@@ -44,7 +43,7 @@ pub(super) struct Settler {
 impl Settler {
     /// Settles the batch. Ends when each message has its fate, or when all its lanes are lost.
     pub(super) async fn settle(self, leases: HashMap<i32, Lease>, batch: Vec<Decided>) -> Vec<Fate> {
-        let mut outage = Outage::of("Postgres");
+        let mut outage = self.db.outage();
         let mut fates = Vec::with_capacity(batch.len());
         let mut rest = batch;
         rest.sort_by_key(|decided| (decided.settlement.message.lane, decided.settlement.message.seq));
