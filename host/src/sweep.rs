@@ -19,6 +19,8 @@ use crate::relay::LaneChange;
 
 /// Outbox lanes in all.
 const OUTBOX_LANES: usize = 64;
+/// The heartbeat comes at least this often, and six times within the expiry.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// Lanes are looked after at least this often, so that what an operator touched is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -48,11 +50,12 @@ impl Sweep {
     /// Sweeps until it is stopped or the host is found buried.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let expiry = self.config.host.expiry;
-        let mut tick = tokio::time::interval((expiry / 6).min(LOOK_EVERY));
+        let beat = (expiry / 6).min(BEAT_EVERY);
+        let mut tick = tokio::time::interval(beat.min(LOOK_EVERY));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outage = self.db.outage();
         let mut held: HashMap<i32, Lease> = HashMap::new();
-        let mut renewed = Instant::now();
+        let mut renewed: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -60,15 +63,16 @@ impl Sweep {
                     held.insert(lease.lane, lease);
                     continue;
                 }
-                () = self.wake.notified() => {}
+                // Somebody gave lanes back, or an operator touched rows.
+                () = self.wake.notified() => renewed = None,
                 _ = tick.tick() => {}
             }
-            let heartbeat = renewed.elapsed() >= expiry / 6;
+            let heartbeat = renewed.is_none_or(|renewed| renewed.elapsed() >= beat);
             match self.turn(heartbeat, &mut held).await {
                 Ok(()) => {
                     outage.over();
                     if heartbeat {
-                        renewed = Instant::now();
+                        renewed = Some(Instant::now());
                     }
                 }
                 Err(error) => tokio::time::sleep(outage.failed(&error)).await,

@@ -114,13 +114,17 @@ pub(crate) async fn free_outbox(db: &Db, limit: i64) -> Result<Vec<i32>, DbError
     .map_err(DbError::new("looking for free lanes"))
 }
 
-/// Gives lanes back, so that nobody has to wait for an expiry.
+/// Gives lanes back and tells the other hosts, so that nobody has to wait for an expiry.
 pub(crate) async fn release(db: &Db, lanes: &[i32], tokens: &[i64]) -> Result<(), DbError> {
     sqlx::query!(
-        "update mailroom.lane l set owner = null, owned_since = null
-           from unnest($1::integer[], $2::bigint[]) w(id, token) where l.id = w.id and l.token = w.token",
+        r#"with released as (
+               update mailroom.lane l set owner = null, owned_since = null
+                 from unnest($1::integer[], $2::bigint[]) w(id, token) where l.id = w.id and l.token = w.token
+               returning 1)
+           select pg_notify($3, '') as "told?" from released limit 1"#,
         lanes,
         tokens,
+        super::wake::INBOX,
     )
     .execute(db.pool())
     .await

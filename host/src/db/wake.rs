@@ -9,7 +9,7 @@ use super::{Db, DbError};
 
 /// Something was inserted into the outbox while a relay slept.
 pub(crate) const OUTBOX: &str = "mailroom_outbox";
-/// An operator replayed, discarded or unlocked something.
+/// Lanes were given back, or an operator replayed, discarded or unlocked something.
 pub(crate) const INBOX: &str = "mailroom_inbox";
 
 /// One connection that listens; it reconnects by itself on the next call after a loss.
