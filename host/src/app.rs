@@ -121,7 +121,9 @@ async fn schema_ready(db: &Db) -> Result<(), Error> {
 
 /// One life after the other.
 async fn lives(
-    shared: Shared, changes: mpsc::Receiver<crate::handler::Change>, stop: CancellationToken,
+    shared: Shared,
+    changes: mpsc::Receiver<crate::handler::Change>,
+    stop: CancellationToken,
 ) -> Result<(), Error> {
     let mut handlers = life::Handlers::new(changes);
     let mut outage = shared.db.outage();
@@ -166,7 +168,11 @@ async fn listen(shared: Shared, stop: CancellationToken) -> Result<(), Error> {
         match heard {
             Ok(channel) => {
                 outage.over();
-                if channel == wake::INBOX { shared.inbox_wake.notify_one() } else { shared.outbox_wake.notify_one() }
+                if channel == wake::INBOX {
+                    shared.inbox_wake.notify_one()
+                } else {
+                    shared.outbox_wake.notify_one()
+                }
             }
             Err(error) => {
                 listener = None;

@@ -22,15 +22,15 @@ pub(super) enum Ended {
     /// As it was asked to.
     Stopped(HandlerName),
     /// The consumer group belongs to another handler.
-    GroupTaken {
-        name: HandlerName,
-        by: String,
-    },
+    GroupTaken { name: HandlerName, by: String },
 }
 
 /// Takes the handler's messages in and works them off until it is stopped or the session ends.
 pub(super) async fn run(
-    shared: Shared, session: Arc<Session>, handler: Arc<Handler>, leases: mpsc::UnboundedSender<Lease>,
+    shared: Shared,
+    session: Arc<Session>,
+    handler: Arc<Handler>,
+    leases: mpsc::UnboundedSender<Lease>,
     stop: CancellationToken,
 ) -> Result<Ended, Error> {
     let name = handler.name.clone();

@@ -73,7 +73,10 @@ impl Intakes<'_> {
 /// Lives until the session ends or the host is stopped. A stop goes with the flow of a message: intake
 /// and calls first, then the relay, then the sweep, and last this host's own row.
 pub(super) async fn live(
-    shared: &Shared, session: &Arc<Session>, handlers: &mut Handlers, stop: &CancellationToken,
+    shared: &Shared,
+    session: &Arc<Session>,
+    handlers: &mut Handlers,
+    stop: &CancellationToken,
 ) -> Result<(), Error> {
     let (taken, leases) = mpsc::unbounded_channel();
     let (to_relay, relay_lanes) = mpsc::unbounded_channel();
@@ -132,7 +135,9 @@ pub(super) async fn live(
 
 /// Follows the handlers' changes until the life is to end.
 async fn attend(
-    handlers: &mut Handlers, intakes: &mut Intakes<'_>, relays: &mut JoinSet<Result<(), Error>>,
+    handlers: &mut Handlers,
+    intakes: &mut Intakes<'_>,
+    relays: &mut JoinSet<Result<(), Error>>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let mut tick = tokio::time::interval(REGISTRY_EVERY);

@@ -31,15 +31,18 @@ impl DbError {
     #[must_use]
     pub(crate) fn meaning(&self) -> Meaning {
         let sqlx::Error::Database(error) = &self.source else {
-            return match self.source {
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => Meaning::BadData,
-                _ => Meaning::Transient,
-            };
+            let unreadable = matches!(
+                self.source,
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)
+            );
+            return if unreadable { Meaning::BadData } else { Meaning::Transient };
         };
         match error.code().as_deref().unwrap_or_default() {
             code if code.starts_with("22") || code.starts_with("23") => Meaning::BadData,
             // Undefined objects, syntax and privileges; wrong password; unknown database.
-            code if code.starts_with("42") || code.starts_with("28") || code.starts_with("3D") => Meaning::Operator,
+            code if code.starts_with("42") || code.starts_with("28") || code.starts_with("3D") => {
+                Meaning::Operator
+            }
             _ => Meaning::Transient,
         }
     }

@@ -41,7 +41,12 @@ pub(crate) async fn record(db: &Db, host: Uuid, entry: &Entry<'_>) -> Result<(),
 
 /// Claims a consumer group for a handler; gives the name of the handler that has it. A handler that
 /// changed its group keeps its claim on none but the new one.
-pub(crate) async fn claim_group(db: &Db, namespace: &str, group: &str, handler: &str) -> Result<String, DbError> {
+pub(crate) async fn claim_group(
+    db: &Db,
+    namespace: &str,
+    group: &str,
+    handler: &str,
+) -> Result<String, DbError> {
     let failed = || DbError::new("claiming a consumer group");
     let mut tx = db.pool().begin().await.map_err(failed())?;
     sqlx::query!(

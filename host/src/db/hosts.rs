@@ -50,7 +50,9 @@ pub(crate) async fn bury(db: &Db) -> Result<Vec<String>, DbError> {
 
 /// How many hosts are alive.
 pub(crate) async fn alive(db: &Db) -> Result<i64, DbError> {
-    let alive = sqlx::query_scalar!(r#"select count(*) as "alive!" from mailroom.host where expires_at >= clock_timestamp()"#);
+    let alive = sqlx::query_scalar!(
+        r#"select count(*) as "alive!" from mailroom.host where expires_at >= clock_timestamp()"#
+    );
     alive.fetch_one(db.pool()).await.map_err(DbError::new("counting hosts"))
 }
 

@@ -18,7 +18,10 @@ pub(crate) struct Taken {
 
 /// The lanes of these partitions, made where there is none.
 pub(crate) async fn open(
-    db: &Db, group: &str, topics: &[String], partitions: &[i32],
+    db: &Db,
+    group: &str,
+    topics: &[String],
+    partitions: &[i32],
 ) -> Result<Vec<(i32, String, i32)>, DbError> {
     sqlx::query!(
         "insert into mailroom.lane (kind, consumer_group, topic, partition)

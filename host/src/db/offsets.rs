@@ -17,7 +17,11 @@ pub(crate) struct Position {
 /// Takes the rows over; an advance with an older epoch is refused from now on. Partitions that were
 /// never read have none.
 pub(crate) async fn take_over(
-    db: &Db, host: Uuid, group: &str, topics: &[String], partitions: &[i32],
+    db: &Db,
+    host: Uuid,
+    group: &str,
+    topics: &[String],
+    partitions: &[i32],
 ) -> Result<Vec<Position>, DbError> {
     sqlx::query_as!(
         Position,
@@ -38,7 +42,12 @@ pub(crate) async fn take_over(
 
 /// Writes where reading starts, once: a row that is there already stays.
 pub(crate) async fn start(
-    db: &Db, group: &str, topic: &str, partition: i32, topic_id: Option<Uuid>, next_offset: i64,
+    db: &Db,
+    group: &str,
+    topic: &str,
+    partition: i32,
+    topic_id: Option<Uuid>,
+    next_offset: i64,
 ) -> Result<(), DbError> {
     sqlx::query!(
         "insert into mailroom.partition_offset (consumer_group, topic, partition, topic_id, next_offset)
@@ -57,7 +66,13 @@ pub(crate) async fn start(
 
 /// Moves a partition's row by hand of the gap policy.
 pub(crate) async fn skip_to(
-    db: &Db, group: &str, topic: &str, partition: i32, epoch: i64, topic_id: Option<Uuid>, next_offset: i64,
+    db: &Db,
+    group: &str,
+    topic: &str,
+    partition: i32,
+    epoch: i64,
+    topic_id: Option<Uuid>,
+    next_offset: i64,
 ) -> Result<bool, DbError> {
     let moved = sqlx::query!(
         "update mailroom.partition_offset set next_offset = $6, topic_id = $5, updated_at = clock_timestamp()

@@ -20,7 +20,12 @@ pub(crate) struct Found {
 /// Pending messages of the lane above `after`, in order, at most `limit`; they count as begun from here on.
 /// Empty too where the lane is no longer ours.
 pub(crate) async fn read(
-    db: &Db, lease: &Lease, group: &Arc<str>, topic: &Arc<str>, after: i64, limit: usize,
+    db: &Db,
+    lease: &Lease,
+    group: &Arc<str>,
+    topic: &Arc<str>,
+    after: i64,
+    limit: usize,
 ) -> Result<Vec<Found>, DbError> {
     let rows = sqlx::query!(
         r#"with found as materialized (

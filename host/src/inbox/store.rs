@@ -116,7 +116,8 @@ async fn advance(tx: &mut Transaction<'_, Postgres>, batch: &Batch) -> Result<bo
 }
 
 async fn insert(
-    tx: &mut Transaction<'_, Postgres>, batch: &Batch,
+    tx: &mut Transaction<'_, Postgres>,
+    batch: &Batch,
 ) -> Result<HashMap<(i32, i64), i64>, DbError> {
     if batch.rows.is_empty() {
         return Ok(HashMap::new());

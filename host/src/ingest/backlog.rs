@@ -10,7 +10,10 @@ use crate::kafka::Place;
 use crate::worker::{Entry, Feed};
 
 /// Reads one page of each lane that has a backlog, while there is room; gives whether any was read.
-pub(super) async fn read(ingest: &Ingest, partitions: &mut HashMap<Place, Partition>) -> Result<bool, DbError> {
+pub(super) async fn read(
+    ingest: &Ingest,
+    partitions: &mut HashMap<Place, Partition>,
+) -> Result<bool, DbError> {
     let rows_max = ingest.config.ingest.batch_rows_max;
     let mut any = false;
     for (place, partition) in partitions.iter_mut() {

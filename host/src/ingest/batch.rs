@@ -25,7 +25,9 @@ pub(super) struct Sorted {
 /// Sorts records into rows. Records of partitions that are not read, and offsets that are stored
 /// already, are left out: they come again or came before.
 pub(super) fn sort(
-    handler: &Handler, partitions: &mut HashMap<Place, Partition>, records: Vec<(Arc<str>, Record)>,
+    handler: &Handler,
+    partitions: &mut HashMap<Place, Partition>,
+    records: Vec<(Arc<str>, Record)>,
 ) -> Sorted {
     let component = handler.current();
     let mut advances: HashMap<Place, (Lease, Advance)> = HashMap::new();
@@ -61,7 +63,13 @@ pub(super) fn sort(
 }
 
 /// The record's row; `None` where no subscription takes it.
-fn row(handler: &Handler, component: &Component, live: &Live, topic: &Arc<str>, record: Record) -> Option<NewRow> {
+fn row(
+    handler: &Handler,
+    component: &Component,
+    live: &Live,
+    topic: &Arc<str>,
+    record: Record,
+) -> Option<NewRow> {
     // A topic that is deleted and made again counts its offsets from 0: its id tells them apart.
     let place = match live.topic_id {
         Some(id) => format!("{topic}:{}:{}:{id}", record.partition, record.offset),
@@ -71,7 +79,12 @@ fn row(handler: &Handler, component: &Component, live: &Live, topic: &Arc<str>, 
         Ok(decoded) => (decoded, None),
         Err(error) => {
             let text = |text: &str| text.to_owned();
-            let bare = Decoded { message_id: place, event_type: text(topic), source: text(topic), ..Decoded::default() };
+            let bare = Decoded {
+                message_id: place,
+                event_type: text(topic),
+                source: text(topic),
+                ..Decoded::default()
+            };
             (bare, Some(error.to_string()))
         }
     };

@@ -47,7 +47,10 @@ impl Finder {
     /// Takes those of the partitions whose lanes are free, and finds where they go on. `held` are
     /// leases that are still good: a position is found again without taking the lane again.
     pub(super) async fn find(
-        &self, places: &[Place], held: &HashMap<Place, Lease>, start: Start,
+        &self,
+        places: &[Place],
+        held: &HashMap<Place, Lease>,
+        start: Start,
     ) -> Result<Vec<At>, Unfound> {
         let leases = self.leases(places, held).await?;
         let places: Vec<Place> = leases.keys().cloned().collect();
@@ -55,7 +58,8 @@ impl Finder {
             return Ok(Vec::new());
         }
         let mut positions = self.take_over(&places).await?;
-        let fresh: Vec<Place> = places.iter().filter(|place| !positions.contains_key(*place)).cloned().collect();
+        let fresh: Vec<Place> =
+            places.iter().filter(|place| !positions.contains_key(*place)).cloned().collect();
         if !fresh.is_empty() {
             for place in &fresh {
                 self.begin(place, start).await?;
@@ -70,7 +74,11 @@ impl Finder {
         Ok(found)
     }
 
-    async fn leases(&self, places: &[Place], held: &HashMap<Place, Lease>) -> Result<HashMap<Place, Lease>, DbError> {
+    async fn leases(
+        &self,
+        places: &[Place],
+        held: &HashMap<Place, Lease>,
+    ) -> Result<HashMap<Place, Lease>, DbError> {
         let mut leases: HashMap<Place, Lease> = held
             .iter()
             .filter(|(place, lease)| places.contains(place) && !lease.is_lost())
@@ -85,8 +93,12 @@ impl Finder {
         let ids: Vec<i32> = opened.iter().map(|(id, _, _)| *id).collect();
         let taken = lanes::take(&self.db, self.session.id, &ids).await?;
         for taken in taken {
-            let Some((_, topic, partition)) = opened.iter().find(|(id, _, _)| *id == taken.lane) else { continue };
-            let Some(place) = wanted.iter().find(|place| *place.topic == **topic && place.partition == *partition) else {
+            let Some((_, topic, partition)) = opened.iter().find(|(id, _, _)| *id == taken.lane) else {
+                continue;
+            };
+            let Some(place) =
+                wanted.iter().find(|place| *place.topic == **topic && place.partition == *partition)
+            else {
                 continue;
             };
             let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
@@ -97,9 +109,11 @@ impl Finder {
 
     async fn take_over(&self, places: &[Place]) -> Result<HashMap<Place, Position>, DbError> {
         let (topics, partitions) = columns(&places.iter().collect::<Vec<_>>());
-        let positions = offsets::take_over(&self.db, self.session.id, &self.group, &topics, &partitions).await?;
-        let place = |position: &Position| {
-            Place { topic: Arc::from(position.topic.as_str()), partition: position.partition }
+        let positions =
+            offsets::take_over(&self.db, self.session.id, &self.group, &topics, &partitions).await?;
+        let place = |position: &Position| Place {
+            topic: Arc::from(position.topic.as_str()),
+            partition: position.partition,
         };
         Ok(positions.into_iter().map(|position| (place(&position), position)).collect())
     }
@@ -160,11 +174,19 @@ impl Finder {
 fn gap(replaced: bool, next: i64, bounds: Bounds) -> Option<(String, i64)> {
     let Bounds { low, high } = bounds;
     if replaced {
-        Some(("the topic was deleted and made again, so the stored offset means nothing in it".to_owned(), low))
+        Some((
+            "the topic was deleted and made again, so the stored offset means nothing in it".to_owned(),
+            low,
+        ))
     } else if next < low {
         Some((format!("offsets {next} to {} are no longer in the log, which starts at {low}", low - 1), low))
     } else if next > high {
-        Some((format!("the stored offset {next} is beyond the end of the log, {high}: the cluster lost records"), high))
+        Some((
+            format!(
+                "the stored offset {next} is beyond the end of the log, {high}: the cluster lost records"
+            ),
+            high,
+        ))
     } else {
         None
     }

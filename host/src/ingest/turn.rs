@@ -51,8 +51,11 @@ pub(super) struct Turns {
 impl Turns {
     pub(super) fn new(ingest: Ingest) -> Result<Self, KafkaError> {
         let component = ingest.handler.current();
-        let mut subscribed: Vec<String> =
-            component.subscriptions().iter().flat_map(|subscription| subscription.topics.iter().cloned()).collect();
+        let mut subscribed: Vec<String> = component
+            .subscriptions()
+            .iter()
+            .flat_map(|subscription| subscription.topics.iter().cloned())
+            .collect();
         subscribed.sort();
         subscribed.dedup();
         let consumer = Consumer::subscribe(&ingest.config.kafka, &ingest.handler.group, &subscribed)?;
@@ -142,7 +145,8 @@ impl Turns {
 
     async fn revoked(&mut self, places: &[Place]) {
         let fetched = self.fetched(places);
-        let partitions: Vec<Partition> = places.iter().filter_map(|place| self.partitions.remove(place)).collect();
+        let partitions: Vec<Partition> =
+            places.iter().filter_map(|place| self.partitions.remove(place)).collect();
         let lanes = partitions.iter().filter_map(Partition::lease).map(|lease| lease.lane).collect();
         if let Err(error) = self.consumer.unassign(&fetched) {
             tracing::warn!(%error, "Answering a rebalance");
@@ -196,7 +200,11 @@ impl Turns {
             return;
         }
         let start = self.ingest.handler.current().manifest().start;
-        let held = self.partitions.iter().filter_map(|(place, of)| Some((place.clone(), of.lease()?.clone()))).collect();
+        let held = self
+            .partitions
+            .iter()
+            .filter_map(|(place, of)| Some((place.clone(), of.lease()?.clone())))
+            .collect();
         match self.finder.find(&waiting, &held, start).await {
             Ok(found) => {
                 self.postgres.over();
@@ -279,8 +287,12 @@ impl Turns {
 
     /// Fresh messages go to the worker directly, unless older ones of their lane still lie in Postgres.
     async fn hand_over(&mut self, fresh: Vec<Message>) {
-        let mut lanes: HashMap<i32, &mut Live> =
-            self.partitions.values_mut().filter_map(Partition::live).map(|live| (live.lease.lane, live)).collect();
+        let mut lanes: HashMap<i32, &mut Live> = self
+            .partitions
+            .values_mut()
+            .filter_map(Partition::live)
+            .map(|live| (live.lease.lane, live))
+            .collect();
         let mut entries = Vec::with_capacity(fresh.len());
         for message in fresh {
             let Some(live) = lanes.get_mut(&message.lane) else { continue };
@@ -334,7 +346,8 @@ impl Turns {
     /// Tells of subscribed topics that do not exist: Kafka's client waits for them without a word.
     async fn look_for_topics(&mut self) {
         self.topics_due = Instant::now() + TOPICS_TICK;
-        let without = self.subscribed.iter().any(|topic| !self.partitions.keys().any(|place| *place.topic == **topic));
+        let without =
+            self.subscribed.iter().any(|topic| !self.partitions.keys().any(|place| *place.topic == **topic));
         if !without {
             self.missing.clear();
             return;

@@ -50,7 +50,12 @@ struct Context {
 impl ClientContext for Context {}
 
 impl ConsumerContext for Context {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, reason: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        reason: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
         let assigned = reason == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let places = places(list);
         let event = if assigned { Event::Assigned(places) } else { Event::Revoked(places) };
@@ -87,11 +92,16 @@ impl Consumer {
     ///
     /// # Errors
     /// Where librdkafka refuses a setting, which it names.
-    pub(crate) fn subscribe(kafka: &config::Kafka, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
+    pub(crate) fn subscribe(
+        kafka: &config::Kafka,
+        group: &str,
+        topics: &[String],
+    ) -> Result<Self, KafkaError> {
         let (sender, rebalances) = mpsc::unbounded_channel();
         let context = Context { rebalances: sender, closing: AtomicBool::new(false) };
-        let inner: StreamConsumer<Context> =
-            client::consumer(kafka, group).create_with_context(context).map_err(KafkaError::new("making a consumer"))?;
+        let inner: StreamConsumer<Context> = client::consumer(kafka, group)
+            .create_with_context(context)
+            .map_err(KafkaError::new("making a consumer"))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         inner.subscribe(&names).map_err(KafkaError::new("subscribing"))?;
         let topics = topics.iter().map(|topic| (topic.clone(), Arc::from(topic.as_str()))).collect();

@@ -28,14 +28,13 @@ fn header(list: *const c::rd_kafka_headers_t, index: usize) -> Option<Header> {
     let mut size = 0_usize;
     // SAFETY: the list is alive; name and value point into it, and are copied before it ends.
     unsafe {
-        let status =
-            c::rd_kafka_header_get_all(list, index, &raw mut name, &raw mut value, &raw mut size);
+        let status = c::rd_kafka_header_get_all(list, index, &raw mut name, &raw mut value, &raw mut size);
         if status != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             return None;
         }
         let name = CStr::from_ptr(name).to_bytes().to_vec();
-        let name =
-            String::from_utf8(name).map_or_else(|error| HeaderName::Bytes(error.into_bytes()), HeaderName::Text);
+        let name = String::from_utf8(name)
+            .map_or_else(|error| HeaderName::Bytes(error.into_bytes()), HeaderName::Text);
         let value = (!value.is_null()).then(|| slice::from_raw_parts(value.cast::<u8>(), size).to_vec());
         Some(Header { name, value })
     }

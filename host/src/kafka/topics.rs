@@ -35,7 +35,8 @@ impl Topics {
     pub(crate) async fn bounds(&self, place: &Place) -> Result<Bounds, KafkaError> {
         let (client, place) = (Arc::clone(&self.client), place.clone());
         let fetch = move || client.fetch_watermarks(&place.topic, place.partition, ANSWER_WITHIN);
-        let (low, high) = blocking(fetch).await.map_err(KafkaError::new("asking for the bounds of a partition"))?;
+        let (low, high) =
+            blocking(fetch).await.map_err(KafkaError::new("asking for the bounds of a partition"))?;
         Ok(Bounds { low, high })
     }
 

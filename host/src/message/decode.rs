@@ -56,7 +56,8 @@ pub(crate) fn decode(record: &Record, topic: &str, place: &str) -> Result<Decode
         }
     }
     let headers = &record.headers;
-    let named = |names: &[&'static str]| names.iter().find_map(|name| text(headers, name).transpose()).transpose();
+    let named =
+        |names: &[&'static str]| names.iter().find_map(|name| text(headers, name).transpose()).transpose();
     let short = |names: &[&'static str]| match named(names)? {
         Some((name, value)) if value.chars().count() > 255 => {
             Err(Undecodable::TooLong(name.to_owned(), value.chars().count()))
@@ -80,7 +81,8 @@ pub(crate) fn decode(record: &Record, topic: &str, place: &str) -> Result<Decode
 
 /// The last header of that name that says something: blank and null values are as if absent.
 fn text<'h>(headers: &'h [Header], name: &'h str) -> Result<Option<(&'h str, String)>, Undecodable> {
-    let Some(value) = headers.iter().rev().find(|header| header.is(name)).and_then(|header| header.value.as_deref())
+    let Some(value) =
+        headers.iter().rev().find(|header| header.is(name)).and_then(|header| header.value.as_deref())
     else {
         return Ok(None);
     };
@@ -140,8 +142,14 @@ mod tests {
         let name = Header { name: HeaderName::Bytes(vec![0xff]), value: None };
         assert!(matches!(decode(&record(vec![name]), "t", "p"), Err(Undecodable::HeaderName(_))));
         let value = Header { name: HeaderName::Text("event_type".into()), value: Some(vec![0xff]) };
-        assert_eq!(decode(&record(vec![value]), "t", "p"), Err(Undecodable::HeaderValue("event_type".into())));
+        assert_eq!(
+            decode(&record(vec![value]), "t", "p"),
+            Err(Undecodable::HeaderValue("event_type".into()))
+        );
         let long = Header::text("message_id", &"x".repeat(256));
-        assert_eq!(decode(&record(vec![long]), "t", "p"), Err(Undecodable::TooLong("message_id".into(), 256)));
+        assert_eq!(
+            decode(&record(vec![long]), "t", "p"),
+            Err(Undecodable::TooLong("message_id".into(), 256))
+        );
     }
 }

@@ -78,15 +78,15 @@ fn header_from_json(entry: &Value) -> Result<Header, String> {
     let Some([name, value]) = pair else {
         return Err(format!("header {entry} is not a [name, value] pair"));
     };
-    let bytes = json_to_bytes(name).ok_or_else(|| format!("header name {name} is neither text nor base64"))?;
-    let name = String::from_utf8(bytes)
-        .map_or_else(|error| HeaderName::Bytes(error.into_bytes()), HeaderName::Text);
-    let value = match value {
-        Value::Null => None,
-        value => Some(
-            json_to_bytes(value)
-                .ok_or_else(|| format!("value of header {name} is neither text, base64 nor null"))?,
-        ),
+    let bytes =
+        json_to_bytes(name).ok_or_else(|| format!("header name {name} is neither text nor base64"))?;
+    let name =
+        String::from_utf8(bytes).map_or_else(|error| HeaderName::Bytes(error.into_bytes()), HeaderName::Text);
+    let value = if value.is_null() {
+        None
+    } else {
+        let bytes = json_to_bytes(value);
+        Some(bytes.ok_or_else(|| format!("value of header {name} is neither text, base64 nor null"))?)
     };
     Ok(Header { name, value })
 }
@@ -105,7 +105,6 @@ fn json_to_bytes(value: &Value) -> Option<Vec<u8>> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
     }
 }
-
 
 #[cfg(test)]
 mod tests {

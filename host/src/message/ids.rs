@@ -12,7 +12,10 @@ pub(crate) fn emitted_id(parent: Uuid, position: usize) -> Uuid {
     for (byte, hashed) in bytes.iter_mut().skip(6).zip(digest) {
         *byte = hashed;
     }
-    Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).with_variant(uuid::Variant::RFC4122).into_uuid()
+    Builder::from_bytes(bytes)
+        .with_version(uuid::Version::SortRand)
+        .with_variant(uuid::Variant::RFC4122)
+        .into_uuid()
 }
 
 /// 64 bits of a hash over where a key came from. A collision only makes two keys wait for each other.

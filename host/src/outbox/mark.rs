@@ -32,7 +32,9 @@ pub(crate) enum Marked {
 
 /// Marks rows as published.
 pub(crate) async fn mark(
-    db: &Db, leases: &BTreeMap<i32, Lease>, published: &[Published],
+    db: &Db,
+    leases: &BTreeMap<i32, Lease>,
+    published: &[Published],
 ) -> Result<Marked, DbError> {
     let failed = || DbError::new("marking published messages");
     let mut tx = db.pool().begin().await.map_err(failed())?;
@@ -105,7 +107,10 @@ pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> 
     Ok(Marked::Done)
 }
 
-async fn lost(tx: &mut Transaction<'_, Postgres>, leases: &BTreeMap<i32, Lease>) -> Result<Vec<i32>, DbError> {
+async fn lost(
+    tx: &mut Transaction<'_, Postgres>,
+    leases: &BTreeMap<i32, Lease>,
+) -> Result<Vec<i32>, DbError> {
     let lanes: Vec<i32> = leases.keys().copied().collect();
     let tokens: Vec<i64> = leases.values().map(|lease| lease.token).collect();
     let ours = sqlx::query_scalar!(

@@ -44,7 +44,11 @@ pub(crate) struct Page {
 
 /// Pending rows of each lane above its mark: at most `lane_rows_max` a lane and `rows_max` in all.
 pub(crate) async fn read(
-    db: &Db, lanes: &[i32], after: &[i64], lane_rows_max: usize, rows_max: usize,
+    db: &Db,
+    lanes: &[i32],
+    after: &[i64],
+    lane_rows_max: usize,
+    rows_max: usize,
 ) -> Result<Page, DbError> {
     let bound = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
     let rows = sqlx::query_file!("src/outbox/read.sql", lanes, after, bound(lane_rows_max), bound(rows_max));

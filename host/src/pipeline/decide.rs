@@ -70,9 +70,11 @@ pub(crate) fn decide(end: End, budget: Budget, policy: &RetryPolicy, chance: f64
     match end {
         End::Decided(Outcome::Completed) => Verdict::Completed,
         End::Decided(Outcome::Skipped(reason)) => Verdict::Skipped { reason },
-        End::Decided(Outcome::Rejected(error)) => {
-            Verdict::Dead { reason: DeadReason::Rejected, counted: false, cause: Cause { error, ..Cause::default() } }
-        }
+        End::Decided(Outcome::Rejected(error)) => Verdict::Dead {
+            reason: DeadReason::Rejected,
+            counted: false,
+            cause: Cause { error, ..Cause::default() },
+        },
         End::Decided(Outcome::Retry { reason, after, counts: false }) if budget.may_go_uncounted() => {
             let delay = after.unwrap_or_else(|| judge.backoff(budget.attempts_made + 1));
             Verdict::Retry { delay, counted: false, error: reason }
@@ -81,7 +83,9 @@ pub(crate) fn decide(end: End, budget: Budget, policy: &RetryPolicy, chance: f64
             judge.counted(after, Cause { error: reason, ..Cause::default() })
         }
         End::Faulted(fault) => judge.counted(None, cause(fault)),
-        End::Unavailable(error) => Verdict::Again { delay: judge.backoff(1).min(Duration::from_secs(1)), error },
+        End::Unavailable(error) => {
+            Verdict::Again { delay: judge.backoff(1).min(Duration::from_secs(1)), error }
+        }
     }
 }
 
@@ -118,7 +122,9 @@ pub(crate) fn cause(fault: Fault) -> Cause {
     let (code, detail) = match fault {
         Fault::Failed { code, detail, .. } => (code, detail),
         Fault::Trap { backtrace, .. } | Fault::Stack { backtrace } => (None, Some(backtrace)),
-        Fault::OutOfFuel { .. } | Fault::Deadline { .. } | Fault::Memory { .. } | Fault::BadReply { .. } => (None, None),
+        Fault::OutOfFuel { .. } | Fault::Deadline { .. } | Fault::Memory { .. } | Fault::BadReply { .. } => {
+            (None, None)
+        }
     };
     Cause { fault: Some(kind), code, error, detail }
 }
@@ -145,9 +151,15 @@ mod tests {
     #[test]
     fn a_failure_waits_until_the_budget_is_spent() {
         let first = decide(failed(), budget(0), &POLICY, 1.0);
-        assert_eq!(first, Verdict::Retry { delay: Duration::from_secs(10), counted: true, error: "no".into() });
+        assert_eq!(
+            first,
+            Verdict::Retry { delay: Duration::from_secs(10), counted: true, error: "no".into() }
+        );
         let second = decide(failed(), budget(1), &POLICY, 1.0);
-        assert_eq!(second, Verdict::Retry { delay: Duration::from_secs(20), counted: true, error: "no".into() });
+        assert_eq!(
+            second,
+            Verdict::Retry { delay: Duration::from_secs(20), counted: true, error: "no".into() }
+        );
         let Verdict::Dead { reason, counted, cause } = decide(failed(), budget(2), &POLICY, 1.0) else {
             panic!("the third failure of three ends it")
         };

@@ -210,7 +210,8 @@ impl Flight {
     /// Topics among these rows that are not known to exist.
     pub(super) fn unknown_topics(rows: &[Pending], known: &HashSet<String>) -> Vec<String> {
         let fit = rows.iter().filter(|row| record::unfit(row).is_none());
-        let topics: HashSet<&String> = fit.map(|row| &row.topic).filter(|topic| !known.contains(*topic)).collect();
+        let topics: HashSet<&String> =
+            fit.map(|row| &row.topic).filter(|topic| !known.contains(*topic)).collect();
         topics.into_iter().cloned().collect()
     }
 }

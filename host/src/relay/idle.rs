@@ -51,7 +51,12 @@ impl Idle {
     }
 
     /// A look found nothing.
-    pub(super) async fn nothing(&mut self, db: &Db, host: Uuid, relay: &config::Relay) -> Result<(), DbError> {
+    pub(super) async fn nothing(
+        &mut self,
+        db: &Db,
+        host: Uuid,
+        relay: &config::Relay,
+    ) -> Result<(), DbError> {
         let now = Instant::now();
         if now - self.last_row < LINGER {
             self.next_look = now + relay.poll_min;

@@ -64,7 +64,8 @@ impl Lanes {
     /// Takes out the lanes that were closed and have nothing in hand.
     pub(super) fn closed(&mut self) -> Vec<Lease> {
         let closed = |lane: &Lane| lane.closing && lane.in_hand.is_empty();
-        let closed: Vec<i32> = self.lanes.iter().filter(|(_, lane)| closed(lane)).map(|(id, _)| *id).collect();
+        let closed: Vec<i32> =
+            self.lanes.iter().filter(|(_, lane)| closed(lane)).map(|(id, _)| *id).collect();
         closed.iter().filter_map(|id| self.lanes.remove(id)).map(|lane| lane.lease).collect()
     }
 
@@ -138,7 +139,8 @@ impl Lanes {
             if lane.again_first.is_none_or(|first| first > now) {
                 continue;
             }
-            let due: Vec<i64> = lane.again.iter().filter(|(_, at)| **at <= now).map(|(seq, _)| *seq).collect();
+            let due: Vec<i64> =
+                lane.again.iter().filter(|(_, at)| **at <= now).map(|(seq, _)| *seq).collect();
             for seq in due {
                 lane.again.remove(&seq);
                 lane.mark = lane.mark.min(seq - 1);

@@ -47,7 +47,11 @@ pub(super) fn headers(row: &Pending) -> Vec<Header> {
 pub(super) fn unfit(row: &Pending) -> Option<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let topic = row.topic.as_str();
-    if topic.is_empty() || topic.len() > TOPIC_CHARS_MAX || !topic.chars().all(legal) || matches!(topic, "." | "..") {
+    if topic.is_empty()
+        || topic.len() > TOPIC_CHARS_MAX
+        || !topic.chars().all(legal)
+        || matches!(topic, "." | "..")
+    {
         let shown: String = topic.chars().take(80).collect();
         return Some(format!(
             "topic {shown:?} is not a Kafka topic name: 1 to 249 letters, digits, \".\", \"_\" and \"-\""
@@ -92,7 +96,11 @@ mod tests {
 
     #[test]
     fn the_producers_headers_stay_and_the_hosts_win() {
-        let own = vec![Header::text("tenant", "a"), Header::text("event_id", "forged"), Header::text("tenant", "b")];
+        let own = vec![
+            Header::text("tenant", "a"),
+            Header::text("event_id", "forged"),
+            Header::text("tenant", "b"),
+        ];
         let headers = headers(&row("orders", own));
         let values = |name: &str| -> Vec<String> {
             let of = headers.iter().filter(|header| header.is(name));

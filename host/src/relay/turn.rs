@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{LaneChange, Relay};
 use super::flight::{Fate, Flight};
 use super::horizon::Horizon;
 use super::idle::Idle;
 use super::lanes::Lanes;
+use super::{LaneChange, Relay};
 use crate::db::{Db, DbError, lanes};
 use crate::kafka::{Delivery, KafkaError, Topics};
 use crate::lane::Lease;
@@ -97,13 +97,18 @@ impl Turns {
 
     /// When to go on though nothing happens.
     fn due(&self) -> Instant {
-        let look = if self.looking.is_none() && !self.lanes.is_empty() { Some(self.idle.next_look()) } else { None };
+        let look =
+            if self.looking.is_none() && !self.lanes.is_empty() { Some(self.idle.next_look()) } else { None };
         let mark = (self.marking.is_none() && self.has_marks()).then_some(self.mark_after);
         let times = [look, mark, self.lanes.next_again()];
         let wait = self.relay.config.relay.poll_max;
         let now = Instant::now();
         // Never a busy loop: what is due and cannot be done yet waits for something to happen.
-        times.into_iter().flatten().min().map_or(now + wait, |at| at.max(now + self.relay.config.relay.poll_min))
+        times
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(now + wait, |at| at.max(now + self.relay.config.relay.poll_min))
     }
 
     fn has_marks(&self) -> bool {
@@ -170,7 +175,8 @@ impl Turns {
         self.flight = old.renew(&self.relay.config, &mut fates).await?;
         self.settle_fates(fates);
         let kept = self.acknowledged.iter().chain(&self.marked).map(|row| (row.lane, row.seq));
-        let refused = self.refused.iter().map(|(row, _)| (row.lane, row.seq)).chain(self.failing.iter().copied());
+        let refused =
+            self.refused.iter().map(|(row, _)| (row.lane, row.seq)).chain(self.failing.iter().copied());
         self.lanes.forget(&kept.chain(refused).collect());
         self.idle.look_now();
         Ok(())
@@ -182,7 +188,8 @@ impl Turns {
         let relay = &self.relay.config.relay;
         let in_hand = self.flight.len() + self.acknowledged.len() + self.marked.len() + self.refused.len();
         let hungry = self.lanes.hungry();
-        let wanted = hungry > 0 && self.idle.next_look() <= now + relay.poll_min || self.idle.next_look() <= now;
+        let wanted =
+            hungry > 0 && self.idle.next_look() <= now + relay.poll_min || self.idle.next_look() <= now;
         if self.looking.is_some() || self.lanes.is_empty() || in_hand >= relay.in_flight_max || !wanted {
             return;
         }
@@ -266,7 +273,8 @@ impl Turns {
         let published = self.marked.clone();
         let leases = self.lanes.leases(published.iter().map(|row| row.lane));
         // A lane that was lost meanwhile: its rows are another's to publish and mark.
-        let published: Vec<Published> = published.into_iter().filter(|row| leases.contains_key(&row.lane)).collect();
+        let published: Vec<Published> =
+            published.into_iter().filter(|row| leases.contains_key(&row.lane)).collect();
         let refused: Vec<(Lease, Pending, String)> = std::mem::take(&mut self.refused)
             .into_iter()
             .filter_map(|(row, reason)| Some((self.lanes.lease(row.lane)?.clone(), row, reason)))
@@ -329,7 +337,9 @@ impl Turns {
     pub(super) async fn finish(mut self) {
         self.flight.drop_unsent();
         let deadline = Instant::now() + self.relay.config.host.stop_grace;
-        while (self.flight.in_flight() > 0 || self.marking.is_some() || self.has_marks()) && Instant::now() < deadline {
+        while (self.flight.in_flight() > 0 || self.marking.is_some() || self.has_marks())
+            && Instant::now() < deadline
+        {
             let mut fates = Vec::new();
             tokio::select! {
                 Some(delivery) = self.flight.delivered() => self.flight.take(delivery, &mut fates),

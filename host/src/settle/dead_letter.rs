@@ -85,7 +85,8 @@ impl DeadLetter {
 
 /// Writes them, one statement each: deaths are rare. A message that is dead already stays dead once.
 pub(crate) async fn write_dead_letters(
-    tx: &mut Transaction<'_, Postgres>, letters: &[DeadLetter],
+    tx: &mut Transaction<'_, Postgres>,
+    letters: &[DeadLetter],
 ) -> Result<(), DbError> {
     let detail = |text: &Option<String>| text.as_deref().map(|text| bounded(text, DETAIL_BYTES_MAX));
     for letter in letters {

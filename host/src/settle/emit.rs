@@ -12,7 +12,9 @@ use crate::message::{Message, Outgoing, headers_to_json};
 /// Writes what the messages in `hit` emitted. Correlation, causation and trace come from the message
 /// that emitted, not from its handler.
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Postgres>, items: &[Settlement], hit: &HashSet<(i32, i64)>,
+    tx: &mut Transaction<'_, Postgres>,
+    items: &[Settlement],
+    hit: &HashSet<(i32, i64)>,
 ) -> Result<(), DbError> {
     let emitted: Vec<(&Message, &Outgoing)> = items
         .iter()
@@ -32,15 +34,18 @@ pub(super) async fn insert(
         "src/settle/emit.sql",
         &emitted.iter().map(|(_, outgoing)| outgoing.id).collect::<Vec<_>>(),
         &emitted.iter().map(|(_, outgoing)| outgoing.topic.as_str()).collect::<Vec<_>>() as &[&str],
-        &emitted.iter().map(|(_, outgoing)| outgoing.key.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
+        &emitted.iter().map(|(_, outgoing)| outgoing.key.as_deref()).collect::<Vec<_>>()
+            as &[Option<&[u8]>],
         &emitted.iter().map(|(_, outgoing)| outgoing.event_type.as_str()).collect::<Vec<_>>() as &[&str],
-        &emitted.iter().map(|(_, outgoing)| outgoing.payload.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
+        &emitted.iter().map(|(_, outgoing)| outgoing.payload.as_deref()).collect::<Vec<_>>()
+            as &[Option<&[u8]>],
         &of(|outgoing| outgoing.content_type.as_deref()) as &[Option<&str>],
         &emitted.iter().map(|(_, outgoing)| headers_to_json(&outgoing.headers)).collect::<Vec<_>>()
             as &[Option<Value>],
         &of(|outgoing| outgoing.schema_version.as_deref()) as &[Option<&str>],
         &of(|outgoing| outgoing.idempotency_key.as_deref()) as &[Option<&str>],
-        &from(|message| Some(message.correlation_id.as_deref().unwrap_or(&message.message_id))) as &[Option<&str>],
+        &from(|message| Some(message.correlation_id.as_deref().unwrap_or(&message.message_id)))
+            as &[Option<&str>],
         &from(|message| Some(&message.message_id)) as &[Option<&str>],
         &from(|message| message.trace_id.as_deref()) as &[Option<&str>],
         &from(|message| message.traceparent.as_deref()) as &[Option<&str>],

@@ -60,14 +60,18 @@ impl<'s> Row<'s> {
 
 /// Ends the deliveries; gives (lane, seq) of the rows that were as we left them.
 pub(super) async fn update(
-    tx: &mut Transaction<'_, Postgres>, items: &[Settlement],
+    tx: &mut Transaction<'_, Postgres>,
+    items: &[Settlement],
 ) -> Result<HashSet<(i32, i64)>, DbError> {
     let rows: Vec<Row<'_>> = items.iter().map(|item| Row::of(&item.verdict)).collect();
     let hit = sqlx::query_file!(
         "src/settle/rows.sql",
         &items.iter().map(|item| item.message.lane).collect::<Vec<_>>(),
         &items.iter().map(|item| item.message.seq).collect::<Vec<_>>(),
-        &items.iter().map(|item| i32::try_from(item.message.deliveries).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
+        &items
+            .iter()
+            .map(|item| i32::try_from(item.message.deliveries).unwrap_or(i32::MAX))
+            .collect::<Vec<_>>(),
         &rows.iter().map(|row| row.status).collect::<Vec<_>>() as &[&str],
         &rows.iter().map(|row| row.outcome).collect::<Vec<_>>() as &[Option<&str>],
         &rows.iter().map(|row| row.outcome_reason).collect::<Vec<_>>() as &[Option<&str>],

@@ -75,7 +75,12 @@ impl StateView {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub(crate) async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
+    pub(crate) async fn put(
+        &mut self,
+        scope: Scope,
+        name: &str,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), StateError> {
         self.reach(scope, name).await?;
         let entry = self.entries.entry((scope, name.to_owned())).or_insert(Entry {
             version: 0,
@@ -92,12 +97,17 @@ impl StateView {
     /// # Errors
     /// See [`StateError`].
     pub(crate) async fn names(
-        &mut self, scope: Scope, prefix: &str, after: Option<&str>, limit: usize,
+        &mut self,
+        scope: Scope,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
     ) -> Result<Vec<String>, StateError> {
         self.load(scope).await?;
         let names = self.entries.iter().filter(|((of, _), entry)| *of == scope && entry.value.is_some());
         let names = names.map(|((_, name), _)| name);
-        let wanted = names.filter(|name| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after));
+        let wanted =
+            names.filter(|name| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after));
         Ok(wanted.take(limit).cloned().collect())
     }
 

@@ -43,7 +43,11 @@ pub(crate) enum Settled {
 
 /// Settles a batch of one handler, sorted by (lane, seq), all of it or nothing.
 pub(crate) async fn settle(
-    db: &Db, handler: &str, group: &str, leases: &BTreeMap<i32, Lease>, items: &[Settlement],
+    db: &Db,
+    handler: &str,
+    group: &str,
+    leases: &BTreeMap<i32, Lease>,
+    items: &[Settlement],
 ) -> Result<Settled, DbError> {
     let mut tx = db.pool().begin().await.map_err(DbError::new("settling messages"))?;
     let lanes: Vec<i32> = leases.keys().copied().collect();

@@ -18,7 +18,10 @@ struct Folded<'s> {
 
 /// Writes the state of the messages in `hit`; gives those whose reading was overtaken.
 pub(super) async fn state(
-    tx: &mut Transaction<'_, Postgres>, group: &str, items: &[Settlement], hit: &HashSet<(i32, i64)>,
+    tx: &mut Transaction<'_, Postgres>,
+    group: &str,
+    items: &[Settlement],
+    hit: &HashSet<(i32, i64)>,
 ) -> Result<HashSet<(i32, i64)>, DbError> {
     let (folded, mut lost) = fold(items, hit);
     if folded.is_empty() {
@@ -39,7 +42,8 @@ pub(super) async fn state(
 /// Folds writes by value, in the order of their messages. A write that did not read what the one
 /// before it wrote lost a race within this host.
 fn fold<'s>(
-    items: &'s [Settlement], hit: &HashSet<(i32, i64)>,
+    items: &'s [Settlement],
+    hit: &HashSet<(i32, i64)>,
 ) -> (BTreeMap<&'s Identity, Folded<'s>>, HashSet<(i32, i64)>) {
     let mut folded: BTreeMap<&Identity, Folded<'_>> = BTreeMap::new();
     let mut lost = HashSet::new();
@@ -77,7 +81,8 @@ struct Columns<'f> {
 }
 
 fn columns<'f>(
-    folded: &'f BTreeMap<&Identity, Folded<'f>>, choose: impl Fn(&Folded<'_>) -> bool,
+    folded: &'f BTreeMap<&Identity, Folded<'f>>,
+    choose: impl Fn(&Folded<'_>) -> bool,
 ) -> Option<Columns<'f>> {
     let chosen: Vec<_> = folded.iter().filter(|(_, fold)| choose(fold)).collect();
     (!chosen.is_empty()).then(|| Columns {
@@ -91,7 +96,9 @@ fn columns<'f>(
 }
 
 async fn update(
-    tx: &mut Transaction<'_, Postgres>, group: &str, folded: &BTreeMap<&Identity, Folded<'_>>,
+    tx: &mut Transaction<'_, Postgres>,
+    group: &str,
+    folded: &BTreeMap<&Identity, Folded<'_>>,
 ) -> Result<HashSet<Identity>, DbError> {
     let Some(of) = columns(folded, |fold| fold.read != 0 && fold.last.value.is_some()) else {
         return Ok(HashSet::new());
@@ -116,7 +123,9 @@ async fn update(
 }
 
 async fn insert(
-    tx: &mut Transaction<'_, Postgres>, group: &str, folded: &BTreeMap<&Identity, Folded<'_>>,
+    tx: &mut Transaction<'_, Postgres>,
+    group: &str,
+    folded: &BTreeMap<&Identity, Folded<'_>>,
 ) -> Result<HashSet<Identity>, DbError> {
     let Some(of) = columns(folded, |fold| fold.read == 0 && fold.last.value.is_some()) else {
         return Ok(HashSet::new());
@@ -140,7 +149,9 @@ async fn insert(
 }
 
 async fn remove(
-    tx: &mut Transaction<'_, Postgres>, group: &str, folded: &BTreeMap<&Identity, Folded<'_>>,
+    tx: &mut Transaction<'_, Postgres>,
+    group: &str,
+    folded: &BTreeMap<&Identity, Folded<'_>>,
 ) -> Result<HashSet<Identity>, DbError> {
     let Some(of) = columns(folded, |fold| fold.read != 0 && fold.last.value.is_none()) else {
         return Ok(HashSet::new());

@@ -63,7 +63,14 @@ impl Guests {
             // A bug of the host, not of the guest: the message waits, and the log has the panic.
             tracing::error!(%error, message.id = %message.id, "A call ended without an answer");
             let end = End::Unavailable("the host failed while the handler ran".to_owned());
-            Called { end, outgoing: Vec::new(), state: fresh, last_output: None, digest, usage: Usage::default() }
+            Called {
+                end,
+                outgoing: Vec::new(),
+                state: fresh,
+                last_output: None,
+                digest,
+                usage: Usage::default(),
+            }
         });
         let message = Arc::try_unwrap(message).unwrap_or_else(|shared| (*shared).clone());
         Ended { key, call, message, called }

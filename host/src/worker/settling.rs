@@ -50,9 +50,9 @@ impl Settler {
         // Bad data somewhere in the batch: what is left goes one by one.
         let mut at_once = usize::MAX;
         while !rest.is_empty() {
-            let (lost, kept): (Vec<_>, Vec<_>) = rest.into_iter().partition(|decided| {
-                leases.get(&decided.key.lane).is_none_or(Lease::is_lost)
-            });
+            let (lost, kept): (Vec<_>, Vec<_>) = rest
+                .into_iter()
+                .partition(|decided| leases.get(&decided.key.lane).is_none_or(Lease::is_lost));
             fates.extend(lost.into_iter().map(Fate::Gone));
             let mut now = kept;
             rest = now.split_off(at_once.min(now.len()));
@@ -88,7 +88,9 @@ impl Settler {
 
     /// One transaction. Gives the fates of what it ended and leaves the others in `batch`.
     async fn attempt(
-        &self, leases: &HashMap<i32, Lease>, batch: &mut Vec<Decided>,
+        &self,
+        leases: &HashMap<i32, Lease>,
+        batch: &mut Vec<Decided>,
     ) -> Result<Vec<Fate>, DbError> {
         let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
         let leases: BTreeMap<i32, Lease> =
@@ -109,7 +111,13 @@ impl Settler {
                         lease.saw_reread(counter);
                     }
                 }
-                let fate = |decided| if missed.contains(&place(&decided)) { Fate::Gone(decided) } else { Fate::Settled(decided) };
+                let fate = |decided| {
+                    if missed.contains(&place(&decided)) {
+                        Fate::Gone(decided)
+                    } else {
+                        Fate::Settled(decided)
+                    }
+                };
                 Ok(all.map(fate).collect())
             }
             Ok(Settled::LanesLost(lost)) => {
@@ -123,8 +131,10 @@ impl Settler {
             Ok(Settled::StateLost(lost)) => {
                 let all: Vec<Decided> = all.collect();
                 // Later messages of the same key saw what the overtaken one wrote.
-                let keys: BTreeSet<Key> = all.iter().filter(|decided| lost.contains(&place(decided))).map(|of| of.key).collect();
-                let (redo, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|decided| keys.contains(&decided.key));
+                let keys: BTreeSet<Key> =
+                    all.iter().filter(|decided| lost.contains(&place(decided))).map(|of| of.key).collect();
+                let (redo, others): (Vec<_>, Vec<_>) =
+                    all.into_iter().partition(|decided| keys.contains(&decided.key));
                 batch.extend(others);
                 Ok(redo.into_iter().map(Fate::Redo).collect())
             }
@@ -141,7 +151,8 @@ impl Settler {
             deliveries: message.deliveries,
         };
         let reason = format!("its effects are refused: {error}");
-        settlement.verdict = decide(End::Faulted(Fault::BadReply { reason }), budget, &self.policy, fastrand::f64());
+        settlement.verdict =
+            decide(End::Faulted(Fault::BadReply { reason }), budget, &self.policy, fastrand::f64());
         settlement.outgoing.clear();
         settlement.writes.clear();
         tracing::warn!(

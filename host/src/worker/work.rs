@@ -31,7 +31,7 @@ type Work_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Something that happened.
 pub(super) enum Step {
     Fed(Option<Feed>),
-    Called(Ended),
+    Called(Box<Ended>),
     Settled(Vec<Fate>),
     Due,
 }
@@ -77,7 +77,7 @@ impl Work {
         tokio::select! {
             biased;
             fates = wait(&mut self.settling) => Step::Settled(fates),
-            Some(ended) = self.calls.next(), if !self.calls.is_empty() => Step::Called(ended),
+            Some(ended) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(ended)),
             feed = self.worker.feed.recv(), if !self.stopping => Step::Fed(feed),
             () = tokio::time::sleep_until(due) => Step::Due,
         }
@@ -89,7 +89,7 @@ impl Work {
             Step::Fed(Some(feed)) => self.fed(feed),
             // Ingest has ended: what is in hand is worked off until the stop.
             Step::Fed(None) => self.stopping = true,
-            Step::Called(ended) => self.called(ended),
+            Step::Called(ended) => self.called(*ended),
             Step::Settled(fates) => self.settled(fates),
             Step::Due => {}
         }
@@ -111,7 +111,10 @@ impl Work {
             }
             Feed::Messages(entries) => {
                 let ordered = self.worker.handler.current().manifest().ordered;
-                let refused = entries.into_iter().filter_map(|entry| (!self.queues.push(entry, ordered)).then_some(())).count();
+                let refused = entries
+                    .into_iter()
+                    .filter_map(|entry| (!self.queues.push(entry, ordered)).then_some(()))
+                    .count();
                 self.worker.in_hand.remove(refused);
             }
             Feed::Closed(lanes) => {
@@ -125,7 +128,8 @@ impl Work {
 
     /// Lanes that are another's: everything in hand of them is dropped.
     fn drop_lost(&mut self) {
-        let lost: Vec<i32> = self.leases.values().filter(|lease| lease.is_lost()).map(|lease| lease.lane).collect();
+        let lost: Vec<i32> =
+            self.leases.values().filter(|lease| lease.is_lost()).map(|lease| lease.lane).collect();
         for lane in lost {
             self.leases.remove(&lane);
             self.decided.retain(|decided| decided.key.lane != lane);
@@ -204,7 +208,9 @@ impl Work {
     fn tell(&self, message: &crate::message::Message, verdict: &Verdict) {
         let (id, handler, attempt) = (message.id, &self.settler.handler, message.attempts_made + 1);
         match verdict {
-            Verdict::Completed => tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is done"),
+            Verdict::Completed => {
+                tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is done")
+            }
             Verdict::Skipped { reason } => {
                 tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is skipped: {reason}");
             }
@@ -324,7 +330,7 @@ impl Work {
             self.start_settling();
             tokio::select! {
                 step = self.next() => match step {
-                    Step::Called(ended) => self.called(ended),
+                    Step::Called(ended) => self.called(*ended),
                     Step::Settled(fates) => self.settled(fates),
                     Step::Fed(_) | Step::Due => {}
                 },
