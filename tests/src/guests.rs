@@ -11,7 +11,19 @@ use crate::paths;
 /// # Errors
 /// Where it was not built; names the command that does.
 pub fn guest(name: &str) -> Result<PathBuf> {
-    let folder = paths::root().join("target/guests/wasm32-wasip2/release");
+    built("target/guests", name)
+}
+
+/// The other build of an example handler, which emits something else.
+///
+/// # Errors
+/// As [`guest`].
+pub fn second_edition(name: &str) -> Result<PathBuf> {
+    built("target/guests-second-edition", name)
+}
+
+fn built(target: &str, name: &str) -> Result<PathBuf> {
+    let folder = paths::root().join(target).join("wasm32-wasip2/release");
     // Cargo writes a library's name with underscores and a program's as it is.
     [name.to_owned(), name.replace('-', "_")]
         .iter()

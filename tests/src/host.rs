@@ -20,11 +20,15 @@ pub struct Host {
 
 /// How a host is started, again and again.
 #[derive(Debug, Clone)]
-pub(crate) struct Start {
-    pub(crate) binary: PathBuf,
-    pub(crate) config: PathBuf,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) log: PathBuf,
+pub struct Start {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// `MAILROOM__SECTION__KEY` and its value, over the file.
+    pub env: Vec<(String, String)>,
+    /// Where a host's output is appended.
+    pub log: PathBuf,
 }
 
 impl Start {
@@ -36,9 +40,37 @@ impl Start {
         command
     }
 
-    pub(crate) fn host(self) -> Result<Host> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
+    /// Starts a host; it is not ready yet.
+    ///
+    /// # Errors
+    /// Where the binary cannot be started.
+    pub fn host(self) -> Result<Host> {
+        let command = self.command();
+        self.spawn(command)
+    }
+
+    /// The same in a process group of its own: Ctrl-C in a terminal reaches only whoever owns it.
+    ///
+    /// # Errors
+    /// As [`Start::host`].
+    pub fn host_apart(self) -> Result<Host> {
         let mut command = self.command();
+        command.process_group(0);
+        self.spawn(command)
+    }
+
+    /// Runs one command to its end.
+    ///
+    /// # Errors
+    /// Where it cannot be started or hangs.
+    pub async fn ran(&self, args: &[&str]) -> Result<Ran> {
+        let mut command = self.command();
+        command.args(args);
+        Ran::to_end(command).await
+    }
+
+    fn spawn(self, mut command: Command) -> Result<Host> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
         command.arg("run").stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("could not run {}", self.binary.display()))?;
         Ok(Host { child, start: self })
@@ -134,7 +166,7 @@ pub struct Ran {
 
 impl Ran {
     /// Runs it to its end.
-    pub(crate) async fn to_end(mut command: Command) -> Result<Self> {
+    async fn to_end(mut command: Command) -> Result<Self> {
         let output =
             timeout(Duration::from_secs(60), command.output()).await.context("the command hangs")??;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -176,7 +208,7 @@ impl Ran {
 }
 
 /// The end of a log, for the report of a failed test.
-pub(crate) fn tail(log: &Path, lines_max: usize) -> String {
+pub fn tail(log: &Path, lines_max: usize) -> String {
     let text = read(log).unwrap_or_default();
     let from = text.lines().count().saturating_sub(lines_max);
     text.lines().skip(from).map(|line| format!("    {line}\n")).collect()

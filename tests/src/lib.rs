@@ -9,16 +9,16 @@ pub mod guests;
 pub mod host;
 pub mod kafka;
 pub mod load;
+pub mod paths;
+pub mod servers;
 pub mod settings;
 pub mod wait;
 pub mod world;
 
 mod in_world;
-mod paths;
-mod servers;
 
-pub use guests::{Manifest, guest};
-pub use host::{Host, Ran};
+pub use guests::{Manifest, guest, second_edition};
+pub use host::{Host, Ran, Start};
 pub use in_world::in_world;
 pub use kafka::{Kafka, Message, Record};
 pub use load::Load;

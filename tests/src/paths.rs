@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 /// The repository's own root.
-pub(crate) fn root() -> PathBuf {
+#[must_use]
+pub fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests).to_owned()
 }
 
 /// The folder that cargo builds into, `target` by default.
-pub(crate) fn target() -> Result<PathBuf> {
+///
+/// # Errors
+/// Where this program was moved out of it.
+pub fn target() -> Result<PathBuf> {
     let exe = env::current_exe().context("where is this test's own file?")?;
     // target/debug/deps/suite-…, or target/debug/demo.
     exe.ancestors()
@@ -23,7 +27,10 @@ pub(crate) fn target() -> Result<PathBuf> {
 }
 
 /// The binary under test: `MAILROOM_BIN`, else the one that cargo built beside this test.
-pub(crate) fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// Where it was not built; names the command that does.
+pub fn binary() -> Result<PathBuf> {
     let binary = match env::var_os("MAILROOM_BIN") {
         Some(given) => PathBuf::from(given),
         None => target()?.join("debug/mailroom"),
@@ -33,6 +40,7 @@ pub(crate) fn binary() -> Result<PathBuf> {
 }
 
 /// Kafka's jars: `MAILROOM_KAFKA_JARS`, else the user's cache.
-pub(crate) fn kafka_jars() -> PathBuf {
+#[must_use]
+pub fn kafka_jars() -> PathBuf {
     env::var_os("MAILROOM_KAFKA_JARS").map_or_else(mailroom_servers::kafka_jars_default, PathBuf::from)
 }

@@ -96,7 +96,11 @@ fn share<S>(place: &Shared<S>, start: impl FnOnce() -> Result<S>) -> Result<Runn
     started.clone().map_err(|error| anyhow!(error))
 }
 
-fn stop_with_this_process(signal: &str, pid: u32) -> Result<()> {
+/// Has a process signalled as soon as this one has ended, however it ended.
+///
+/// # Errors
+/// Where the shell that does it cannot be started.
+pub fn stop_with_this_process(signal: &str, pid: u32) -> Result<()> {
     let guard = GUARD.get_or_init(|| guard().map(Mutex::new).map_err(|error| format!("{error:#}")));
     let guard = guard.as_ref().map_err(|error| anyhow!(error.clone()))?;
     let mut guard = guard.lock().unwrap_or_else(PoisonError::into_inner);

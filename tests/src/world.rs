@@ -126,9 +126,7 @@ impl World {
     /// As [`World::mailroom`].
     pub async fn mailroom_at(&self, config: &Path, args: &[&str]) -> Result<Ran> {
         let start = Start { config: config.to_owned(), ..self.start("cli")? };
-        let mut command = start.command();
-        command.args(args);
-        Ran::to_end(command).await
+        start.ran(args).await
     }
 
     /// Does something to this world's own Postgres, off the test's thread.
