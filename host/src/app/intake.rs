@@ -63,7 +63,14 @@ pub(super) async fn run(
         in_hand,
         outbox_wake: Arc::clone(&shared.outbox_wake),
     };
-    let (ingest, ()) = tokio::join!(ingest.run(stop.clone()), worker.run(stop));
+    // Where ingest ends by itself the worker has nothing to wait for.
+    let worker_stop = stop.child_token();
+    let ingest = async {
+        let ended = ingest.run(stop).await;
+        worker_stop.cancel();
+        ended
+    };
+    let (ingest, ()) = tokio::join!(ingest, worker.run(worker_stop.clone()));
     ingest?;
     Ok(Ended::Stopped(name))
 }

@@ -61,7 +61,7 @@ pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken
         return Ok(Vec::new());
     }
     let free = sqlx::query!(
-        r#"select l.id, l.owner is not null as "abandoned!"
+        r#"select l.id, l.owner is not null and l.owner <> $2 as "abandoned!"
              from unnest($1::integer[]) w(id) join mailroom.lane l on l.id = w.id
             where l.owner is null or l.owner = $2
                or not exists (select 1 from mailroom.host h where h.id = l.owner)

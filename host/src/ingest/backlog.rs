@@ -22,7 +22,7 @@ pub(super) async fn read(
             live.mark = 0;
             live.backlog = true;
         }
-        if !live.backlog || ingest.in_hand.count() + rows_max > ingest.config.ingest.in_hand_max {
+        if !live.backlog || ingest.in_hand.count() >= ingest.config.ingest.in_hand_max {
             continue;
         }
         let group = &ingest.handler.group;

@@ -251,6 +251,11 @@ impl Work {
                 Fate::Gone(decided) => {
                     self.void(decided.key);
                     self.let_go(&decided);
+                    // Ended by somebody else, or by us when the reply of a commit was lost: a retry
+                    // among these is still to be run.
+                    if let Some(lease) = self.leases.get(&decided.key.lane) {
+                        lease.want_reread();
+                    }
                 }
                 Fate::Redo(decided) => {
                     self.void(decided.key);
