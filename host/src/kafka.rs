@@ -5,11 +5,14 @@
 mod client;
 mod consumer;
 mod error;
+mod mock;
 mod native;
 mod producer;
 mod topics;
+mod voice;
 
 pub(crate) use consumer::{Consumer, Event, Place};
 pub(crate) use error::{KafkaError, ProduceMeaning};
+pub(crate) use mock::MockKafka;
 pub(crate) use producer::{Delivery, Outbound, Producer};
 pub(crate) use topics::{Bounds, Topics};

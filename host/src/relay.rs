@@ -10,6 +10,7 @@ mod horizon;
 mod idle;
 mod lanes;
 mod record;
+mod topics;
 mod turn;
 
 use std::sync::Arc;

@@ -63,7 +63,6 @@ fn host(reader: &mut Reader) -> Host {
         expiry: reader.duration("host.expiry", 30 * SECOND, SECOND..=600 * SECOND),
         handlers: PathBuf::from(reader.text("host.handlers", Some("handlers")).unwrap_or_default()),
         stop_grace: reader.duration("host.stop-grace", 25 * SECOND, Duration::ZERO..=600 * SECOND),
-        compiled: reader.text("host.compiled", None).map(PathBuf::from),
     }
 }
 

@@ -18,8 +18,6 @@ pub struct Host {
     pub handlers: PathBuf,
     /// How long a stop waits for running calls.
     pub stop_grace: Duration,
-    /// Where compiled code is kept between starts; `None` compiles at each start.
-    pub compiled: Option<PathBuf>,
 }
 
 /// `[postgres]`: the database.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
 
 use crate::config;
 
@@ -45,8 +44,6 @@ const PRODUCER_MUSTS: [(&str, &str); 3] =
 
 fn base() -> ClientConfig {
     let mut client = ClientConfig::new();
-    // Its warnings are about settings that only some of our clients use.
-    client.set_log_level(RDKafkaLogLevel::Error);
     client.set("client.id", "mailroom");
     set(&mut client, &DEFAULTS);
     client

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use super::voice::Voice;
 use super::{KafkaError, client, native};
 use crate::config;
 use crate::message::Record;
@@ -43,11 +45,20 @@ pub(crate) enum Event {
 
 struct Context {
     rebalances: mpsc::UnboundedSender<Event>,
+    voice: Voice,
     /// Set before the consumer is dropped: nobody would answer then, and the drop would hang.
     closing: AtomicBool,
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Voice::log(level, facility, message);
+    }
+
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        self.voice.error(&error, reason);
+    }
+}
 
 impl ConsumerContext for Context {
     fn rebalance(
@@ -98,7 +109,7 @@ impl Consumer {
         topics: &[String],
     ) -> Result<Self, KafkaError> {
         let (sender, rebalances) = mpsc::unbounded_channel();
-        let context = Context { rebalances: sender, closing: AtomicBool::new(false) };
+        let context = Context { rebalances: sender, voice: Voice::default(), closing: AtomicBool::new(false) };
         let inner: StreamConsumer<Context> = client::consumer(kafka, group)
             .create_with_context(context)
             .map_err(KafkaError::new("making a consumer"))?;

@@ -1,5 +1,5 @@
 //! What rdkafka does not wrap, through librdkafka's C interface.
-#![expect(unsafe_code, reason = "rdkafka panics on header names that are not UTF-8 and has no topic ids")]
+#![expect(unsafe_code, reason = "rdkafka panics on header names that are not UTF-8, has no topic ids and not all of the mock cluster")]
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::{ptr, slice};
@@ -83,5 +83,19 @@ unsafe fn described_id(event: *mut c::rd_kafka_event_t) -> Option<Uuid> {
         let low = c::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
         let id = Uuid::from_u64_pair(high, low);
         (!id.is_nil()).then_some(id)
+    }
+}
+
+/// Mends the mock cluster that belongs to this client, if there is one. It names broker 0 as its
+/// controller and has none, so that questions for topic ids would wait in vain; and it makes the first
+/// member of a group wait for three seconds.
+pub(super) fn mend_mock_cluster(client: *mut c::rd_kafka_t) {
+    // SAFETY: the client is alive, and with it the cluster that it owns.
+    unsafe {
+        let cluster = c::rd_kafka_handle_mock_cluster(client);
+        if !cluster.is_null() {
+            c::rd_kafka_mock_broker_add(cluster, 0);
+            c::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 100);
+        }
     }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Message as _, OwnedHeaders};
 use rdkafka::producer::{
     BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
 };
 use tokio::sync::mpsc;
 
+use super::voice::Voice;
 use super::{KafkaError, client};
 use crate::config;
 use crate::message::{Header, HeaderName};
@@ -24,9 +26,18 @@ pub(crate) struct Delivery {
 
 struct Context {
     deliveries: mpsc::UnboundedSender<Delivery>,
+    voice: Voice,
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Voice::log(level, facility, message);
+    }
+
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        self.voice.error(&error, reason);
+    }
+}
 
 impl ProducerContext<NoCustomPartitioner> for Context {
     type DeliveryOpaque = usize;
@@ -63,7 +74,7 @@ impl Producer {
     pub(crate) fn new(kafka: &config::Kafka, publish_timeout: Duration) -> Result<Self, KafkaError> {
         let (sender, deliveries) = mpsc::unbounded_channel();
         let inner = client::producer(kafka, publish_timeout)
-            .create_with_context(Context { deliveries: sender })
+            .create_with_context(Context { deliveries: sender, voice: Voice::default() })
             .map_err(KafkaError::new("making the producer"))?;
         Ok(Self { inner, deliveries })
     }

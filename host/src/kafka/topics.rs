@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use uuid::Uuid;
 
+use super::voice::Quiet;
 use super::{KafkaError, Place, client, native};
 use crate::config;
 
@@ -15,7 +16,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A client for looking at topics.
 #[derive(Clone)]
 pub(crate) struct Topics {
-    client: Arc<BaseConsumer>,
+    client: Arc<BaseConsumer<Quiet>>,
 }
 
 /// The bounds of a partition's log: the first offset in it and the next that will be written.
@@ -27,7 +28,7 @@ pub(crate) struct Bounds {
 
 impl Topics {
     pub(crate) fn new(kafka: &config::Kafka) -> Result<Self, KafkaError> {
-        let client = client::metadata(kafka).create().map_err(KafkaError::new("making a Kafka client"))?;
+        let client = client::metadata(kafka).create_with_context(Quiet).map_err(KafkaError::new("making a Kafka client"))?;
         Ok(Self { client: Arc::new(client) })
     }
 
@@ -47,13 +48,21 @@ impl Topics {
         blocking(ask).await.ok().flatten()
     }
 
-    /// Those of `topics` that the cluster does not have.
+    /// Those of `topics` that the cluster does not have. Each is asked for by its name: where the cluster
+    /// and `allow.auto.create.topics` say so, that makes it.
     pub(crate) async fn missing(&self, topics: &[String]) -> Result<Vec<String>, KafkaError> {
-        let client = Arc::clone(&self.client);
-        let ask = move || client.fetch_metadata(None, ANSWER_WITHIN);
-        let metadata = blocking(ask).await.map_err(KafkaError::new("asking Kafka for its topics"))?;
-        let there: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
-        Ok(topics.iter().filter(|topic| !there.contains(&topic.as_str())).cloned().collect())
+        let (client, topics) = (Arc::clone(&self.client), topics.to_vec());
+        let ask = move || {
+            let mut missing = Vec::new();
+            for topic in topics {
+                let metadata = client.fetch_metadata(Some(&topic), ANSWER_WITHIN)?;
+                if !metadata.topics().iter().any(|there| there.name() == topic && there.error().is_none()) {
+                    missing.push(topic);
+                }
+            }
+            Ok(missing)
+        };
+        blocking(ask).await.map_err(KafkaError::new("asking Kafka for its topics"))
     }
 }
 

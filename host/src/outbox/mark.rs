@@ -42,12 +42,18 @@ pub(crate) async fn mark(
     if !lost.is_empty() {
         return Ok(Marked::LanesLost(lost));
     }
+    // Found one by one through the index and updated by their place, as settle does it.
     sqlx::query!(
         "update mailroom.outbox o
             set status = 'completed', completed_at = clock_timestamp(), updated_at = clock_timestamp(),
-                deliveries = o.deliveries + 1, published_partition = w.partition, published_offset = w.at
-           from unnest($1::integer[], $2::bigint[], $3::integer[], $4::bigint[]) w(lane, seq, partition, at)
-          where o.lane = w.lane and o.seq = w.seq and o.status = 'pending' and not o.held",
+                deliveries = o.deliveries + 1, published_partition = s.partition, published_offset = s.at
+           from (select w.*, r.place
+                   from unnest($1::integer[], $2::bigint[], $3::integer[], $4::bigint[]) w(lane, seq, partition, at)
+                  cross join lateral (
+                        select p.ctid as place from mailroom.outbox p
+                         where p.lane = w.lane and p.seq = w.seq and p.status = 'pending' and not p.held
+                         limit 1 for update) r) s
+          where o.ctid = s.place",
         &published.iter().map(|row| row.lane).collect::<Vec<_>>(),
         &published.iter().map(|row| row.seq).collect::<Vec<_>>(),
         &published.iter().map(|row| row.partition).collect::<Vec<_>>(),

@@ -42,16 +42,37 @@ pub(crate) struct Page {
     pub(crate) xmax: i64,
 }
 
-/// Pending rows of each lane above its mark: at most `lane_rows_max` a lane and `rows_max` in all.
-pub(crate) async fn read(
-    db: &Db,
-    lanes: &[i32],
-    after: &[i64],
-    lane_rows_max: usize,
-    rows_max: usize,
-) -> Result<Page, DbError> {
+/// Which rows to look for.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) lanes: Vec<i32>,
+    /// Per lane: rows above it may have been committed late.
+    pub(crate) late: Vec<i64>,
+    /// Per lane: how far it was read.
+    pub(crate) marks: Vec<i64>,
+    /// Per lane: how many rows up to the mark are in hand.
+    pub(crate) known: Vec<i32>,
+    /// Topics whose rows wait.
+    pub(crate) without: Vec<String>,
+    /// Bound of new rows a lane.
+    pub(crate) lane_rows_max: usize,
+    /// Bound of rows in all.
+    pub(crate) rows_max: usize,
+}
+
+/// Pending rows of the lanes, a prefix of what each has.
+pub(crate) async fn read(db: &Db, look: &Look) -> Result<Page, DbError> {
     let bound = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
-    let rows = sqlx::query_file!("src/outbox/read.sql", lanes, after, bound(lane_rows_max), bound(rows_max));
+    let rows = sqlx::query_file!(
+        "src/outbox/read.sql",
+        &look.lanes,
+        &look.late,
+        &look.marks,
+        &look.known,
+        &look.without,
+        bound(look.lane_rows_max),
+        bound(look.rows_max),
+    );
     let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading the outbox"))?;
     let (last_seq, xmin, xmax) = rows.first().map_or((0, 0, 0), |row| (row.last_seq, row.xmin, row.xmax));
     let pending = rows.into_iter().filter_map(|row| {

@@ -1,17 +1,15 @@
 //! Rows between the table and the broker's acknowledgement.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::record;
+use super::topics::TopicBook;
 use crate::config::Config;
 use crate::kafka::{Delivery, KafkaError, Outbound, ProduceMeaning, Producer};
 use crate::outbox::{Pending, Published};
-
-/// A topic that is missing or closed to us is tried again after this.
-const TOPIC_HELD: Duration = Duration::from_secs(2);
 
 /// The part of the publish timeout after which everything in flight is given up together.
 const PATIENCE: f64 = 0.8;
@@ -23,8 +21,10 @@ pub(super) enum Fate {
     Acknowledged(Published),
     /// It is refused for ever.
     Refused(Pending, String),
-    /// It is to be looked at again after this time.
-    Postponed(Pending, Duration),
+    /// Its topic is missing or closed to us, with the reason where it was just found out.
+    TopicHeld(Pending, Option<String>),
+    /// It is to be read again.
+    Again(Pending),
 }
 
 /// The producer and what it has not answered for.
@@ -35,8 +35,6 @@ pub(super) struct Flight {
     /// When tickets were handed over, oldest first.
     sent: VecDeque<(Instant, usize)>,
     unsent: VecDeque<Pending>,
-    /// Topics that are missing or closed to us, and until when nothing is sent there.
-    held: HashMap<String, Instant>,
     /// The producer failed as a whole and has to be made anew.
     broken: bool,
 }
@@ -50,7 +48,6 @@ impl Flight {
             rows: HashMap::new(),
             sent: VecDeque::new(),
             unsent: VecDeque::new(),
-            held: HashMap::new(),
             broken: false,
         })
     }
@@ -73,20 +70,6 @@ impl Flight {
         self.unsent.push_back(row);
     }
 
-    /// Rows of this topic wait.
-    pub(super) fn hold(&mut self, topic: &str, why: &str) {
-        if self.held.insert(topic.to_owned(), Instant::now() + TOPIC_HELD).is_none() {
-            tracing::warn!(messaging.destination.name = topic, "Messages to topic {topic} wait: {why}");
-        }
-    }
-
-    /// A topic is there.
-    pub(super) fn let_go(&mut self, topic: &str) {
-        if self.held.remove(topic).is_some() {
-            tracing::info!(messaging.destination.name = topic, "Messages to topic {topic} go on");
-        }
-    }
-
     /// Ends the wait for the broker before librdkafka does: it fails records one by one, and a later one
     /// of the same partition might still go out. Here all fail at once.
     pub(super) fn check_age(&mut self, publish_timeout: Duration) {
@@ -106,16 +89,14 @@ impl Flight {
     }
 
     /// Hands rows to the producer until it is full.
-    pub(super) fn send(&mut self, fates: &mut Vec<Fate>) {
+    pub(super) fn send(&mut self, topics: &TopicBook, fates: &mut Vec<Fate>) {
         while let Some(row) = self.unsent.pop_front() {
             if self.broken {
                 self.unsent.push_front(row);
                 return;
             }
-            if let Some(until) = self.held.get(&row.topic)
-                && *until > Instant::now()
-            {
-                fates.push(Fate::Postponed(row, TOPIC_HELD));
+            if topics.holds(&row.topic) {
+                fates.push(Fate::TopicHeld(row, None));
                 continue;
             }
             if let Some(reason) = record::unfit(&row) {
@@ -171,16 +152,13 @@ impl Flight {
     fn failed(&mut self, row: Pending, error: &KafkaError, fates: &mut Vec<Fate>) {
         match error.produce_meaning() {
             ProduceMeaning::Record => fates.push(Fate::Refused(row, error.to_string())),
-            ProduceMeaning::Topic => {
-                self.hold(&row.topic, &error.to_string());
-                fates.push(Fate::Postponed(row, TOPIC_HELD));
-            }
+            ProduceMeaning::Topic => fates.push(Fate::TopicHeld(row, Some(error.to_string()))),
             ProduceMeaning::Full | ProduceMeaning::Away => {
                 if !self.broken {
                     tracing::warn!(%error, "Kafka did not take a message in time; the producer is made anew");
                 }
                 self.broken = true;
-                fates.push(Fate::Postponed(row, Duration::ZERO));
+                fates.push(Fate::Again(row));
             }
         }
     }
@@ -205,13 +183,5 @@ impl Flight {
     /// Rows that were never handed over are left to the next owner.
     pub(super) fn drop_unsent(&mut self) {
         self.unsent.clear();
-    }
-
-    /// Topics among these rows that are not known to exist.
-    pub(super) fn unknown_topics(rows: &[Pending], known: &HashSet<String>) -> Vec<String> {
-        let fit = rows.iter().filter(|row| record::unfit(row).is_none());
-        let topics: HashSet<&String> =
-            fit.map(|row| &row.topic).filter(|topic| !known.contains(*topic)).collect();
-        topics.into_iter().cloned().collect()
     }
 }

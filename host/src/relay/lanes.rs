@@ -15,6 +15,9 @@ struct Lane {
     mark: i64,
     /// Whether the last look at it was cut by its limit.
     hungry: bool,
+    /// The mark was set back: what a look under way brings of it is left out, since rows between the two
+    /// would be passed over.
+    stale: bool,
     /// Another host is to have it: nothing more of it is read.
     closing: bool,
     /// Rows that were read and are not marked yet.
@@ -23,6 +26,23 @@ struct Lane {
     again: BTreeMap<i64, Instant>,
     /// The earliest of these times.
     again_first: Option<Instant>,
+}
+
+impl Lane {
+    fn set_back(&mut self, seq: i64) {
+        self.mark = self.mark.min(seq - 1);
+        self.hungry = true;
+        self.stale = true;
+    }
+}
+
+/// Where a look starts, lane by lane.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    pub(super) lanes: Vec<i32>,
+    pub(super) late: Vec<i64>,
+    pub(super) marks: Vec<i64>,
+    pub(super) known: Vec<i32>,
 }
 
 /// All of them.
@@ -37,6 +57,7 @@ impl Lanes {
         let lane = Lane {
             mark: 0,
             hungry: true,
+            stale: true,
             closing: false,
             in_hand: HashSet::new(),
             again: BTreeMap::new(),
@@ -91,22 +112,47 @@ impl Lanes {
         self.lanes.values().map(|lane| &lane.lease).collect()
     }
 
-    /// Where a look at each lane starts: at the lower of what was read and the horizon.
-    pub(super) fn starts(&self, horizon: i64) -> (Vec<i32>, Vec<i64>) {
-        let read = self.lanes.iter().filter(|(_, lane)| !lane.closing);
-        read.map(|(id, lane)| (*id, lane.mark.min(horizon))).unzip()
+    /// Begins a look: for each lane where late rows are looked for from, how far it was read, and how
+    /// many rows of it are known.
+    pub(super) fn begin_look(&mut self, horizon: i64) -> Starts {
+        let mut starts = Starts::default();
+        for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.closing) {
+            lane.stale = false;
+            starts.lanes.push(*id);
+            starts.late.push(lane.mark.min(horizon));
+            starts.marks.push(lane.mark);
+            starts.known.push(i32::try_from(lane.in_hand.len()).unwrap_or(i32::MAX));
+        }
+        starts
     }
 
-    /// Takes note of a row that was read; `false` where it is in hand already, or the lane is not ours.
+    /// Takes note of a row that a look brought. `false` where it is known already, or the lane is not
+    /// ours, or was set back since.
     pub(super) fn read(&mut self, lane: i32, seq: i64) -> bool {
-        let Some(lane) = self.lanes.get_mut(&lane) else { return false };
+        let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| !lane.stale) else { return false };
         lane.mark = lane.mark.max(seq);
-        lane.in_hand.insert(seq)
+        !lane.again.contains_key(&seq) && lane.in_hand.insert(seq)
+    }
+
+    /// Per lane, a `seq` up to which nothing waits that is not known.
+    pub(super) fn floors(&self, horizon: i64) -> HashMap<i32, i64> {
+        let floor = |lane: &Lane| {
+            let first = lane.in_hand.iter().min().map_or(i64::MAX, |seq| seq - 1);
+            lane.mark.min(horizon).min(first)
+        };
+        self.lanes.iter().map(|(id, lane)| (*id, floor(lane))).collect()
+    }
+
+    /// A topic goes on: lanes are set back to these floors, those that were taken since to their start.
+    pub(super) fn set_back_to(&mut self, floors: &HashMap<i32, i64>) {
+        for (id, lane) in &mut self.lanes {
+            lane.set_back(floors.get(id).map_or(1, |floor| floor + 1));
+        }
     }
 
     /// Takes note of how many rows a look at each lane gave.
     pub(super) fn looked(&mut self, rows: &HashMap<i32, usize>, lane_rows_max: usize, cut: bool) {
-        for (id, lane) in &mut self.lanes {
+        for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.stale) {
             let got = rows.get(id).copied().unwrap_or(0);
             lane.hungry = got >= lane_rows_max || (cut && got > 0);
         }
@@ -143,8 +189,7 @@ impl Lanes {
                 lane.again.iter().filter(|(_, at)| **at <= now).map(|(seq, _)| *seq).collect();
             for seq in due {
                 lane.again.remove(&seq);
-                lane.mark = lane.mark.min(seq - 1);
-                lane.hungry = true;
+                lane.set_back(seq);
             }
             lane.again_first = lane.again.values().min().copied();
         }
@@ -153,14 +198,17 @@ impl Lanes {
     /// Everything in hand is to be read again from the table, but for what `keep` names.
     pub(super) fn forget(&mut self, keep: &HashSet<(i32, i64)>) {
         for (id, lane) in &mut self.lanes {
+            let mut lowest = i64::MAX;
             lane.in_hand.retain(|seq| {
                 let kept = keep.contains(&(*id, *seq));
                 if !kept {
-                    lane.mark = lane.mark.min(seq - 1);
-                    lane.hungry = true;
+                    lowest = lowest.min(*seq);
                 }
                 kept
             });
+            if lowest < i64::MAX {
+                lane.set_back(lowest);
+            }
         }
     }
 
@@ -168,8 +216,7 @@ impl Lanes {
     pub(super) fn reread(&mut self) {
         for lane in self.lanes.values_mut() {
             if lane.lease.take_reread() {
-                lane.mark = 0;
-                lane.hungry = true;
+                lane.set_back(1);
             }
         }
     }

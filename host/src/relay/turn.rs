@@ -1,7 +1,7 @@
 //! The relay's turns: each takes one thing that happened and starts what can be started then. Reading,
 //! publishing and marking go on side by side.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::flight::{Fate, Flight};
 use super::horizon::Horizon;
 use super::idle::Idle;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Starts};
+use super::topics::TopicBook;
 use super::{LaneChange, Relay};
 use crate::db::{Db, DbError, lanes};
 use crate::kafka::{Delivery, KafkaError, Topics};
@@ -21,8 +22,16 @@ use crate::outbox::{self, Marked, Page, Pending, Published};
 
 type Work<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
-/// A look at the table, and which of the topics it met for the first time are missing.
-type Look = Result<(Page, usize, Result<Missing, KafkaError>), DbError>;
+/// A look at the table.
+type Look = Result<Looked, DbError>;
+
+/// What a look brought, and which of the held topics are still missing.
+pub(super) struct Looked {
+    page: Page,
+    lane_rows_max: usize,
+    cut: bool,
+    missing: Result<Missing, KafkaError>,
+}
 
 /// Topics that were asked for, and those of them that are not there.
 #[derive(Debug, Default)]
@@ -45,7 +54,7 @@ pub(super) enum Step {
 pub(super) struct Turns {
     relay: Relay,
     topics: Topics,
-    known_topics: HashSet<String>,
+    book: TopicBook,
     lanes: Lanes,
     horizon: Horizon,
     flight: Flight,
@@ -65,7 +74,7 @@ impl Turns {
     pub(super) fn new(relay: Relay) -> Result<Self, KafkaError> {
         Ok(Self {
             topics: Topics::new(&relay.config.kafka)?,
-            known_topics: HashSet::new(),
+            book: TopicBook::default(),
             lanes: Lanes::default(),
             horizon: Horizon::default(),
             flight: Flight::new(&relay.config)?,
@@ -136,7 +145,7 @@ impl Turns {
         let lanes_lost = self.lanes.drop_lost();
         self.flight.check_age(self.relay.config.relay.publish_timeout);
         if self.relay.session.outlasts(self.relay.config.relay.publish_timeout) {
-            self.flight.send(&mut fates);
+            self.flight.send(&self.book, &mut fates);
         }
         self.settle_fates(fates);
         if self.flight.is_broken() || lanes_lost {
@@ -164,7 +173,13 @@ impl Turns {
             match fate {
                 Fate::Acknowledged(published) => self.acknowledged.push(published),
                 Fate::Refused(row, reason) => self.refused.push((row, reason)),
-                Fate::Postponed(row, wait) => self.lanes.again(row.lane, row.seq, wait),
+                Fate::TopicHeld(row, why) => {
+                    if let Some(why) = why {
+                        self.hold(&row.topic, &why);
+                    }
+                    self.lanes.done(row.lane, row.seq);
+                }
+                Fate::Again(row) => self.lanes.again(row.lane, row.seq, Duration::ZERO),
             }
         }
     }
@@ -195,19 +210,31 @@ impl Turns {
         }
         let rows_max = relay.batch_rows_max.min(relay.in_flight_max - in_hand).max(1);
         let lane_rows_max = (rows_max / hungry.max(8)).max(1);
-        let (lanes, starts) = self.lanes.starts(self.horizon.seq());
-        let (db, topics, known) = (self.relay.db.clone(), self.topics.clone(), self.known_topics.clone());
+        let Starts { lanes, late, marks, known } = self.lanes.begin_look(self.horizon.seq());
+        let in_hand: usize = known.iter().map(|known| usize::try_from(*known).unwrap_or(0)).sum();
+        let look = outbox::Look {
+            lanes,
+            late,
+            marks,
+            known,
+            without: self.book.held(),
+            lane_rows_max,
+            rows_max: rows_max + in_hand,
+        };
+        let (db, topics, due) = (self.relay.db.clone(), self.topics.clone(), self.book.due());
         self.looking = Some(Box::pin(async move {
-            let page = outbox::read(&db, &lanes, &starts, lane_rows_max, rows_max).await?;
-            let asked = Flight::unknown_topics(&page.rows, &known);
-            let missing = if asked.is_empty() { Ok(Vec::new()) } else { topics.missing(&asked).await };
-            Ok((page, lane_rows_max, missing.map(|missing| Missing { asked, missing })))
+            let page = outbox::read(&db, &look).await?;
+            let cut = page.rows.len() >= look.rows_max;
+            // Held topics are asked for again, whether or not rows of theirs were seen.
+            let missing = if due.is_empty() { Ok(Vec::new()) } else { topics.missing(&due).await };
+            let missing = missing.map(|missing| Missing { asked: due, missing });
+            Ok(Looked { page, lane_rows_max, cut, missing })
         }));
     }
 
     async fn looked(&mut self, look: Look) {
-        let (page, lane_rows_max, missing) = match look {
-            Ok(look) => look,
+        let looked = match look {
+            Ok(looked) => looked,
             Err(error) => {
                 let wait = self.outage.failed(&error);
                 self.idle.look_after(wait);
@@ -215,26 +242,13 @@ impl Turns {
             }
         };
         self.outage.over();
+        let Looked { page, lane_rows_max, cut, missing } = looked;
         self.horizon.seen(page.last_seq, page.xmin, page.xmax);
-        self.learn_topics(&page, missing);
-        let mut rows_of: HashMap<i32, usize> = HashMap::new();
-        let mut fresh = 0_usize;
-        let cut = page.rows.len() >= self.relay.config.relay.batch_rows_max;
-        for row in page.rows {
-            *rows_of.entry(row.lane).or_default() += 1;
-            if !self.lanes.read(row.lane, row.seq) {
-                continue;
-            }
-            fresh += 1;
-            if row.due_in.is_zero() {
-                self.flight.push(row);
-            } else {
-                self.lanes.again(row.lane, row.seq, row.due_in);
-            }
-        }
-        self.lanes.looked(&rows_of, lane_rows_max, cut);
+        self.learn(missing);
+        self.ask_for(&page).await;
+        let fresh = self.take_rows(page.rows, lane_rows_max, cut);
         let (db, host) = (&self.relay.db, self.relay.session.id);
-        let idle = if fresh > 0 {
+        let idle = if fresh {
             self.idle.found(db, host).await
         } else {
             self.idle.nothing(db, host, &self.relay.config.relay).await
@@ -245,22 +259,57 @@ impl Turns {
         }
     }
 
-    fn learn_topics(&mut self, page: &Page, missing: Result<Missing, KafkaError>) {
-        match missing {
-            Ok(Missing { asked, missing }) => {
-                for topic in asked {
-                    if missing.contains(&topic) {
-                        self.flight.hold(&topic, "the topic does not exist; create it");
-                    } else {
-                        self.flight.let_go(&topic);
-                        self.known_topics.insert(topic);
-                    }
-                }
+    /// Gives whether any row is new to us.
+    fn take_rows(&mut self, rows: Vec<Pending>, lane_rows_max: usize, cut: bool) -> bool {
+        let mut new_of: HashMap<i32, usize> = HashMap::new();
+        for row in rows {
+            if !self.lanes.read(row.lane, row.seq) {
+                continue;
             }
+            *new_of.entry(row.lane).or_default() += 1;
+            if self.book.holds(&row.topic) {
+                self.lanes.done(row.lane, row.seq);
+            } else if row.due_in.is_zero() {
+                self.flight.push(row);
+            } else {
+                self.lanes.again(row.lane, row.seq, row.due_in);
+            }
+        }
+        self.lanes.looked(&new_of, lane_rows_max, cut);
+        !new_of.is_empty()
+    }
+
+    /// A topic that is met for the first time is asked for before anything is sent there.
+    async fn ask_for(&mut self, page: &Page) {
+        let asked: Vec<String> = self.book.unknown(&page.rows).into_iter().collect();
+        if !asked.is_empty() {
+            let missing = self.topics.missing(&asked).await;
+            match missing {
+                Ok(missing) => self.learn(Ok(Missing { asked, missing })),
+                Err(error) => asked.iter().for_each(|topic| self.hold(topic, &error.to_string())),
+            }
+        }
+    }
+
+    fn hold(&mut self, topic: &str, why: &str) {
+        let (lanes, horizon) = (&self.lanes, self.horizon.seq());
+        self.book.hold(topic, why, || lanes.floors(horizon));
+    }
+
+    fn learn(&mut self, missing: Result<Missing, KafkaError>) {
+        let Missing { asked, missing } = match missing {
+            Ok(missing) => missing,
+            // Held topics stay held, and are asked for again.
             Err(error) => {
-                for topic in Flight::unknown_topics(&page.rows, &self.known_topics) {
-                    self.flight.hold(&topic, &error.to_string());
-                }
+                self.book.held().iter().for_each(|topic| self.hold(topic, &error.to_string()));
+                return;
+            }
+        };
+        for topic in asked {
+            if missing.contains(&topic) {
+                self.hold(&topic, "the topic does not exist, or is closed to us; create it");
+            } else if let Some(floors) = self.book.let_go(&topic) {
+                self.lanes.set_back_to(&floors);
             }
         }
     }

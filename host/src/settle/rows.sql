@@ -1,5 +1,7 @@
 -- Ends deliveries. A row is hit only as it was delivered: pending, and with as many deliveries as then.
 -- So an update that was committed although its reply was lost is not applied a second time.
+-- The rows are found one by one through the index, and updated by their place: a plain join may start
+-- from all pending rows, where the planner last saw none.
 update mailroom.inbox i
    set status = s.status, outcome = s.outcome, outcome_reason = s.outcome_reason, failed_reason = s.failed_reason,
        attempts_made = i.attempts_made + s.counted, deliveries = i.deliveries + 1,
@@ -7,8 +9,15 @@ update mailroom.inbox i
        scheduled_at = coalesce(clock_timestamp() + make_interval(secs => s.delay), i.scheduled_at),
        completed_at = case when s.status = 'completed' then clock_timestamp() end,
        updated_at = clock_timestamp()
-  from unnest($1::integer[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[],
-              $8::integer[], $9::text[], $10::text[], $11::double precision[])
-       s(lane, seq, deliveries, status, outcome, outcome_reason, failed_reason, counted, last_error, digest, delay)
- where i.lane = s.lane and i.seq = s.seq and i.status = 'pending' and not i.held and i.deliveries = s.deliveries
+  from (select w.*, r.place
+          from unnest($1::integer[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[],
+                      $8::integer[], $9::text[], $10::text[], $11::double precision[])
+               w(lane, seq, deliveries, status, outcome, outcome_reason, failed_reason, counted, last_error,
+                 digest, delay)
+         cross join lateral (
+               select p.ctid as place from mailroom.inbox p
+                where p.lane = w.lane and p.seq = w.seq and p.status = 'pending' and not p.held
+                  and p.deliveries = w.deliveries
+                limit 1 for update) r) s
+ where i.ctid = s.place
 returning i.lane, i.seq

@@ -1,0 +1,60 @@
+//! What librdkafka has to say goes to our log: its own lines for those who debug it, and errors of a
+//! client as a whole now and then, since it repeats them several times a second while a broker is away.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
+
+/// The same error is told again after this.
+const REMIND_AFTER: Duration = Duration::from_secs(30);
+
+/// One client's.
+#[derive(Debug, Default)]
+pub(super) struct Voice {
+    told: Mutex<Vec<(Option<RDKafkaErrorCode>, Instant)>>,
+}
+
+impl Voice {
+    /// A line of librdkafka's own log.
+    pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, "librdkafka: {message}");
+    }
+
+    /// An error of the client as a whole: a broker that is away, a login that is refused.
+    pub(super) fn error(&self, error: &KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        // That all are away follows from what was said of each.
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            return;
+        }
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|(_, at)| now - *at < REMIND_AFTER);
+        if !told.iter().any(|(known, _)| *known == code) {
+            told.push((code, now));
+            tracing::warn!("Kafka: {reason}");
+        }
+    }
+}
+
+/// A client whose errors its caller tells of.
+#[derive(Debug)]
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Voice::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, "librdkafka: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
