@@ -20,6 +20,8 @@ create table mailroom.host (
     id          uuid primary key,
     worker      text not null check (char_length(worker) between 1 and 255),
     version     text not null,
+    -- Whether it takes lanes of the outbox.
+    relays      boolean not null,
     started_at  timestamptz not null default clock_timestamp(),
     expires_at  timestamptz not null
 ) with (fillfactor = 50);

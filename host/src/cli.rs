@@ -16,6 +16,7 @@ mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -88,7 +89,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Io("starting the runtime", error).report(),
     };
-    match runtime.block_on(Box::pin(dispatch(cli))) {
+    let ended = runtime.block_on(Box::pin(dispatch(cli)));
+    // Kafka's client may still wait for its brokers on threads of its own.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -4,6 +4,7 @@
 //! the worker is stored; a lane is read from Postgres until nothing is left there, and only then are
 //! fresh messages handed over directly. Ingest runs no guest and settles nothing.
 
+mod assignment;
 mod backlog;
 mod batch;
 pub(crate) mod matching;

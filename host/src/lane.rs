@@ -41,11 +41,6 @@ impl Lease {
         self.reread.done.load(Ordering::Relaxed) < counter
     }
 
-    /// Rows may lie in the table that nobody has in hand: the owner is to read the lane again.
-    pub(crate) fn want_reread(&self) {
-        self.reread.done.store(i64::MIN, Ordering::Relaxed);
-    }
-
     /// Whether the lane is to be read from its start; asking counts as acting on it.
     pub(crate) fn take_reread(&self) -> bool {
         let seen = self.reread.seen.load(Ordering::Relaxed);

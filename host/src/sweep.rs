@@ -3,7 +3,7 @@
 //! It starts no message and settles none. Where the heartbeat finds the host buried, the session ends
 //! and with it everything that was taken in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use crate::db::{Db, DbError, hosts, lanes};
 use crate::lane::{Lease, Moment, Session};
 use crate::relay::LaneChange;
 
+/// A lane that nobody here has for so long is given back.
+const NOBODYS_FOR: Duration = Duration::from_secs(3);
 /// Outbox lanes in all.
 const OUTBOX_LANES: usize = 64;
 /// The heartbeat comes at least this often, and six times within the expiry.
@@ -37,12 +39,14 @@ pub(crate) struct Sweep {
     pub(crate) wake: Arc<Notify>,
     /// Told when outbox rows are to be read again.
     pub(crate) outbox_wake: Arc<Notify>,
+    /// Lanes (with their tokens) that are ours and that nobody here has, and since when.
+    pub(crate) nobodys: HashMap<(i32, i64), Instant>,
 }
 
 /// Registers a new life of this host.
 pub(crate) async fn begin(db: &Db, config: &Config) -> Result<Arc<Session>, DbError> {
     let (id, sent) = (Uuid::new_v4(), Moment::now());
-    hosts::register(db, id, config.host.worker.as_str(), config.host.expiry).await?;
+    hosts::register(db, id, &config.host, config.relay.enabled).await?;
     Ok(Arc::new(Session::new(id, sent, config.host.expiry)))
 }
 
@@ -108,7 +112,7 @@ impl Sweep {
         if !self.config.relay.enabled {
             return Ok(());
         }
-        let alive = usize::try_from(hosts::alive(&self.db).await?).unwrap_or(1).max(1);
+        let alive = usize::try_from(hosts::relaying(&self.db).await?).unwrap_or(1).max(1);
         let share = OUTBOX_LANES.div_ceil(alive);
         let mut ours: Vec<i32> = held.keys().copied().filter(|lane| is_outbox(*lane)).collect();
         // Always the same ones, until they are given back.
@@ -135,11 +139,29 @@ impl Sweep {
         }
     }
 
+    /// Lanes that the table says are ours and that nobody here has: a release that failed, or a take-over
+    /// whose reply was lost. What is on its way to us was taken a moment ago; what stays is given back.
+    async fn give_back(&mut self, nobodys: HashSet<(i32, i64)>) -> Result<(), DbError> {
+        self.nobodys.retain(|lane, _| nobodys.contains(lane));
+        for lane in nobodys {
+            self.nobodys.entry(lane).or_insert_with(Instant::now);
+        }
+        let stale = self.nobodys.iter().filter(|(_, since)| since.elapsed() > NOBODYS_FOR);
+        let (lanes, tokens): (Vec<i32>, Vec<i64>) = stale.map(|(lane, _)| *lane).unzip();
+        if !lanes.is_empty() {
+            lanes::release(&self.db, &lanes, &tokens).await?;
+        }
+        Ok(())
+    }
+
     /// Lanes that were taken from us, and lanes whose rows an operator touched.
-    async fn look(&self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
+    async fn look(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
         held.retain(|_, lease| !lease.is_lost());
         let rows: HashMap<i32, lanes::Taken> =
             lanes::rereads(&self.db, self.session.id).await?.into_iter().map(|row| (row.lane, row)).collect();
+        let nobodys =
+            rows.values().filter(|row| held.get(&row.lane).is_none_or(|lease| lease.token != row.token));
+        self.give_back(nobodys.map(|row| (row.lane, row.token)).collect()).await?;
         let mut touched = false;
         for (lane, lease) in held.iter() {
             match rows.get(lane) {

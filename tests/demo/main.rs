@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use args::{Args, Asked};
 use check::Breach;
 use evidence::Evidence;
+use order::Order;
 use shop::Shop;
 use stage::Stage;
 use tell::{Colour, Tell};
@@ -66,7 +67,9 @@ async fn run(args: Args) -> Result<u8> {
         shown = show(&stage, args, &tell) => shown.map(Some),
         () = &mut interrupted => Ok(None),
     };
-    if args.keep && let Ok(Some(_)) = shown {
+    if args.keep
+        && let Ok(Some(_)) = shown
+    {
         next::print(&stage)?;
         interrupted.await;
     } else if shown.is_err() {
@@ -82,11 +85,13 @@ async fn run(args: Args) -> Result<u8> {
 
 /// The play, and what the check found.
 async fn show(stage: &Stage, args: Args, tell: &Tell) -> Result<Vec<Breach>> {
+    let orders = order::plan(args.orders);
     let shop = Shop::open(stage.db.pool()).await?;
     let watch = Watch::new(stage.db.pool(), tell);
     select! {
-        played = play(stage, &shop, &watch, args.orders, tell) => played?,
+        played = play(stage, &shop, &watch, &orders, tell) => played?,
         failed = watch.report_for_ever() => failed?,
+        died = stage.host_ends() => died?,
     }
     if let Some(tampering) = args.tampering {
         let done = tamper::tamper(tampering, stage).await?;
@@ -95,19 +100,29 @@ async fn show(stage: &Stage, args: Args, tell: &Tell) -> Result<Vec<Breach>> {
     tell.event(Colour::Bold, "checking the database against the topics");
     let evidence = Evidence::gather(stage).await?;
     let breaches = check::check(&evidence);
-    summary::print(&evidence, &breaches, stage.db.pool(), tell).await?;
+    let withdrawn = orders.iter().filter(|order| order.withdrawn).count();
+    summary::print_counts(&evidence, withdrawn, &breaches, tell);
+    summary::print_latencies(stage.db.pool()).await?;
+    summary::print_verdict(&breaches, tell);
     Ok(breaches)
 }
 
 /// Orders flow; halfway the first handler is replaced.
-async fn play(stage: &Stage, shop: &Shop<'_>, watch: &Watch<'_>, count: u32, tell: &Tell) -> Result<()> {
-    let orders = order::plan(count);
+async fn play(
+    stage: &Stage,
+    shop: &Shop<'_>,
+    watch: &Watch<'_>,
+    orders: &[Order],
+    tell: &Tell,
+) -> Result<()> {
     let (before, after) = orders.split_at(orders.len() / 2);
     // The last are kept back until the second edition is at work, however long it takes to compile.
     let (after, last) = after.split_at(after.len() * 4 / 5);
-    let pace = shop::pace(count);
+    let pace = shop::pace(orders.len());
     tell.event(Colour::Bold, "the application writes orders, each with its message in one transaction:");
-    tell.detail("insert into orders …; select mailroom.publish('orders', customer, 'order.placed', …); commit");
+    tell.detail(
+        "insert into orders …; select mailroom.publish('orders', customer, 'order.placed', …); commit",
+    );
     shop.write(before, pace).await?;
     stage.replace_invoice()?;
     tell.event(Colour::Cyan, "handlers/invoice.wasm is replaced by its second edition while messages flow");

@@ -24,8 +24,8 @@ pub(crate) struct Shop<'d> {
 }
 
 /// From one order of a writer to its next.
-pub(crate) fn pace(orders: u32) -> Duration {
-    FLOW * WRITERS / orders
+pub(crate) fn pace(orders: usize) -> Duration {
+    FLOW * WRITERS / u32::try_from(orders).unwrap_or(u32::MAX).max(1)
 }
 
 impl<'d> Shop<'d> {
@@ -47,8 +47,8 @@ impl<'d> Shop<'d> {
         let writer = async || -> Result<()> {
             let mut ticks = interval(pace);
             while let Some(order) = next() {
-                self.place(order).await?;
                 ticks.tick().await;
+                self.place(order).await?;
             }
             Ok(())
         };
@@ -65,15 +65,19 @@ impl<'d> Shop<'d> {
             .await?;
         sqlx::query(
             "insert into orders (order_id, customer, amount_cents, message)
-             select $1, $2, $3, mailroom.publish('orders', $2, 'order.placed',
-                json_build_object('order_id', $1, 'customer', $2, 'amount_cents', $3))",
+             select $1::text, $2::text, $3::bigint, mailroom.publish('orders', $2::text, 'order.placed',
+                json_build_object('order_id', $1::text, 'customer', $2::text, 'amount_cents', $3::bigint))",
         )
         .bind(&order.id)
         .bind(order.customer)
         .bind(order.amount_cents)
         .execute(&mut *transaction)
         .await?;
-        if order.withdrawn { transaction.rollback().await? } else { transaction.commit().await? }
+        if order.withdrawn {
+            transaction.rollback().await?
+        } else {
+            transaction.commit().await?
+        }
         Ok(())
     }
 }

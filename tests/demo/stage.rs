@@ -2,8 +2,10 @@
 //! folder, made anew each time. The host gets a configuration that names only where things are: what it
 //! does otherwise are its defaults.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mailroom_servers::{
@@ -12,6 +14,7 @@ use mailroom_servers::{
 use mailroom_tests::db::Db;
 use mailroom_tests::servers::stop_with_this_process;
 use mailroom_tests::{Host, Kafka, SOON, Start, becomes, guest, host, paths, second_edition};
+use tokio::time::interval;
 
 use crate::tell::{Colour, Tell};
 
@@ -19,6 +22,9 @@ use crate::tell::{Colour, Tell};
 pub(crate) const TOPICS: [&str; 3] = ["orders", "invoices", "parcels"];
 const HANDLERS: [&str; 2] = ["invoice", "shipping"];
 const PARTITIONS: i32 = 3;
+
+/// Between two looks at the host's process.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Everything that runs. Dropping it stops it too, only less politely.
 #[derive(Debug)]
@@ -28,7 +34,7 @@ pub(crate) struct Stage {
     start: Start,
     handlers: PathBuf,
     // Dropped in this order: the host before its servers.
-    host: Host,
+    host: RefCell<Host>,
     kafka_server: KafkaServer,
     postgres: Postgres,
 }
@@ -37,7 +43,10 @@ impl Stage {
     /// Starts all of it and waits until both handlers run.
     pub(crate) async fn start(tell: &Tell) -> Result<Self> {
         let folder = reachable_dir(&paths::target()?.join("demo"))?;
-        tell.event(Colour::Bold, &format!("starting a Postgres and a Kafka of the demo's own in {}", folder.display()));
+        tell.event(
+            Colour::Bold,
+            &format!("starting a Postgres and a Kafka of the demo's own in {}", folder.display()),
+        );
         let (postgres, kafka_server) = servers(&folder).await?;
         tell.event(Colour::Green, &format!("Postgres and Kafka ({}) are ready", kafka_server.brokers()));
         let db = Db::create(postgres.url(), "demo").await?;
@@ -49,7 +58,8 @@ impl Stage {
         drop_handlers(&handlers)?;
         let config = folder.join("mailroom.toml");
         fs::write(&config, settings(&handlers, &db.url(), kafka.brokers()))?;
-        let start = Start { binary: paths::binary()?, config, env: Vec::new(), log: folder.join("mailroom.log") };
+        let start =
+            Start { binary: paths::binary()?, config, env: Vec::new(), log: folder.join("mailroom.log") };
         start.ran(&["migrate"]).await?.ok().context("could not migrate the demo's database")?;
         tell.event(
             Colour::Green,
@@ -57,13 +67,31 @@ impl Stage {
         );
         let host = start.clone().host_apart()?;
         stop_with_this_process("TERM", host.pid()?)?;
-        let stage = Self { db, kafka, start, handlers, host, kafka_server, postgres };
-        let running = "select count(*) from mailroom.handler where state = 'running'";
-        becomes("both handlers run", 2, SOON, async || stage.db.one::<i64>(running).await)
-            .await
-            .with_context(|| format!("the end of the host's log:\n{}", stage.log_tail()))?;
+        let stage = Self { db, kafka, start, handlers, host: host.into(), kafka_server, postgres };
+        stage.is_up().await.with_context(|| format!("the end of the host's log:\n{}", stage.log_tail()))?;
         tell.event(Colour::Green, "`mailroom run` is up with the handlers invoice and shipping");
         Ok(stage)
+    }
+
+    /// Waits until both handlers run and all partitions of their topics are being read.
+    async fn is_up(&self) -> Result<()> {
+        let running = "select name from mailroom.handler where state = 'running' order by name";
+        becomes("both handlers run", HANDLERS.map(str::to_owned).into(), SOON, async || {
+            self.db.column::<String>(running).await
+        })
+        .await?;
+        let read = "select count(*) from mailroom.partition_offset where owner is not null";
+        let all = i64::from(PARTITIONS) * 2;
+        becomes("all partitions are read", all, SOON, async || self.db.one::<i64>(read).await).await
+    }
+
+    /// Gives an error as soon as the host has ended by itself.
+    pub(crate) async fn host_ends(&self) -> Result<()> {
+        let mut ticks = interval(LOOK);
+        loop {
+            ticks.tick().await;
+            self.host.borrow_mut().still_runs()?;
+        }
     }
 
     /// Puts the second edition where the first one is, at one stroke.
@@ -92,7 +120,7 @@ impl Stage {
     pub(crate) async fn stop(self, tell: &Tell) -> Result<()> {
         tell.event(Colour::Bold, "stopping the host, Kafka and Postgres");
         let Self { db, host, mut kafka_server, mut postgres, .. } = self;
-        let host = host.stop().await;
+        let host = host.into_inner().stop().await;
         db.pool().close().await;
         let servers = tokio::task::spawn_blocking(move || kafka_server.stop().and(postgres.stop())).await?;
         host?;

@@ -21,7 +21,10 @@ async fn lose(stage: &Stage) -> Result<String> {
     let victim = "select order_id, message::text from orders order by order_id
                   offset (select count(*) / 2 from orders) limit 1";
     let (order, message): (String, String) = sqlx::query_as(victim).fetch_one(&mut *transaction).await?;
-    sqlx::query("delete from mailroom.inbox where message_id = $1").bind(&message).execute(&mut *transaction).await?;
+    sqlx::query("delete from mailroom.inbox where message_id = $1")
+        .bind(&message)
+        .execute(&mut *transaction)
+        .await?;
     let emitted = "delete from mailroom.outbox o using mailroom.outbox_messages m
                     where m.seq = o.seq and m.topic = 'invoices' and m.payload_json->>'order_id' = $1";
     sqlx::query(emitted).bind(&order).execute(&mut *transaction).await?;

@@ -39,7 +39,7 @@ const FIRSTS: [(Colour, &str); 6] = [
     ),
     (
         Colour::Yellow,
-        "select format('first retry: shipping says \"%s\", attempt %s of %s; its customer''s other invoices wait',
+        "select format('first retry: shipping said \"%s\" on attempt %s of %s; its customer''s other invoices wait',
                 last_error, attempts_made, max_attempts)
            from mailroom.inbox where status = 'pending' and attempts_made > 0 order by seq limit 1",
     ),
@@ -115,7 +115,9 @@ impl<'d> Watch<'d> {
         for look in 1_u32.. {
             ticks.tick().await;
             for first in self.firsts.iter().filter(|first| !first.seen.get()) {
-                if let Some(text) = sqlx::query_scalar::<_, String>(first.query).fetch_optional(self.pool).await? {
+                if let Some(text) =
+                    sqlx::query_scalar::<_, String>(first.query).fetch_optional(self.pool).await?
+                {
                     first.seen.set(true);
                     self.tell.event(first.colour, &text);
                 }

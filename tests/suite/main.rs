@@ -8,6 +8,7 @@ mod bad_settings;
 mod commands;
 mod crash;
 mod dead_letters;
+mod dev;
 mod first_light;
 mod missing_topics;
 mod order;

@@ -19,6 +19,8 @@ use crate::lane::{Lease, Session};
 use crate::relay::Relay;
 use crate::sweep::Sweep;
 
+/// What the last parts of a stop may take beyond the grace.
+const WIND_DOWN: Duration = Duration::from_secs(3);
 /// How often the registry is written where it could not be at once.
 const REGISTRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -89,6 +91,7 @@ pub(super) async fn live(
         relay: to_relay,
         wake: Arc::clone(&shared.inbox_wake),
         outbox_wake: Arc::clone(&shared.outbox_wake),
+        nobodys: HashMap::new(),
     };
     let relay = Relay {
         config: Arc::clone(&shared.config),
@@ -113,24 +116,39 @@ pub(super) async fn live(
         intakes.start(handler);
     }
     let lived = attend(handlers, &mut intakes, &mut relays, stop).await;
-    intakes.stop_all();
-    while let Some(ended) = intakes.tasks.join_next().await {
-        joined(ended)?;
+    let wind_down = async {
+        intakes.stop_all();
+        ended(&mut intakes.tasks).await?;
+        relay_stop.cancel();
+        ended(&mut relays).await?;
+        sweep_stop.cancel();
+        ended(&mut keepers).await?;
+        if !session.ended().is_cancelled()
+            && let Err(error) = hosts::depart(&shared.db, session.id).await
+        {
+            tracing::warn!(%error, "This host's row stays until its expiry");
+        }
+        Ok::<(), Error>(())
+    };
+    // Each part has its grace; all together have it too, so that a stop without Postgres ends.
+    match tokio::time::timeout(shared.config.host.stop_grace + WIND_DOWN, wind_down).await {
+        Ok(wound_down) => lived.and(wound_down),
+        Err(_) => {
+            tracing::warn!(
+                "The stop did not end within its grace: what is not settled stays pending, and lanes are free \
+                 after the expiry"
+            );
+            lived
+        }
     }
-    relay_stop.cancel();
-    while let Some(ended) = relays.join_next().await {
-        joined(ended)?;
+}
+
+/// Waits for all tasks.
+async fn ended<T: 'static>(tasks: &mut JoinSet<Result<T, Error>>) -> Result<(), Error> {
+    while let Some(task) = tasks.join_next().await {
+        joined(task)?;
     }
-    sweep_stop.cancel();
-    while let Some(ended) = keepers.join_next().await {
-        joined(ended)?;
-    }
-    if !session.ended().is_cancelled()
-        && let Err(error) = hosts::depart(&shared.db, session.id).await
-    {
-        tracing::warn!(%error, "This host's row stays until its expiry");
-    }
-    lived
+    Ok(())
 }
 
 /// Follows the handlers' changes until the life is to end.

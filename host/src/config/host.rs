@@ -35,15 +35,22 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
     config
 }
 
+/// The longest call or publish. Nothing is started that might outlast the host's expiry, since another
+/// host could then begin the same; two heartbeats, a sixth of the expiry each, may be missed before
+/// nothing is started at all.
+pub(super) fn longest_within(expiry: Duration) -> Duration {
+    expiry * 2 / 3
+}
+
 /// What no single setting can show.
 fn together(reader: &mut Reader, config: &Config) {
     let expiry = config.host.expiry;
-    // A call or a record that outlives the host's lease could end after another host began the same.
-    if config.limits.deadline >= expiry {
-        reader.refuse_pair("limits.deadline", "host.expiry", "must be shorter than");
+    let longest = longest_within(expiry);
+    if config.limits.deadline > longest {
+        reader.refuse_pair("limits.deadline", "host.expiry", "must be at most two thirds of");
     }
-    if config.relay.publish_timeout >= expiry {
-        reader.refuse_pair("relay.publish-timeout", "host.expiry", "must be shorter than");
+    if config.relay.publish_timeout > longest {
+        reader.refuse_pair("relay.publish-timeout", "host.expiry", "must be at most two thirds of");
     }
     if config.retry.base > config.retry.cap {
         reader.refuse_pair("retry.base", "retry.cap", "must not be longer than");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::host::{HOUR, MIB, MILLISECOND};
+use super::host::{HOUR, MIB, MILLISECOND, longest_within};
 use super::reader::Reader;
 use super::{Config, ConfigErrors, source};
 
@@ -86,7 +86,7 @@ pub struct RetryPolicy {
 /// What one call may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallLimits {
-    /// Wall-clock time, shorter than the host's expiry.
+    /// Wall-clock time, at most two thirds of the host's expiry.
     pub deadline: Duration,
     /// Instructions, in units of fuel.
     pub fuel: u64,
@@ -154,8 +154,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
 
 fn limits(reader: &mut Reader, config: &Config) -> CallLimits {
     let limits = &config.limits;
-    // The host's lease has to outlast a call, so the longest deadline is just below it.
-    let deadline_max = config.host.expiry.saturating_sub(MILLISECOND);
+    let deadline_max = longest_within(config.host.expiry);
     CallLimits {
         deadline: reader.duration("limits.deadline", limits.deadline, MILLISECOND..=deadline_max),
         fuel: reader.count("limits.fuel", limits.fuel, 1..=1_000_000_000_000_000),

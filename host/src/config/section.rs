@@ -93,7 +93,7 @@ pub struct Retry {
 /// `[limits]`: what one call may use, the defaults of every handler.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Wall-clock time of a call, shorter than the host's expiry.
+    /// Wall-clock time of a call, at most two thirds of the host's expiry.
     pub deadline: Duration,
     /// Instructions of a call, in units of fuel.
     pub fuel: u64,
@@ -118,7 +118,7 @@ pub struct Relay {
     pub batch_rows_max: usize,
     /// Records that the broker has not acknowledged yet.
     pub in_flight_max: usize,
-    /// How long a record may wait for its acknowledgement, shorter than the host's expiry.
+    /// How long a record may wait for its acknowledgement, at most two thirds of the host's expiry.
     pub publish_timeout: Duration,
     /// The shortest wait between two looks, while there is work.
     pub poll_min: Duration,

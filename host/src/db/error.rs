@@ -15,7 +15,7 @@ pub(crate) struct DbError {
 pub(crate) enum Meaning {
     /// Postgres is away, busy, restarting, or chose this transaction as a victim: the same again later.
     Transient,
-    /// SQLSTATE class 22 or 23: somebody's data is bad.
+    /// SQLSTATE class 22, 23 or 54: somebody's data is bad.
     BadData,
     /// Wrong role, missing table, wrong SQL: an operator has to act, and the same again may then do.
     Operator,
@@ -38,7 +38,8 @@ impl DbError {
             return if unreadable { Meaning::BadData } else { Meaning::Transient };
         };
         match error.code().as_deref().unwrap_or_default() {
-            code if code.starts_with("22") || code.starts_with("23") => Meaning::BadData,
+            // 54: program limits, such as an index entry that is too large.
+            code if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => Meaning::BadData,
             // Undefined objects, syntax and privileges; wrong password; unknown database.
             code if code.starts_with("42") || code.starts_with("28") || code.starts_with("3D") => {
                 Meaning::Operator

@@ -67,10 +67,11 @@ pub(crate) async fn claim_group(
     .execute(&mut *tx)
     .await
     .map_err(failed())?;
-    let owner = sqlx::query_scalar!("select handler from mailroom.consumer_group where name = $1", group)
+    let owner = sqlx::query!("select namespace, handler from mailroom.consumer_group where name = $1", group)
         .fetch_one(&mut *tx)
         .await
         .map_err(failed())?;
     tx.commit().await.map_err(failed())?;
-    Ok(owner)
+    let ours = owner.namespace == namespace;
+    Ok(if ours { owner.handler } else { format!("{} of namespace {}", owner.handler, owner.namespace) })
 }

@@ -5,16 +5,18 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Db, DbError};
+use crate::config;
 
 /// Registers a host that starts, or starts anew after it was buried.
-pub(crate) async fn register(db: &Db, id: Uuid, worker: &str, expiry: Duration) -> Result<(), DbError> {
+pub(crate) async fn register(db: &Db, id: Uuid, host: &config::Host, relays: bool) -> Result<(), DbError> {
     sqlx::query!(
-        "insert into mailroom.host (id, worker, version, expires_at)
-         values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))",
+        "insert into mailroom.host (id, worker, version, relays, expires_at)
+         values ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))",
         id,
-        worker,
+        host.worker.as_str(),
         env!("CARGO_PKG_VERSION"),
-        expiry.as_secs_f64(),
+        relays,
+        host.expiry.as_secs_f64(),
     )
     .execute(db.pool())
     .await
@@ -48,10 +50,10 @@ pub(crate) async fn bury(db: &Db) -> Result<Vec<String>, DbError> {
     .map_err(DbError::new("burying expired hosts"))
 }
 
-/// How many hosts are alive.
-pub(crate) async fn alive(db: &Db) -> Result<i64, DbError> {
+/// How many hosts share the lanes of the outbox.
+pub(crate) async fn relaying(db: &Db) -> Result<i64, DbError> {
     let alive = sqlx::query_scalar!(
-        r#"select count(*) as "alive!" from mailroom.host where expires_at >= clock_timestamp()"#
+        r#"select count(*) as "alive!" from mailroom.host where relays and expires_at >= clock_timestamp()"#
     );
     alive.fetch_one(db.pool()).await.map_err(DbError::new("counting hosts"))
 }

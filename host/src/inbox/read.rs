@@ -30,7 +30,9 @@ pub(crate) async fn read(
     let rows = sqlx::query!(
         r#"with found as materialized (
                select * from mailroom.inbox
-                where lane = $1 and status = 'pending' and not held and seq > $3 order by seq limit $4),
+                where lane = $1 and status = 'pending' and not held and seq > $3
+                  and exists (select 1 from mailroom.lane where id = $1 and token = $2)
+                order by seq limit $4),
            begun as (
                update mailroom.lane l set started_to = greatest(l.started_to, f.seq)
                  from (select max(seq) as seq from found) f

@@ -3,7 +3,7 @@
 //! The order inside is: the lanes with their tokens, the offset rows with their epochs, the rows. A
 //! host that lost any of them stores nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -21,6 +21,8 @@ pub(crate) struct Batch {
     pub(crate) handler: Arc<str>,
     pub(crate) attempts_max: u32,
     pub(crate) leases: Vec<Lease>,
+    /// Lanes whose fresh messages go straight to the worker.
+    pub(crate) direct: HashSet<i32>,
     pub(crate) advances: Vec<Advance>,
     pub(crate) rows: Vec<NewRow>,
 }
@@ -71,7 +73,7 @@ pub(crate) async fn store(db: &Db, mut batch: Batch) -> Result<Stored, DbError> 
         }
     }
     crate::settle::write_dead_letters(&mut tx, &dead).await?;
-    begin(&mut tx, &fresh).await?;
+    begin(&mut tx, fresh.iter().filter(|message| batch.direct.contains(&message.lane))).await?;
     tx.commit().await.map_err(DbError::new("storing records"))?;
     Ok(Stored::Done { duplicates: offered - places.len(), fresh })
 }
@@ -153,8 +155,11 @@ async fn insert(
     Ok(rows.into_iter().map(|row| ((row.lane, row.offset), row.seq)).collect())
 }
 
-/// Fresh messages go straight to the worker: they count as begun from here on.
-async fn begin(tx: &mut Transaction<'_, Postgres>, fresh: &[Message]) -> Result<(), DbError> {
+/// Messages that go straight to the worker count as begun from here on.
+async fn begin(
+    tx: &mut Transaction<'_, Postgres>,
+    fresh: impl Iterator<Item = &Message>,
+) -> Result<(), DbError> {
     let mut highest: HashMap<i32, i64> = HashMap::new();
     for message in fresh {
         let seq = highest.entry(message.lane).or_default();

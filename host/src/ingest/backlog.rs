@@ -17,19 +17,19 @@ pub(super) async fn read(
     let rows_max = ingest.config.ingest.batch_rows_max;
     let mut any = false;
     for (place, partition) in partitions.iter_mut() {
-        let Some(live) = partition.live() else { continue };
-        if live.lease.take_reread() {
-            live.mark = 0;
-            live.backlog = true;
+        let Some(lane) = &mut partition.lane else { continue };
+        if lane.lease.take_reread() {
+            lane.mark = 0;
+            lane.backlog = true;
         }
-        if !live.backlog || ingest.in_hand.count() >= ingest.config.ingest.in_hand_max {
+        if !lane.backlog || ingest.in_hand.count() >= ingest.config.ingest.in_hand_max {
             continue;
         }
         let group = &ingest.handler.group;
-        let found = inbox::read(&ingest.db, &live.lease, group, &place.topic, live.mark, rows_max).await?;
-        live.backlog = found.len() >= rows_max;
+        let found = inbox::read(&ingest.db, &lane.lease, group, &place.topic, lane.mark, rows_max).await?;
+        lane.backlog = found.len() >= rows_max;
         if let Some(last) = found.last() {
-            live.mark = last.message.seq;
+            lane.mark = last.message.seq;
             any = true;
             feed(ingest, found.into_iter().map(Entry::found).collect()).await;
         }

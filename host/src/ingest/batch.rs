@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::matching;
-use super::partition::{Live, Partition};
+use super::partition::{Lane, Partition, Position};
 use crate::config::Form;
 use crate::handler::{Component, Handler};
 use crate::inbox::{Advance, Batch, NewRow};
@@ -35,27 +35,32 @@ pub(super) fn sort(
     let mut unmatched = 0;
     for (topic, record) in records {
         let place = Place { topic: Arc::clone(&topic), partition: record.partition };
-        let Some(live) = partitions.get_mut(&place).and_then(Partition::live) else { continue };
-        let from = advances.get(&place).map_or(live.next, |(_, advance)| advance.to);
+        let Some((lane, position)) = partitions.get_mut(&place).and_then(Partition::live) else { continue };
+        let from = advances.get(&place).map_or(position.next, |(_, advance)| advance.to);
         if record.offset < from {
             continue;
         }
         let (_, advance) = advances.entry(place).or_insert_with(|| {
-            let advance = Advance { topic, partition: record.partition, epoch: live.epoch, from, to: from };
-            (live.lease.clone(), advance)
+            let advance =
+                Advance { topic, partition: record.partition, epoch: position.epoch, from, to: from };
+            (lane.lease.clone(), advance)
         });
         advance.to = record.offset + 1;
-        match row(handler, &component, live, &advance.topic, record) {
+        match row(handler, &component, (lane, position), &advance.topic, record) {
             Some(row) => rows.push(row),
             None => unmatched += 1,
         }
     }
+    // Rows behind a backlog wait in Postgres: nothing of them is begun.
+    let lanes = partitions.values().filter_map(|partition| partition.lane.as_ref());
+    let direct = lanes.filter(|lane| !lane.backlog).map(|lane| lane.lease.lane).collect();
     let (leases, advances) = advances.into_values().unzip();
     let batch = Batch {
         group: Arc::clone(&handler.group),
         handler: Arc::from(handler.name.as_str()),
         attempts_max: component.manifest().retry.attempts_max,
         leases,
+        direct,
         advances,
         rows,
     };
@@ -66,12 +71,12 @@ pub(super) fn sort(
 fn row(
     handler: &Handler,
     component: &Component,
-    live: &Live,
+    (lane, position): (&Lane, &Position),
     topic: &Arc<str>,
     record: Record,
 ) -> Option<NewRow> {
     // A topic that is deleted and made again counts its offsets from 0: its id tells them apart.
-    let place = match live.topic_id {
+    let place = match position.topic_id {
         Some(id) => format!("{topic}:{}:{}:{id}", record.partition, record.offset),
         None => format!("{topic}:{}:{}", record.partition, record.offset),
     };
@@ -88,7 +93,7 @@ fn row(
             (bare, Some(error.to_string()))
         }
     };
-    let message = message(handler, live, topic, record, decoded);
+    let message = message(handler, lane, topic, record, decoded);
     if undecodable.is_some() {
         return Some(NewRow { message, quarantined: undecodable });
     }
@@ -99,11 +104,11 @@ fn row(
     Some(NewRow { message, quarantined })
 }
 
-fn message(handler: &Handler, live: &Live, topic: &Arc<str>, record: Record, decoded: Decoded) -> Message {
+fn message(handler: &Handler, lane: &Lane, topic: &Arc<str>, record: Record, decoded: Decoded) -> Message {
     Message {
         // Drawn by the insert.
         seq: 0,
-        lane: live.lease.lane,
+        lane: lane.lease.lane,
         okey: order_key(topic, record.partition, record.key.as_deref()),
         id: Uuid::now_v7(),
         message_id: decoded.message_id,

@@ -4,59 +4,53 @@ use uuid::Uuid;
 
 use crate::lane::Lease;
 
-/// What can be done with it.
-#[derive(Debug)]
-pub(super) enum Partition {
-    /// Its lane is not ours yet, or its position has to be found again; with what was known of it.
-    Waiting(Option<Live>),
-    /// Its lane is ours and its position is known.
-    Live(Live),
+/// What is known of it. Its lane may be ours before its position in the log is known: what is stored is
+/// worked off while Kafka is away.
+#[derive(Debug, Default)]
+pub(super) struct Partition {
+    pub(super) lane: Option<Lane>,
+    pub(super) position: Option<Position>,
 }
 
-/// A partition whose lane is ours.
+/// Its lane, which is ours.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct Lane {
     pub(super) lease: Lease,
-    pub(super) epoch: i64,
-    pub(super) topic_id: Option<Uuid>,
-    /// The offset that comes next.
-    pub(super) next: i64,
     /// The highest `seq` that was handed to the worker.
     pub(super) mark: i64,
     /// Whether rows above the mark may lie in Postgres.
     pub(super) backlog: bool,
+}
+
+/// Where it goes on.
+#[derive(Debug)]
+pub(super) struct Position {
+    pub(super) epoch: i64,
+    pub(super) topic_id: Option<Uuid>,
+    /// The offset that comes next.
+    pub(super) next: i64,
     /// The offset that Kafka was told last.
     pub(super) reported: i64,
-    /// The gap policy says stop: nothing is fetched until an operator acts; what is stored goes on.
+    /// The gap policy says stop: nothing is fetched until an operator acts.
     pub(super) stopped: bool,
 }
 
 impl Partition {
-    pub(super) fn live(&mut self) -> Option<&mut Live> {
-        match self {
-            Self::Live(live) => Some(live),
-            Self::Waiting(_) => None,
+    /// Lane and position, where both are known and records may be stored.
+    pub(super) fn live(&mut self) -> Option<(&mut Lane, &mut Position)> {
+        match (&mut self.lane, &mut self.position) {
+            (Some(lane), Some(position)) if !position.stopped => Some((lane, position)),
+            _ => None,
         }
     }
 
     /// Whether the consumer fetches it.
     pub(super) fn is_fetched(&self) -> bool {
-        matches!(self, Self::Live(live) if !live.stopped)
+        self.lane.is_some() && self.position.as_ref().is_some_and(|position| !position.stopped)
     }
 
-    /// The lease, also of one whose position has to be found again.
-    pub(super) fn lease(&self) -> Option<&Lease> {
-        match self {
-            Self::Live(live) | Self::Waiting(Some(live)) => Some(&live.lease),
-            Self::Waiting(None) => None,
-        }
-    }
-
-    /// Its position has to be found again.
-    pub(super) fn wait(self) -> Self {
-        match self {
-            Self::Live(live) => Self::Waiting(Some(live)),
-            waiting @ Self::Waiting(_) => waiting,
-        }
+    /// Whether its lane was lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lane.as_ref().is_some_and(|lane| lane.lease.is_lost())
     }
 }

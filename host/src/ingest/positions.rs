@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use uuid::Uuid;
+use futures_util::future::join_all;
 
+use super::partition::Position;
 use crate::config::Start;
 use crate::config::{Config, Gap};
-use crate::db::offsets::{self, Position};
-use crate::db::{Db, DbError, lanes};
+use crate::db::{Db, DbError, lanes, offsets};
 use crate::kafka::{Bounds, KafkaError, Place, Topics};
 use crate::lane::{Lease, Session};
 
@@ -22,19 +22,7 @@ pub(super) struct Finder {
     pub(super) group: Arc<str>,
 }
 
-/// Where a partition goes on.
-#[derive(Debug)]
-pub(super) struct At {
-    pub(super) place: Place,
-    pub(super) lease: Lease,
-    pub(super) epoch: i64,
-    pub(super) topic_id: Option<Uuid>,
-    pub(super) next: i64,
-    /// The gap policy says stop.
-    pub(super) stopped: bool,
-}
-
-/// Why finding failed.
+/// Why a position was not found.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfound {
     #[error(transparent)]
@@ -43,75 +31,47 @@ pub(super) enum Unfound {
     Kafka(#[from] KafkaError),
 }
 
-impl Finder {
-    /// Takes those of the partitions whose lanes are free, and finds where they go on. `held` are
-    /// leases that are still good: a position is found again without taking the lane again.
-    pub(super) async fn find(
-        &self,
-        places: &[Place],
-        held: &HashMap<Place, Lease>,
-        start: Start,
-    ) -> Result<Vec<At>, Unfound> {
-        let leases = self.leases(places, held).await?;
-        let places: Vec<Place> = leases.keys().cloned().collect();
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut positions = self.take_over(&places).await?;
-        let fresh: Vec<Place> =
-            places.iter().filter(|place| !positions.contains_key(*place)).cloned().collect();
-        if !fresh.is_empty() {
-            for place in &fresh {
-                self.begin(place, start).await?;
-            }
-            positions.extend(self.take_over(&fresh).await?);
-        }
-        let mut found = Vec::with_capacity(places.len());
-        for (place, lease) in leases {
-            let Some(position) = positions.remove(&place) else { continue };
-            found.push(self.check(place, lease, position).await?);
-        }
-        Ok(found)
-    }
+/// Where a partition goes on, or why that is not known.
+pub(super) type Found = Result<Position, Unfound>;
 
-    async fn leases(
-        &self,
-        places: &[Place],
-        held: &HashMap<Place, Lease>,
-    ) -> Result<HashMap<Place, Lease>, DbError> {
-        let mut leases: HashMap<Place, Lease> = held
-            .iter()
-            .filter(|(place, lease)| places.contains(place) && !lease.is_lost())
-            .map(|(place, lease)| (place.clone(), lease.clone()))
-            .collect();
-        let wanted: Vec<&Place> = places.iter().filter(|place| !leases.contains_key(*place)).collect();
-        if wanted.is_empty() {
-            return Ok(leases);
-        }
-        let (topics, partitions) = columns(&wanted);
+impl Finder {
+    /// Takes those of the partitions' lanes that are free.
+    pub(super) async fn take(&self, places: &[Place]) -> Result<Vec<(Place, Lease)>, DbError> {
+        let (topics, partitions) = columns(places);
         let opened = lanes::open(&self.db, &self.group, &topics, &partitions).await?;
         let ids: Vec<i32> = opened.iter().map(|(id, _, _)| *id).collect();
         let taken = lanes::take(&self.db, self.session.id, &ids).await?;
-        for taken in taken {
-            let Some((_, topic, partition)) = opened.iter().find(|(id, _, _)| *id == taken.lane) else {
-                continue;
-            };
-            let Some(place) =
-                wanted.iter().find(|place| *place.topic == **topic && place.partition == *partition)
-            else {
-                continue;
-            };
-            let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
-            leases.insert((*place).clone(), lease);
-        }
-        Ok(leases)
+        let leases = taken.into_iter().filter_map(|taken| {
+            let (_, topic, partition) = opened.iter().find(|(id, _, _)| *id == taken.lane)?;
+            let place =
+                places.iter().find(|place| *place.topic == **topic && place.partition == *partition)?;
+            Some((place.clone(), Lease::new(taken.lane, taken.token, taken.reread, &self.session)))
+        });
+        Ok(leases.collect())
     }
 
-    async fn take_over(&self, places: &[Place]) -> Result<HashMap<Place, Position>, DbError> {
-        let (topics, partitions) = columns(&places.iter().collect::<Vec<_>>());
+    /// Finds where partitions go on whose lanes are ours. One that cannot be found holds up no other.
+    pub(super) async fn find(&self, places: &[Place], start: Start) -> Result<Vec<(Place, Found)>, DbError> {
+        let mut rows = self.take_over(places).await?;
+        let fresh: Vec<Place> = places.iter().filter(|place| !rows.contains_key(*place)).cloned().collect();
+        let begun = join_all(fresh.iter().map(|place| self.begin(place, start))).await;
+        let failed =
+            fresh.iter().zip(begun).filter_map(|(place, begun)| Some((place.clone(), Err(begun.err()?))));
+        let mut found: Vec<(Place, Found)> = failed.collect();
+        rows.extend(self.take_over(&fresh).await?);
+        let checked = rows.into_iter().map(async |(place, row)| {
+            let position = self.check(&place, row).await;
+            (place, position)
+        });
+        found.extend(join_all(checked).await);
+        Ok(found)
+    }
+
+    async fn take_over(&self, places: &[Place]) -> Result<HashMap<Place, offsets::Position>, DbError> {
+        let (topics, partitions) = columns(places);
         let positions =
             offsets::take_over(&self.db, self.session.id, &self.group, &topics, &partitions).await?;
-        let place = |position: &Position| Place {
+        let place = |position: &offsets::Position| Place {
             topic: Arc::from(position.topic.as_str()),
             partition: position.partition,
         };
@@ -134,20 +94,19 @@ impl Finder {
     }
 
     /// Compares the stored position with the log.
-    async fn check(&self, place: Place, lease: Lease, position: Position) -> Result<At, Unfound> {
+    async fn check(&self, place: &Place, row: offsets::Position) -> Found {
         let topic_id = self.topics.id(&place.topic).await;
-        let bounds = self.topics.bounds(&place).await?;
-        let mut at = At {
-            next: position.next_offset,
-            epoch: position.epoch,
-            topic_id: topic_id.or(position.topic_id),
+        let bounds = self.topics.bounds(place).await?;
+        let mut position = Position {
+            next: row.next_offset,
+            reported: row.next_offset,
+            epoch: row.epoch,
+            topic_id: topic_id.or(row.topic_id),
             stopped: false,
-            place,
-            lease,
         };
-        let replaced = matches!((position.topic_id, topic_id), (Some(old), Some(new)) if old != new);
-        let Some((gap, to)) = gap(replaced, position.next_offset, bounds) else { return Ok(at) };
-        let (topic, partition) = (at.place.topic.to_string(), at.place.partition);
+        let replaced = matches!((row.topic_id, topic_id), (Some(old), Some(new)) if old != new);
+        let Some((gap, to)) = gap(replaced, row.next_offset, bounds) else { return Ok(position) };
+        let Place { topic, partition } = place;
         match self.config.ingest.gap {
             Gap::Stop => {
                 tracing::error!(
@@ -155,18 +114,19 @@ impl Finder {
                     "Partition {partition} of topic {topic} is stopped: {gap}. Set ingest.gap = \"skip\" to go on at \
                      offset {to}, or correct its row in mailroom.partition_offset, and restart"
                 );
-                at.stopped = true;
+                position.stopped = true;
             }
             Gap::Skip => {
                 tracing::error!(
                     messaging.consumer.group.name = %self.group,
                     "Partition {partition} of topic {topic}: {gap}. Going on at offset {to}, as ingest.gap = \"skip\" says"
                 );
-                offsets::skip_to(&self.db, &self.group, &topic, partition, at.epoch, at.topic_id, to).await?;
-                at.next = to;
+                let (epoch, id) = (position.epoch, position.topic_id);
+                offsets::skip_to(&self.db, &self.group, topic, *partition, epoch, id, to).await?;
+                (position.next, position.reported) = (to, to);
             }
         }
-        Ok(at)
+        Ok(position)
     }
 }
 
@@ -192,7 +152,7 @@ fn gap(replaced: bool, next: i64, bounds: Bounds) -> Option<(String, i64)> {
     }
 }
 
-fn columns(places: &[&Place]) -> (Vec<String>, Vec<i32>) {
+fn columns(places: &[Place]) -> (Vec<String>, Vec<i32>) {
     places.iter().map(|place| (place.topic.to_string(), place.partition)).unzip()
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::partition::{Live, Partition};
-use super::positions::{At, Finder};
+use super::partition::Partition;
+use super::positions::Finder;
 use super::{Ingest, backlog, batch};
 use crate::inbox::{self, Stored};
 use crate::kafka::{Consumer, Event, KafkaError, Place, Topics};
@@ -32,19 +32,19 @@ pub(super) enum Step {
 
 /// Ingest at work.
 pub(super) struct Turns {
-    ingest: Ingest,
-    consumer: Consumer,
-    finder: Finder,
+    pub(super) ingest: Ingest,
+    pub(super) consumer: Consumer,
+    pub(super) finder: Finder,
     subscribed: Vec<String>,
     missing: Vec<String>,
     topics_due: Instant,
-    partitions: HashMap<Place, Partition>,
+    pub(super) partitions: HashMap<Place, Partition>,
     /// Memory is full: the partitions are paused.
-    paused: bool,
+    pub(super) paused: bool,
     /// Nothing is asked of Postgres before.
-    not_before: Instant,
-    postgres: Outage,
-    kafka: Outage,
+    pub(super) not_before: Instant,
+    pub(super) postgres: Outage,
+    pub(super) kafka: Outage,
     tick: Interval,
 }
 
@@ -94,8 +94,8 @@ impl Turns {
         }
     }
 
-    fn has_backlog(&mut self) -> bool {
-        self.partitions.values_mut().filter_map(Partition::live).any(|live| live.backlog)
+    fn has_backlog(&self) -> bool {
+        self.partitions.values().filter_map(|partition| partition.lane.as_ref()).any(|lane| lane.backlog)
     }
 
     /// Takes what happened.
@@ -104,7 +104,7 @@ impl Turns {
             Step::Kafka(Event::Records(records)) => self.store(records).await,
             Step::Kafka(Event::Assigned(places)) => self.assigned(places).await,
             Step::Kafka(Event::Revoked(places)) => self.revoked(&places).await,
-            Step::Kafka(Event::OutOfLog) => self.find_again(),
+            Step::Kafka(Event::OutOfLog) => self.find_all_again(),
             Step::Kafka(Event::TopicUnavailable(error)) => {
                 tracing::debug!(%error, "A subscribed topic is missing or closed to us");
                 self.topics_due = self.topics_due.min(Instant::now() + TICK);
@@ -122,128 +122,12 @@ impl Turns {
     async fn look_after(&mut self) {
         self.drop_lost();
         if Instant::now() >= self.not_before {
-            self.find_waiting().await;
+            self.go_on().await;
         }
         self.report();
         if Instant::now() >= self.topics_due {
             self.look_for_topics().await;
         }
-    }
-
-    /// Partitions that were given to us. Those whose lanes are free are read from now on; the others
-    /// wait for theirs. Until this is answered Kafka pauses everything.
-    async fn assigned(&mut self, places: Vec<Place>) {
-        self.kafka.over();
-        for place in places {
-            self.partitions.insert(place, Partition::Waiting(None));
-        }
-        if let Err(error) = self.consumer.assign(&[]) {
-            tracing::warn!(%error, "Answering a rebalance");
-        }
-        self.find_waiting().await;
-    }
-
-    async fn revoked(&mut self, places: &[Place]) {
-        let fetched = self.fetched(places);
-        let partitions: Vec<Partition> =
-            places.iter().filter_map(|place| self.partitions.remove(place)).collect();
-        let lanes = partitions.iter().filter_map(Partition::lease).map(|lease| lease.lane).collect();
-        if let Err(error) = self.consumer.unassign(&fetched) {
-            tracing::warn!(%error, "Answering a rebalance");
-        }
-        // The worker gives the lanes back once nothing of them runs; the next owner waits for that.
-        self.tell_worker(Feed::Closed(lanes)).await;
-    }
-
-    /// Lanes that became another's: the partition waits for its lane again.
-    fn drop_lost(&mut self) {
-        let lost: Vec<Place> = self
-            .partitions
-            .iter_mut()
-            .filter_map(|(place, partition)| partition.live()?.lease.is_lost().then(|| place.clone()))
-            .collect();
-        self.wait_again(&lost);
-    }
-
-    /// Those of the places that the consumer fetches.
-    fn fetched(&self, places: &[Place]) -> Vec<Place> {
-        let fetched = |place: &&Place| self.partitions.get(*place).is_some_and(Partition::is_fetched);
-        places.iter().filter(fetched).cloned().collect()
-    }
-
-    /// Stops reading partitions until their position is found again.
-    fn wait_again(&mut self, places: &[Place]) {
-        if let Err(error) = self.consumer.unassign(&self.fetched(places)) {
-            tracing::debug!(%error, "Giving partitions up for a moment");
-        }
-        for place in places {
-            if let Some(partition) = self.partitions.remove(place) {
-                self.partitions.insert(place.clone(), partition.wait());
-            }
-        }
-    }
-
-    /// Every position is found again.
-    fn find_again(&mut self) {
-        let places: Vec<Place> = self.partitions.keys().cloned().collect();
-        self.wait_again(&places);
-    }
-
-    async fn find_waiting(&mut self) {
-        let waiting: Vec<Place> = self
-            .partitions
-            .iter()
-            .filter(|(_, partition)| matches!(partition, Partition::Waiting(_)))
-            .map(|(place, _)| place.clone())
-            .collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let start = self.ingest.handler.current().manifest().start;
-        let held = self
-            .partitions
-            .iter()
-            .filter_map(|(place, of)| Some((place.clone(), of.lease()?.clone())))
-            .collect();
-        match self.finder.find(&waiting, &held, start).await {
-            Ok(found) => {
-                self.postgres.over();
-                self.go_on(found).await;
-            }
-            Err(error) => self.not_before = Instant::now() + self.postgres.failed(&error),
-        }
-    }
-
-    async fn go_on(&mut self, found: Vec<At>) {
-        let mut offsets = Vec::with_capacity(found.len());
-        for at in found {
-            let At { place, lease, epoch, topic_id, next, stopped } = at;
-            let known = self.partitions.remove(&place).and_then(|partition| match partition {
-                Partition::Waiting(live) => live,
-                Partition::Live(live) => Some(live),
-            });
-            // Under the same lease the worker still has what it was given.
-            let known = known.filter(|live| live.lease.token == lease.token);
-            if known.is_none() {
-                self.tell_worker(Feed::Opened(lease.clone())).await;
-                self.tell_sweep(lease.clone());
-            }
-            let mark = known.map_or(0, |live| live.mark);
-            if !stopped {
-                tracing::info!(
-                    messaging.consumer.group.name = %self.ingest.handler.group,
-                    "Reading partition {} of topic {} from offset {next}", place.partition, place.topic
-                );
-                offsets.push((place.clone(), next));
-            }
-            let live = Live { lease, epoch, topic_id, next, mark, backlog: true, reported: next, stopped };
-            self.partitions.insert(place, Partition::Live(live));
-        }
-        if let Err(error) = self.consumer.assign(&offsets) {
-            tracing::warn!(%error, "Assigning partitions");
-            self.find_again();
-        }
-        self.paused = false;
     }
 
     async fn store(&mut self, records: Vec<(Arc<str>, Record)>) {
@@ -266,38 +150,33 @@ impl Turns {
                 if duplicates > 0 {
                     tracing::debug!(handler.name = %self.ingest.handler.name, "{duplicates} messages were here already");
                 }
-                for (place, advance) in places.iter().zip(advances) {
-                    if let Some(live) = self.partitions.get_mut(place).and_then(Partition::live) {
-                        live.next = advance.to;
+                for advance in advances {
+                    if let Some(position) = self.position(&advance.topic, advance.partition) {
+                        position.next = advance.to;
                     }
                 }
                 self.hand_over(fresh).await;
             }
             Ok(Stored::Refused) => {
                 tracing::warn!(handler.name = %self.ingest.handler.name, "A partition is another host's, or its offset was moved by hand; finding its place again");
-                self.wait_again(&places);
+                self.find_again(&places);
             }
             // Whether it was committed is not known: the offset rows know.
             Err(error) => {
                 self.not_before = Instant::now() + self.postgres.failed(&error);
-                self.find_again();
+                self.find_all_again();
             }
         }
     }
 
     /// Fresh messages go to the worker directly, unless older ones of their lane still lie in Postgres.
     async fn hand_over(&mut self, fresh: Vec<Message>) {
-        let mut lanes: HashMap<i32, &mut Live> = self
-            .partitions
-            .values_mut()
-            .filter_map(Partition::live)
-            .map(|live| (live.lease.lane, live))
-            .collect();
+        let mut lanes = self.lanes();
         let mut entries = Vec::with_capacity(fresh.len());
         for message in fresh {
-            let Some(live) = lanes.get_mut(&message.lane) else { continue };
-            if !live.backlog {
-                live.mark = live.mark.max(message.seq);
+            let Some(lane) = lanes.get_mut(&message.lane) else { continue };
+            if !lane.backlog {
+                lane.mark = lane.mark.max(message.seq);
                 entries.push(Entry::fresh(message));
             }
         }
@@ -322,7 +201,8 @@ impl Turns {
         if full == self.paused {
             return;
         }
-        let places = self.fetched(&self.partitions.keys().cloned().collect::<Vec<_>>());
+        let fetched = self.partitions.iter().filter(|(_, partition)| partition.is_fetched());
+        let places: Vec<Place> = fetched.map(|(place, _)| place.clone()).collect();
         let done = if full { self.consumer.pause(&places) } else { self.consumer.resume(&places) };
         match done {
             Ok(()) => self.paused = full,
@@ -333,9 +213,9 @@ impl Turns {
     fn report(&mut self) {
         let mut moved = Vec::new();
         for (place, partition) in &mut self.partitions {
-            if let Some(live) = partition.live().filter(|live| live.reported != live.next) {
-                live.reported = live.next;
-                moved.push((place.clone(), live.next));
+            if let Some(position) = partition.position.as_mut().filter(|of| of.reported != of.next) {
+                position.reported = position.next;
+                moved.push((place.clone(), position.next));
             }
         }
         if !moved.is_empty() {
@@ -370,13 +250,13 @@ impl Turns {
         }
     }
 
-    async fn tell_worker(&self, feed: Feed) {
+    pub(super) async fn tell_worker(&self, feed: Feed) {
         if self.ingest.feed.send(feed).await.is_err() {
             tracing::debug!("The worker has ended");
         }
     }
 
-    fn tell_sweep(&self, lease: Lease) {
+    pub(super) fn tell_sweep(&self, lease: Lease) {
         if self.ingest.leases.send(lease).is_err() {
             tracing::debug!("The sweep has ended");
         }

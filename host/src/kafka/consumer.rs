@@ -96,6 +96,8 @@ pub(crate) struct Consumer {
     inner: Arc<StreamConsumer<Context>>,
     rebalances: mpsc::UnboundedReceiver<Event>,
     topics: HashMap<String, Arc<str>>,
+    /// What came behind records, and is told with the next call.
+    next: Option<Event>,
 }
 
 impl Consumer {
@@ -109,18 +111,22 @@ impl Consumer {
         topics: &[String],
     ) -> Result<Self, KafkaError> {
         let (sender, rebalances) = mpsc::unbounded_channel();
-        let context = Context { rebalances: sender, voice: Voice::default(), closing: AtomicBool::new(false) };
+        let context =
+            Context { rebalances: sender, voice: Voice::default(), closing: AtomicBool::new(false) };
         let inner: StreamConsumer<Context> = client::consumer(kafka, group)
             .create_with_context(context)
             .map_err(KafkaError::new("making a consumer"))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         inner.subscribe(&names).map_err(KafkaError::new("subscribing"))?;
         let topics = topics.iter().map(|topic| (topic.clone(), Arc::from(topic.as_str()))).collect();
-        Ok(Self { inner: Arc::new(inner), rebalances, topics })
+        Ok(Self { inner: Arc::new(inner), rebalances, topics, next: None })
     }
 
     /// The next event; records come as many as are there, within the bounds. Cancel safe.
     pub(crate) async fn next(&mut self, rows_max: usize, bytes_max: usize) -> Event {
+        if let Some(event) = self.next.take() {
+            return event;
+        }
         let inner = Arc::clone(&self.inner);
         let first = tokio::select! {
             biased;
@@ -133,8 +139,15 @@ impl Consumer {
         };
         let mut bytes = size(&records);
         while records.len() < rows_max && bytes < bytes_max {
-            // An error here comes again with the next call: it is a state, not a record.
-            let Some(Ok(message)) = inner.recv().now_or_never() else { break };
+            let message = match inner.recv().now_or_never() {
+                None => break,
+                Some(Ok(message)) => message,
+                // Told once, it does not come again.
+                Some(Err(error)) => {
+                    self.next = Some(translate(&error));
+                    break;
+                }
+            };
             let record = self.record(&message);
             bytes += record.1.payload.as_ref().map_or(0, Vec::len);
             records.push(record);
@@ -169,9 +182,13 @@ impl Consumer {
         self.inner.incremental_assign(&list).map_err(KafkaError::new("assigning partitions"))
     }
 
-    /// Gives partitions up.
+    /// Gives partitions up. The answer to [`Event::Revoked`], even if none of these is read.
     pub(crate) fn unassign(&self, places: &[Place]) -> Result<(), KafkaError> {
-        self.inner.incremental_unassign(&list(places)).map_err(KafkaError::new("giving partitions up"))
+        // A place that is not read would make librdkafka refuse all of them.
+        let read = self.inner.assignment().map_err(KafkaError::new("giving partitions up"))?;
+        let read = self::places(&read);
+        let places: Vec<Place> = places.iter().filter(|place| read.contains(place)).cloned().collect();
+        self.inner.incremental_unassign(&list(&places)).map_err(KafkaError::new("giving partitions up"))
     }
 
     /// Stops fetching; the assignment stays.
@@ -204,8 +221,16 @@ impl Consumer {
     }
 
     /// Leaves the group; bounded, since it is a courtesy to the other members.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(mut self) {
         self.inner.context().closing.store(true, Ordering::SeqCst);
+        // What was asked before and not answered would keep the drop waiting.
+        while let Ok(event) = self.rebalances.try_recv() {
+            let answered =
+                if let Event::Revoked(places) = &event { self.unassign(places) } else { self.assign(&[]) };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "Answering a rebalance while closing");
+            }
+        }
         let inner = self.inner;
         let leave = tokio::task::spawn_blocking(move || drop(inner));
         if tokio::time::timeout(Duration::from_secs(5), leave).await.is_err() {

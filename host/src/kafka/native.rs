@@ -1,5 +1,8 @@
 //! What rdkafka does not wrap, through librdkafka's C interface.
-#![expect(unsafe_code, reason = "rdkafka panics on header names that are not UTF-8, has no topic ids and not all of the mock cluster")]
+#![expect(
+    unsafe_code,
+    reason = "rdkafka panics on header names that are not UTF-8, and has no topic ids and only some of the mock cluster"
+)]
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::{ptr, slice};

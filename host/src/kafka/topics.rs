@@ -28,7 +28,9 @@ pub(crate) struct Bounds {
 
 impl Topics {
     pub(crate) fn new(kafka: &config::Kafka) -> Result<Self, KafkaError> {
-        let client = client::metadata(kafka).create_with_context(Quiet).map_err(KafkaError::new("making a Kafka client"))?;
+        let client = client::metadata(kafka)
+            .create_with_context(Quiet)
+            .map_err(KafkaError::new("making a Kafka client"))?;
         Ok(Self { client: Arc::new(client) })
     }
 

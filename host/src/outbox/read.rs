@@ -38,8 +38,8 @@ pub(crate) struct Page {
     pub(crate) last_seq: i64,
     /// Transactions below it had ended when the look began.
     pub(crate) xmin: i64,
-    /// Transactions from it on had not begun when the look began.
-    pub(crate) xmax: i64,
+    /// The look's own transaction id, where it was to take one.
+    pub(crate) own_id: Option<i64>,
 }
 
 /// Which rows to look for.
@@ -58,6 +58,8 @@ pub(crate) struct Look {
     pub(crate) lane_rows_max: usize,
     /// Bound of rows in all.
     pub(crate) rows_max: usize,
+    /// Whether to take a transaction id.
+    pub(crate) sample: bool,
 }
 
 /// Pending rows of the lanes, a prefix of what each has.
@@ -72,9 +74,11 @@ pub(crate) async fn read(db: &Db, look: &Look) -> Result<Page, DbError> {
         &look.without,
         bound(look.lane_rows_max),
         bound(look.rows_max),
+        look.sample,
     );
     let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading the outbox"))?;
-    let (last_seq, xmin, xmax) = rows.first().map_or((0, 0, 0), |row| (row.last_seq, row.xmin, row.xmax));
+    let (last_seq, xmin, own_id) =
+        rows.first().map_or((0, 0, None), |row| (row.last_seq, row.xmin, row.own_id));
     let pending = rows.into_iter().filter_map(|row| {
         Some(Pending {
             lane: row.lane?,
@@ -94,5 +98,5 @@ pub(crate) async fn read(db: &Db, look: &Look) -> Result<Page, DbError> {
             due_in: Duration::try_from_secs_f64(row.due_secs?).unwrap_or_default(),
         })
     });
-    Ok(Page { rows: pending.collect(), last_seq, xmin, xmax })
+    Ok(Page { rows: pending.collect(), last_seq, xmin, own_id })
 }

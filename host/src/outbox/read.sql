@@ -1,10 +1,11 @@
 -- The next rows of all lanes of a relay, one index range a lane: from the horizon, so that rows that were
--- committed late are seen. Up to the mark the relay knows what it has in hand and what is not due. The snapshot's bounds and the
--- sequence's value come with them, rows or not: the relay's horizon is made of these.
+-- committed late are seen. Up to the mark the relay knows what it has in hand and what is not due.
+-- The sequence's value, the oldest open transaction and, where asked for, an id of our own come with
+-- them, rows or not: the relay's horizon is made of these.
 -- Sorted over all lanes, so that a page cut by the limit holds a prefix of every lane.
 select s.last_value as "last_seq!",
        pg_snapshot_xmin(pg_current_snapshot())::text::bigint as "xmin!",
-       pg_snapshot_xmax(pg_current_snapshot())::text::bigint as "xmax!",
+       case when $8::boolean then pg_current_xact_id()::text::bigint end as "own_id?",
        r.lane as "lane?", r.seq as "seq?", r.id as "id?", r.topic as "topic?", r.key, r.event_type as "event_type?",
        r.schema_version, r.payload, r.content_type, r.headers, r.trace_id, r.traceparent, r.correlation_id,
        r.causation_id, r.due_secs as "due_secs?"

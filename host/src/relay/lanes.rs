@@ -22,6 +22,8 @@ struct Lane {
     closing: bool,
     /// Rows that were read and are not marked yet.
     in_hand: HashSet<i64>,
+    /// Rows that left our hands since the look under way began: it may still see them as pending.
+    ended: HashSet<i64>,
     /// Rows to look at again, and when.
     again: BTreeMap<i64, Instant>,
     /// The earliest of these times.
@@ -60,6 +62,7 @@ impl Lanes {
             stale: true,
             closing: false,
             in_hand: HashSet::new(),
+            ended: HashSet::new(),
             again: BTreeMap::new(),
             again_first: None,
             lease,
@@ -118,6 +121,7 @@ impl Lanes {
         let mut starts = Starts::default();
         for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.closing) {
             lane.stale = false;
+            lane.ended.clear();
             starts.lanes.push(*id);
             starts.late.push(lane.mark.min(horizon));
             starts.marks.push(lane.mark);
@@ -131,7 +135,7 @@ impl Lanes {
     pub(super) fn read(&mut self, lane: i32, seq: i64) -> bool {
         let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| !lane.stale) else { return false };
         lane.mark = lane.mark.max(seq);
-        !lane.again.contains_key(&seq) && lane.in_hand.insert(seq)
+        !lane.ended.contains(&seq) && !lane.again.contains_key(&seq) && lane.in_hand.insert(seq)
     }
 
     /// Per lane, a `seq` up to which nothing waits that is not known.
@@ -160,6 +164,14 @@ impl Lanes {
 
     /// The row is out of our hands: marked, failed, or gone.
     pub(super) fn done(&mut self, lane: i32, seq: i64) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.in_hand.remove(&seq);
+            lane.ended.insert(seq);
+        }
+    }
+
+    /// The row's topic is held: it is read again when that goes on.
+    pub(super) fn put_back(&mut self, lane: i32, seq: i64) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.in_hand.remove(&seq);
         }

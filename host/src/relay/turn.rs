@@ -177,7 +177,7 @@ impl Turns {
                     if let Some(why) = why {
                         self.hold(&row.topic, &why);
                     }
-                    self.lanes.done(row.lane, row.seq);
+                    self.lanes.put_back(row.lane, row.seq);
                 }
                 Fate::Again(row) => self.lanes.again(row.lane, row.seq, Duration::ZERO),
             }
@@ -220,6 +220,7 @@ impl Turns {
             without: self.book.held(),
             lane_rows_max,
             rows_max: rows_max + in_hand,
+            sample: self.horizon.wants_sample(now),
         };
         let (db, topics, due) = (self.relay.db.clone(), self.topics.clone(), self.book.due());
         self.looking = Some(Box::pin(async move {
@@ -243,7 +244,7 @@ impl Turns {
         };
         self.outage.over();
         let Looked { page, lane_rows_max, cut, missing } = looked;
-        self.horizon.seen(page.last_seq, page.xmin, page.xmax);
+        self.horizon.seen(page.last_seq, page.xmin, page.own_id, Instant::now());
         self.learn(missing);
         self.ask_for(&page).await;
         let fresh = self.take_rows(page.rows, lane_rows_max, cut);
@@ -268,7 +269,7 @@ impl Turns {
             }
             *new_of.entry(row.lane).or_default() += 1;
             if self.book.holds(&row.topic) {
-                self.lanes.done(row.lane, row.seq);
+                self.lanes.put_back(row.lane, row.seq);
             } else if row.due_in.is_zero() {
                 self.flight.push(row);
             } else {
@@ -407,7 +408,7 @@ impl Turns {
 async fn release(db: &Db, leases: &[&Lease]) {
     let (ids, tokens): (Vec<i32>, Vec<i64>) = leases.iter().map(|lease| (lease.lane, lease.token)).unzip();
     if let Err(error) = lanes::release(db, &ids, &tokens).await {
-        tracing::warn!(%error, "Lanes of the outbox were not given back; they are free after the expiry");
+        tracing::warn!(%error, "Lanes of the outbox were not given back; the sweep does it later");
     }
     leases.iter().for_each(|lease| lease.lose());
 }

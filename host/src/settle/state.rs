@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};
 
+/// Bytes of a message key that stand in the table as they are.
+const KEY_BYTES_MAX: usize = 1024;
 /// Bytes of a state value's name.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -144,7 +147,7 @@ impl StateView {
     fn scope_key(&self, scope: Scope) -> Result<Vec<u8>, StateError> {
         match scope {
             Scope::Shared => Ok(Vec::new()),
-            Scope::Keyed => self.key.clone().ok_or(StateError::NoKey),
+            Scope::Keyed => self.key.as_deref().map(stored_key).ok_or(StateError::NoKey),
         }
     }
 
@@ -160,7 +163,7 @@ impl StateView {
             entry.version = if entry.value.is_some() { fastrand::i64(1..) } else { 0 };
             entry.dirty = false;
             let key = match scope {
-                Scope::Keyed => key.clone().unwrap_or_default(),
+                Scope::Keyed => key.as_deref().map(stored_key).unwrap_or_default(),
                 Scope::Shared => Vec::new(),
             };
             let identity = Identity { scope: *scope, key, name: name.clone() };
@@ -179,6 +182,11 @@ impl StateView {
             None => Ok(None),
         }
     }
+}
+
+/// The key as the table has it: an index entry has its limit, so a long key stands there as its hash.
+fn stored_key(key: &[u8]) -> Vec<u8> {
+    if key.len() <= KEY_BYTES_MAX { key.to_vec() } else { Sha256::digest(key).to_vec() }
 }
 
 /// Which value.

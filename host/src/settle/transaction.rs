@@ -76,10 +76,12 @@ pub(crate) async fn settle(
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
-    tx.commit().await.map_err(DbError::new("settling messages"))?;
     let all = items.iter().map(|item| (item.message.lane, item.message.seq));
-    Ok(Settled::Done {
-        missed: all.filter(|row| !hit.contains(row)).collect(),
-        rereads: ours.into_iter().map(|lane| (lane.id, lane.reread)).collect(),
-    })
+    let mut missed: HashSet<(i32, i64)> = all.filter(|row| !hit.contains(row)).collect();
+    if !missed.is_empty() {
+        let ours = rows::retried(&mut tx, items, &missed).await?;
+        missed.retain(|row| !ours.contains(row));
+    }
+    tx.commit().await.map_err(DbError::new("settling messages"))?;
+    Ok(Settled::Done { missed, rereads: ours.into_iter().map(|lane| (lane.id, lane.reread)).collect() })
 }

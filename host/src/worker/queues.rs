@@ -171,6 +171,13 @@ impl Queues {
         usize::from(left)
     }
 
+    /// The state as a call that decided nothing left it.
+    pub(super) fn keep(&mut self, key: Key, state: StateView) {
+        if let Some(queue) = self.queues.get_mut(&key) {
+            queue.state = Some(state);
+        }
+    }
+
     /// What this key's messages read was overtaken: a call under way is void, state is read anew.
     pub(super) fn void(&mut self, key: Key) {
         if let Some(queue) = self.queues.get_mut(&key) {
@@ -200,10 +207,10 @@ impl Queues {
         dropped
     }
 
-    /// Lanes that were closed and have nothing under way any more.
-    pub(super) fn closed(&mut self) -> Vec<i32> {
+    /// Lanes that were closed and have nothing under way any more, and how many messages left the memory.
+    pub(super) fn closed(&mut self) -> (Vec<i32>, usize) {
         if self.closing.is_empty() {
-            return Vec::new();
+            return (Vec::new(), 0);
         }
         let busy: HashSet<i32> = self
             .queues
@@ -212,10 +219,8 @@ impl Queues {
             .map(|(key, _)| key.lane)
             .collect();
         let closed: Vec<i32> = self.closing.iter().copied().filter(|lane| !busy.contains(lane)).collect();
-        for lane in &closed {
-            self.forget(*lane);
-        }
-        closed
+        let dropped = closed.iter().map(|lane| self.forget(*lane)).sum();
+        (closed, dropped)
     }
 
     /// Drops everything of a lane; gives how many messages were in memory.

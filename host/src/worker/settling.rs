@@ -18,6 +18,14 @@ use crate::settle::{Settled, Settlement, settle};
 pub(super) struct Decided {
     pub(super) key: Key,
     pub(super) settlement: Settlement,
+    /// The database refused its effects, and it was judged anew.
+    pub(super) blamed: bool,
+}
+
+impl Decided {
+    pub(super) fn new(key: Key, settlement: Settlement) -> Self {
+        Self { key, settlement, blamed: false }
+    }
 }
 
 /// What came of it.
@@ -72,7 +80,13 @@ impl Settler {
                     rest = now;
                 }
                 Err(error) if error.meaning() == Meaning::BadData => {
+                    let keys: BTreeSet<Key> = now.iter().map(|guilty| guilty.key).collect();
                     now.iter_mut().for_each(|guilty| self.blame(guilty, &error));
+                    // Later messages of the same key saw effects that are none.
+                    let (redo, others): (Vec<_>, Vec<_>) =
+                        rest.into_iter().partition(|decided| keys.contains(&decided.key));
+                    fates.extend(redo.into_iter().map(Fate::Redo));
+                    rest = others;
                     now.append(&mut rest);
                     rest = now;
                 }
@@ -95,10 +109,14 @@ impl Settler {
         let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
         let leases: BTreeMap<i32, Lease> =
             lanes.iter().filter_map(|lane| Some((*lane, leases.get(lane)?.clone()))).collect();
-        let (keys, items): (Vec<Key>, Vec<Settlement>) =
-            batch.drain(..).map(|decided| (decided.key, decided.settlement)).unzip();
+        let (keys, items): (Vec<(Key, bool)>, Vec<Settlement>) =
+            batch.drain(..).map(|decided| ((decided.key, decided.blamed), decided.settlement)).unzip();
         let settled = settle(&self.db, &self.handler, &self.group, &leases, &items).await;
-        let all = keys.into_iter().zip(items).map(|(key, settlement)| Decided { key, settlement });
+        let all = keys.into_iter().zip(items).map(|((key, blamed), settlement)| Decided {
+            key,
+            settlement,
+            blamed,
+        });
         let place = |decided: &Decided| (decided.settlement.message.lane, decided.settlement.message.seq);
         match settled {
             Err(error) => {
@@ -143,6 +161,7 @@ impl Settler {
 
     /// The message's own effects are refused by the database: that is a failure of its handler.
     fn blame(&self, guilty: &mut Decided, error: &DbError) {
+        guilty.blamed = true;
         let settlement = &mut guilty.settlement;
         let message = &settlement.message;
         let budget = Budget {

@@ -104,6 +104,7 @@ impl Work {
         match feed {
             Feed::Opened(lease) => {
                 // What was in hand under an older lease of the lane is another life's.
+                self.decided.retain(|decided| decided.key.lane != lease.lane);
                 let stale = self.queues.forget(lease.lane);
                 self.worker.in_hand.remove(stale);
                 self.queues.open(lease.lane);
@@ -157,7 +158,7 @@ impl Work {
                 let state = started.state.unwrap_or_else(|| self.view(&started.entry));
                 if self.queues.ended(key, call) == Worth::Valid {
                     self.queues.decided(key, state, false);
-                    self.decided.push(Decided { key, settlement: uncalled(started.entry, verdict) });
+                    self.decided.push(Decided::new(key, uncalled(started.entry, verdict)));
                 }
                 continue;
             }
@@ -192,6 +193,8 @@ impl Work {
         let verdict = decide(end, budget, &self.worker.handler.current().manifest().retry, fastrand::f64());
         self.tell(&message, &verdict);
         if let Verdict::Again { delay, .. } = verdict {
+            // As it was before the call: with what earlier messages of the key wrote.
+            self.queues.keep(key, state);
             self.queues.requeue(key, requeue(message, Instant::now() + delay));
             return;
         }
@@ -202,7 +205,7 @@ impl Work {
         self.queues.decided(key, state, retry);
         let digest = Some(digest);
         let settlement = Settlement { message, verdict, digest, outgoing, writes, last_output, usage };
-        self.decided.push(Decided { key, settlement });
+        self.decided.push(Decided::new(key, settlement));
     }
 
     fn tell(&self, message: &crate::message::Message, verdict: &Verdict) {
@@ -245,17 +248,16 @@ impl Work {
         for fate in fates {
             match fate {
                 Fate::Settled(decided) => {
+                    if decided.blamed {
+                        // Those behind it saw effects that are none.
+                        self.void(decided.key);
+                    }
                     emitted |= !decided.settlement.outgoing.is_empty();
                     self.ended(decided);
                 }
                 Fate::Gone(decided) => {
                     self.void(decided.key);
                     self.let_go(&decided);
-                    // Ended by somebody else, or by us when the reply of a commit was lost: a retry
-                    // among these is still to be run.
-                    if let Some(lease) = self.leases.get(&decided.key.lane) {
-                        lease.want_reread();
-                    }
                 }
                 Fate::Redo(decided) => {
                     self.void(decided.key);
@@ -309,8 +311,9 @@ impl Work {
 
     /// Gives back lanes that were to be closed and have nothing under way.
     fn release_closed(&mut self) {
-        let closed: Vec<Lease> =
-            self.queues.closed().into_iter().filter_map(|lane| self.leases.remove(&lane)).collect();
+        let (closed, dropped) = self.queues.closed();
+        self.worker.in_hand.remove(dropped);
+        let closed: Vec<Lease> = closed.into_iter().filter_map(|lane| self.leases.remove(&lane)).collect();
         if closed.is_empty() {
             return;
         }
@@ -353,8 +356,9 @@ impl Work {
 async fn release(db: &crate::db::Db, leases: &[Lease]) {
     let (ids, tokens): (Vec<i32>, Vec<i64>) = leases.iter().map(|lease| (lease.lane, lease.token)).unzip();
     if let Err(error) = lanes::release(db, &ids, &tokens).await {
-        tracing::warn!(%error, "Lanes were not given back; they are free after the expiry");
+        tracing::warn!(%error, "Lanes were not given back; the sweep does it later");
     }
+    leases.iter().for_each(Lease::lose);
 }
 
 /// Polls work under way; for ever pending where there is none.
