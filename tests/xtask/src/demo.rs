@@ -10,8 +10,10 @@ use std::process::Command;
 pub(crate) fn run(args: &[String]) -> Result {
     install::install()?;
     guests::build()?;
-    finish(command("cargo", &["build", "-p", "mailroom", "--bin", "mailroom"])?)?;
-    finish(command("cargo", &["build", "-p", "mailroom-tests", "--bin", "demo"])?)?;
+    finish(command(
+        "cargo",
+        &["build", "--workspace", "--exclude", "xtask", "--bin", "mailroom", "--bin", "demo"],
+    )?)?;
     let mut demo = Command::new(built("demo")?);
     demo.args(args).env("MAILROOM_BIN", built("mailroom")?);
     demo.env("MAILROOM_KAFKA_JARS", mailroom_servers::kafka_jars_default());

@@ -81,7 +81,8 @@ fn psql(url: &str, args: &[&str]) -> Result<Command> {
 /// Compiles the host against the database. The macros run only when the crate is compiled anew.
 fn prepare(fresh: &Path, url: &str) -> Result {
     finish(command("touch", &["host/src/lib.rs"])?)?;
-    let mut check = command("cargo", &["check", "--quiet", "-p", "mailroom", "--all-targets"])?;
+    let mut check =
+        command("cargo", &["check", "--quiet", "--workspace", "--exclude", "xtask", "--all-targets"])?;
     check.env("SQLX_OFFLINE", "false").env("DATABASE_URL", url).env("SQLX_OFFLINE_DIR", fresh);
     finish(check)
 }

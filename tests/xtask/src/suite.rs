@@ -16,7 +16,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let args = Args::read(args);
     install::install()?;
     guests::build()?;
-    finish(command("cargo", &["build", "-p", "mailroom", "--bin", "mailroom"])?)?;
+    // With the packages of the tests, so that dependencies are compiled with the same features once.
+    finish(command("cargo", &["build", "--workspace", "--exclude", "xtask", "--bin", "mailroom"])?)?;
     let mut count = Count::default();
     let mut complaints = Vec::new();
     for packages in [["--workspace", "--exclude", "xtask"].as_slice(), ["-p", "xtask"].as_slice()] {
