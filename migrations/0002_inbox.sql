@@ -40,6 +40,8 @@ create table mailroom.inbox (
     deliveries       integer not null default 0,
     -- Deliveries that were lost with their host: how a message that kills the process is found.
     crashes          integer not null default 0,
+    -- Its delivery under way runs alone in its process: if that dies, this message killed it.
+    lone             boolean not null default false,
     last_error       text,
     handler_digest   text,
     scheduled_at     timestamptz not null default clock_timestamp(),
@@ -59,6 +61,7 @@ create table mailroom.inbox (
         and (failed_reason is distinct from 'exhausted' or attempts_made = max_attempts)),
     constraint inbox_deliveries_valid check (deliveries >= 0 and crashes between 0 and deliveries),
     constraint inbox_held_is_pending check (not held or status = 'pending'),
+    constraint inbox_lone_is_pending check (not lone or status = 'pending'),
     constraint inbox_last_error_bounded check (octet_length(last_error) <= 2000),
     constraint inbox_headers_are_a_list check (jsonb_typeof(headers) = 'array')
 );

@@ -21,7 +21,7 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use manifest::{CallLimits, Form, Grants, Manifest, RetryPolicy, Start, Subscribe};
+pub use manifest::{BreakerPolicy, CallLimits, Form, Grants, Manifest, RetryPolicy, Start, Subscribe};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use reader::{Setting, Source};
 pub use secret::Secret;
@@ -45,6 +45,8 @@ pub struct Config {
     pub worker: Worker,
     /// How often and how late a failed message is tried again.
     pub retry: Retry,
+    /// When a handler that only faults is left alone, and for how long.
+    pub breaker: BreakerPolicy,
     /// What one call of a handler may use.
     pub limits: Limits,
     /// From the outbox to Kafka.

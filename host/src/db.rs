@@ -1,5 +1,6 @@
 //! Postgres: the pool, its timeouts, what an error means, and the tables that are not inbox or outbox.
 
+pub(crate) mod breakers;
 pub(crate) mod dead_letters;
 mod error;
 pub(crate) mod handlers;

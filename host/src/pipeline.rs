@@ -3,5 +3,6 @@
 //! Deciding is pure: no clock, no IO, no chance but what is passed in.
 
 pub(crate) mod backoff;
+pub(crate) mod breaker;
 pub(crate) mod decide;
 pub(crate) mod outcome;

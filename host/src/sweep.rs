@@ -7,13 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::db::{Db, DbError, hosts, lanes};
+use crate::db::{Db, DbError, breakers, hosts, lanes};
 use crate::lane::{Lease, Moment, Session};
 use crate::relay::LaneChange;
 
@@ -39,8 +39,25 @@ pub(crate) struct Sweep {
     pub(crate) wake: Arc<Notify>,
     /// Told when outbox rows are to be read again.
     pub(crate) outbox_wake: Arc<Notify>,
+    /// Where the workers see which breakers are open.
+    pub(crate) breakers: watch::Sender<Breakers>,
     /// Lanes (with their tokens) that are ours and that nobody here has, and since when.
     pub(crate) nobodys: HashMap<(i32, i64), Instant>,
+}
+
+/// The breakers that are open, as a look at the table saw them.
+#[derive(Debug, Clone)]
+pub(crate) struct Breakers {
+    /// When the look began.
+    pub(crate) looked_at: Instant,
+    /// By consumer group, when a probe may be claimed.
+    pub(crate) open: HashMap<String, Instant>,
+}
+
+impl Default for Breakers {
+    fn default() -> Self {
+        Self { looked_at: Instant::now(), open: HashMap::new() }
+    }
 }
 
 /// Registers a new life of this host.
@@ -156,6 +173,10 @@ impl Sweep {
 
     /// Lanes that were taken from us, and lanes whose rows an operator touched.
     async fn look(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
+        let looked_at = Instant::now();
+        let open = breakers::open_ones(&self.db).await?;
+        let open = open.into_iter().map(|(group, remaining)| (group, looked_at + remaining)).collect();
+        self.breakers.send_replace(Breakers { looked_at, open });
         held.retain(|_, lease| !lease.is_lost());
         let rows: HashMap<i32, lanes::Taken> =
             lanes::rereads(&self.db, self.session.id).await?.into_iter().map(|row| (row.lane, row)).collect();

@@ -5,6 +5,7 @@
 //! host's own expiry. The worker knows nothing of Kafka.
 
 mod call;
+mod caution;
 mod entry;
 mod queues;
 mod settling;
@@ -15,13 +16,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use call::Guests;
 pub(crate) use entry::Entry;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::db::Db;
 use crate::handler::Handler;
 use crate::lane::{Lease, Session};
+use crate::sweep::Breakers;
 
 /// What ingest has for the worker.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ pub(crate) struct Worker {
     pub(crate) guests: Guests,
     pub(crate) feed: mpsc::Receiver<Feed>,
     pub(crate) in_hand: Arc<InHand>,
+    /// Which breakers are open.
+    pub(crate) breakers: watch::Receiver<Breakers>,
     /// Told when something was emitted.
     pub(crate) outbox_wake: Arc<Notify>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Shared};
@@ -11,10 +11,19 @@ use crate::db::handlers;
 use crate::handler::Handler;
 use crate::ingest::Ingest;
 use crate::lane::{Lease, Session};
+use crate::sweep::Breakers;
 use crate::worker::{InHand, Worker};
 
 /// Batches on their way from ingest to the worker.
 const FEED_DEPTH: usize = 4;
+
+/// What ties a handler's work to the sweep.
+pub(super) struct FromSweep {
+    /// Where the sweep learns of lanes that were taken.
+    pub(super) leases: mpsc::UnboundedSender<Lease>,
+    /// Which breakers are open.
+    pub(super) breakers: watch::Receiver<Breakers>,
+}
 
 /// How a handler's work ended.
 #[derive(Debug)]
@@ -30,7 +39,7 @@ pub(super) async fn run(
     shared: Shared,
     session: Arc<Session>,
     handler: Arc<Handler>,
-    leases: mpsc::UnboundedSender<Lease>,
+    sweep: FromSweep,
     stop: CancellationToken,
 ) -> Result<Ended, Error> {
     let name = handler.name.clone();
@@ -51,7 +60,7 @@ pub(super) async fn run(
         handler: Arc::clone(&handler),
         feed: sender,
         in_hand: Arc::clone(&in_hand),
-        leases,
+        leases: sweep.leases,
     };
     let worker = Worker {
         config: Arc::clone(&shared.config),
@@ -61,6 +70,7 @@ pub(super) async fn run(
         guests: shared.guests.clone(),
         feed,
         in_hand,
+        breakers: sweep.breakers,
         outbox_wake: Arc::clone(&shared.outbox_wake),
     };
     // Where ingest ends by itself the worker has nothing to wait for.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::intake::{self, Ended};
+use super::intake::{self, Ended, FromSweep};
 use super::registry::{Registry, Shown};
 use super::{Error, Shared};
 use crate::config::HandlerName;
@@ -17,7 +17,7 @@ use crate::db::hosts;
 use crate::handler::{Change, Handler};
 use crate::lane::{Lease, Session};
 use crate::relay::Relay;
-use crate::sweep::Sweep;
+use crate::sweep::{Breakers, Sweep};
 
 /// What the last parts of a stop may take beyond the grace.
 const WIND_DOWN: Duration = Duration::from_secs(3);
@@ -42,6 +42,7 @@ struct Intakes<'l> {
     shared: &'l Shared,
     session: &'l Arc<Session>,
     leases: mpsc::UnboundedSender<Lease>,
+    breakers: watch::Receiver<Breakers>,
     /// Stops each handler's work.
     stops: HashMap<HandlerName, CancellationToken>,
     tasks: JoinSet<Result<Ended, Error>>,
@@ -58,7 +59,8 @@ impl Intakes<'_> {
         let stop = CancellationToken::new();
         self.stops.insert(handler.name.clone(), stop.clone());
         let (shared, session, handler) = (self.shared.clone(), Arc::clone(self.session), Arc::clone(handler));
-        self.tasks.spawn(intake::run(shared, session, handler, self.leases.clone(), stop));
+        let sweep = FromSweep { leases: self.leases.clone(), breakers: self.breakers.clone() };
+        self.tasks.spawn(intake::run(shared, session, handler, sweep, stop));
     }
 
     fn stop(&self, name: &HandlerName) {
@@ -83,6 +85,7 @@ pub(super) async fn live(
     let (taken, leases) = mpsc::unbounded_channel();
     let (to_relay, relay_lanes) = mpsc::unbounded_channel();
     let (relay_stop, sweep_stop) = (CancellationToken::new(), CancellationToken::new());
+    let (breakers, open_breakers) = watch::channel(Breakers::default());
     let sweep = Sweep {
         config: Arc::clone(&shared.config),
         db: shared.db.clone(),
@@ -91,6 +94,7 @@ pub(super) async fn live(
         relay: to_relay,
         wake: Arc::clone(&shared.inbox_wake),
         outbox_wake: Arc::clone(&shared.outbox_wake),
+        breakers,
         nobodys: HashMap::new(),
     };
     let relay = Relay {
@@ -110,7 +114,8 @@ pub(super) async fn live(
     let token = relay_stop.clone();
     relays.spawn(async move { Ok(relay.run(token).await?) });
     let stops = HashMap::new();
-    let mut intakes = Intakes { shared, session, leases: taken, stops, tasks: JoinSet::new() };
+    let mut intakes =
+        Intakes { shared, session, leases: taken, breakers: open_breakers, stops, tasks: JoinSet::new() };
     handlers.registry.begin();
     for handler in handlers.running.values() {
         intakes.start(handler);

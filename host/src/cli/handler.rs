@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::{Output, Settings, print};
 use crate::config::{Config, Servers, environment};
-use crate::db::handlers_list;
+use crate::db::{breakers, handlers_list};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -24,6 +24,11 @@ pub(super) enum Verb {
     },
     /// List what each host has loaded
     List(Output),
+    /// Close a handler's circuit breaker on all hosts
+    Reset {
+        /// The handler, or its consumer group
+        name: String,
+    },
 }
 
 pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<(), Failure> {
@@ -45,6 +50,16 @@ pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<(), Failu
         Verb::List(output) => {
             let loaded = handlers_list::list(&settings.open().await?).await?;
             if output.json { print::json(&loaded) } else { table(&loaded) }
+        }
+        Verb::Reset { name } => {
+            let namespace = settings.load()?.namespace;
+            let db = settings.open().await?;
+            for group in [name.clone(), format!("{namespace}.{name}")] {
+                if breakers::close(&db, &group).await? {
+                    return print::line(&format!("The breaker of {group} is closed."));
+                }
+            }
+            Err(Failure::NotFound(format!("no breaker of {name} is open; `mailroom status` lists them")))
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::{Output, handler, print};
 use crate::db::Db;
+use crate::db::breakers::{self, Open};
 use crate::db::handlers_list::{self, Loaded};
 use crate::db::status::{self, Backlog, Deaths, HostRow, Read};
 
@@ -17,6 +18,7 @@ struct Status {
     handlers: Vec<Loaded>,
     inbox: Vec<Backlog>,
     outbox: Backlog,
+    open_breakers: Vec<Open>,
     dead_letters: Vec<Deaths>,
     offsets: Vec<Read>,
     warnings: Vec<String>,
@@ -28,6 +30,7 @@ pub(super) async fn status(db: &Db, output: Output) -> Result<(), Failure> {
         handlers: handlers_list::list(db).await?,
         inbox: status::backlog_inbox(db).await?,
         outbox: status::backlog_outbox(db).await?,
+        open_breakers: breakers::list(db).await?,
         dead_letters: status::deaths(db).await?,
         offsets: status::offsets(db).await?,
         warnings: Vec::new(),
@@ -55,6 +58,14 @@ fn warnings(status: &Status) -> Vec<String> {
     let mut warnings = Vec::new();
     if !status.hosts.iter().any(|host| host.expires_in_secs > 0.0) {
         warnings.push("no host is alive: nothing is handled or published".to_owned());
+    }
+    for open in &status.open_breakers {
+        warnings.push(format!(
+            "the breaker of {} is open since {}, nothing of it is started: {}; `mailroom handler reset` closes it",
+            open.consumer_group,
+            print::moment(open.opened_at),
+            print::short(Some(&open.last_error)),
+        ));
     }
     for host in status.hosts.iter().filter(|host| host.expires_in_secs <= 0.0) {
         let ago = print::length(-host.expires_in_secs);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::manifest::BreakerPolicy;
 use super::name::{Namespace, WorkerName};
 use super::reader::Reader;
 use super::section::{Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Retry, Wake, Worker};
@@ -27,6 +28,7 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         ingest: ingest(reader),
         worker: worker(reader),
         retry: retry(reader),
+        breaker: breaker(reader, BreakerPolicy::DEFAULT),
         limits: limits(reader),
         relay: relay(reader),
         log: log(reader),
@@ -93,6 +95,14 @@ fn retry(reader: &mut Reader) -> Retry {
         attempts_max: reader.count("retry.attempts-max", 6, 1..=1000),
         base: reader.duration("retry.base", 10 * SECOND, MILLISECOND..=24 * HOUR),
         cap: reader.duration("retry.cap", HOUR, MILLISECOND..=720 * HOUR),
+    }
+}
+
+/// The breaker's settings, of the host or of one handler.
+pub(super) fn breaker(reader: &mut Reader, default: BreakerPolicy) -> BreakerPolicy {
+    BreakerPolicy {
+        threshold: reader.count("breaker.threshold", default.threshold, 1..=1_000_000),
+        recovery: reader.duration("breaker.recovery", default.recovery, 100 * MILLISECOND..=24 * HOUR),
     }
 }
 

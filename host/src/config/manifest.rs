@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::host::{HOUR, MIB, MILLISECOND, longest_within};
+use super::host::{HOUR, MIB, MILLISECOND, breaker, longest_within};
 use super::reader::Reader;
 use super::{Config, ConfigErrors, source};
 
@@ -21,6 +21,8 @@ pub struct Manifest {
     pub grants: Grants,
     /// When its failed messages are tried again.
     pub retry: RetryPolicy,
+    /// When it is left alone for a while.
+    pub breaker: BreakerPolicy,
     /// What one of its calls may use.
     pub limits: CallLimits,
     /// Whether messages of one key are handled one after another (`order = "key"`).
@@ -83,6 +85,20 @@ pub struct RetryPolicy {
     pub cap: Duration,
 }
 
+/// When a handler's circuit breaker opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Consecutive faults that open it. No more calls than that run at once in a host.
+    pub threshold: u32,
+    /// How long nothing is started before a probe.
+    pub recovery: Duration,
+}
+
+impl BreakerPolicy {
+    /// Where nobody says otherwise.
+    pub(super) const DEFAULT: Self = Self { threshold: 20, recovery: Duration::from_secs(30) };
+}
+
 /// What one call may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallLimits {
@@ -142,6 +158,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
             base: reader.duration("retry.base", config.retry.base, MILLISECOND..=24 * HOUR),
             cap: reader.duration("retry.cap", config.retry.cap, MILLISECOND..=720 * HOUR),
         },
+        breaker: breaker(reader, config.breaker),
         limits: limits(reader, config),
         ordered: reader.choice("order", &[("key", true), ("none", false)], true),
         concurrency: reader.count("concurrency", config.worker.concurrency, 1..=1000),

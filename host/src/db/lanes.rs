@@ -86,18 +86,10 @@ pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken
     .map_err(failed())?;
     let abandoned: Vec<i32> = free.iter().filter(|lane| lane.abandoned).map(|lane| lane.id).collect();
     if !abandoned.is_empty() {
-        // What the dead owner may have begun counts as delivered and lost: a message that kills its
-        // process is found by these.
-        sqlx::query!(
-            "update mailroom.inbox i set deliveries = i.deliveries + 1, crashes = i.crashes + 1, updated_at = clock_timestamp()
-               from unnest($1::integer[]) w(id) join mailroom.lane l on l.id = w.id
-              where i.lane = l.id and i.status = 'pending' and not i.held and i.seq <= l.started_to
-                and i.scheduled_at <= clock_timestamp()",
-            &abandoned,
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(failed())?;
+        sqlx::query_file!("src/db/lanes_abandoned.sql", &abandoned)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed())?;
     }
     tx.commit().await.map_err(failed())?;
     Ok(taken)

@@ -5,6 +5,8 @@
 update mailroom.inbox i
    set status = s.status, outcome = s.outcome, outcome_reason = s.outcome_reason, failed_reason = s.failed_reason,
        attempts_made = i.attempts_made + s.counted, deliveries = i.deliveries + 1,
+       -- Whoever ran alone and came back kills nobody.
+       crashes = case when i.lone then 0 else i.crashes end, lone = false,
        last_error = coalesce(s.last_error, i.last_error), handler_digest = coalesce(s.digest, i.handler_digest),
        scheduled_at = coalesce(clock_timestamp() + make_interval(secs => s.delay), i.scheduled_at),
        completed_at = case when s.status = 'completed' then clock_timestamp() end,

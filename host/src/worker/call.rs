@@ -3,20 +3,30 @@
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::entry::Key;
 use super::queues::Started;
 use crate::config::Form;
+use crate::db::Db;
 use crate::handler::Component;
+use crate::inbox;
 use crate::ingest::matching;
 use crate::message::Message;
 use crate::pipeline::outcome::{Called, End, Usage};
 use crate::settle::StateView;
 
+/// More calls than run at once in any host.
+const PLACES: usize = 1 << 16;
+/// A message that lost so many deliveries with their hosts runs alone from then on.
+const LOST_MAX: u32 = 2;
+
 /// The guests' runtime. The last one to go ends it, without waiting for guests.
 #[derive(Debug, Clone)]
 pub(crate) struct Guests {
     handle: Handle,
+    /// A call has one; a message that must run alone has all.
+    places: Arc<Semaphore>,
     _runtime: Arc<Ending>,
 }
 
@@ -47,30 +57,64 @@ impl Guests {
     /// Where the system gives no threads.
     pub(crate) fn new() -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
-        Ok(Self { handle: runtime.handle().clone(), _runtime: Arc::new(Ending(Some(runtime))) })
+        let (handle, places) = (runtime.handle().clone(), Arc::new(Semaphore::new(PLACES)));
+        Ok(Self { handle, places, _runtime: Arc::new(Ending(Some(runtime))) })
+    }
+
+    /// A place among the calls of this process, or all of them for a message that must run alone: what
+    /// dies then is its doing.
+    async fn place(&self, db: &Db, message: &Message) -> Result<OwnedSemaphorePermit, String> {
+        let alone = message.crashes >= LOST_MAX;
+        let wanted = if alone { u32::try_from(PLACES).unwrap_or(u32::MAX) } else { 1 };
+        let place =
+            Arc::clone(&self.places).acquire_many_owned(wanted).await.map_err(|error| error.to_string())?;
+        if alone {
+            tracing::warn!(
+                message.id = %message.id,
+                "Message {} lost {} deliveries with their hosts; it runs alone", message.id, message.crashes
+            );
+            let marked = inbox::mark_lone(db, message).await.map_err(|error| error.to_string())?;
+            if !marked {
+                return Err("its row changed".to_owned());
+            }
+        }
+        Ok(place)
     }
 
     /// Calls the component and waits for its end, which comes within its limits.
-    pub(super) async fn call(&self, component: Arc<Component>, started: Started, fresh: StateView) -> Ended {
+    pub(super) async fn call(
+        &self,
+        db: &Db,
+        component: Arc<Component>,
+        started: Started,
+        fresh: StateView,
+    ) -> Ended {
         let Started { key, entry, state, call } = started;
         let message = Arc::new(entry.message);
         let form = matching::first(component.subscriptions(), &message).map_or(Form::Binary, |of| of.form);
         let digest = Arc::clone(component.digest());
         let state = state.unwrap_or_else(|| fresh.clone());
-        let running = Arc::clone(&message);
-        let called = self.handle.spawn(async move { component.call(&running, form, state).await }).await;
-        let called = called.unwrap_or_else(|error| {
-            // A bug of the host, not of the guest: the message waits, and the log has the panic.
-            tracing::error!(%error, message.id = %message.id, "A call ended without an answer");
-            let end = End::Unavailable("the host failed while the handler ran".to_owned());
-            Called {
-                end,
-                outgoing: Vec::new(),
-                state: fresh,
-                last_output: None,
-                digest,
-                usage: Usage::default(),
+        let called = match self.place(db, &message).await {
+            Ok(place) => {
+                let running = Arc::clone(&message);
+                let called =
+                    self.handle.spawn(async move { component.call(&running, form, state).await }).await;
+                drop(place);
+                called.map_err(|error| {
+                    // A bug of the host, not of the guest: the message waits, and the log has the panic.
+                    tracing::error!(%error, message.id = %message.id, "A call ended without an answer");
+                    "the host failed while the handler ran".to_owned()
+                })
             }
+            Err(reason) => Err(reason),
+        };
+        let called = called.unwrap_or_else(|reason| Called {
+            end: End::Unavailable(reason),
+            outgoing: Vec::new(),
+            state: fresh,
+            last_output: None,
+            digest,
+            usage: Usage::default(),
         });
         let message = Arc::try_unwrap(message).unwrap_or_else(|shared| (*shared).clone());
         Ended { key, call, message, called }

@@ -119,6 +119,11 @@ impl Queues {
         }
     }
 
+    /// Whether a message waits only for being started.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The next message that may start.
     pub(super) fn start(&mut self) -> Option<Started> {
         while let Some(key) = self.ready.pop_front() {

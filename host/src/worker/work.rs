@@ -11,11 +11,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::call::Ended;
+use super::caution::{Caution, Told};
 use super::entry::{Entry, Key};
 use super::queues::{Queues, Worth};
 use super::settling::{Decided, Fate, Settler, wait_of};
 use super::{Feed, Worker};
-use crate::db::lanes;
+use crate::config::BreakerPolicy;
+use crate::db::{DbError, lanes};
 use crate::lane::Lease;
 use crate::pipeline::decide::{Budget, Cause, DeadReason, Verdict, decide};
 use crate::pipeline::outcome::{Called, Usage};
@@ -33,6 +35,10 @@ pub(super) enum Step {
     Fed(Option<Feed>),
     Called(Box<Ended>),
     Settled(Vec<Fate>),
+    /// Something was written about the breaker.
+    Told(Result<Told, DbError>),
+    /// A look at the breakers.
+    Looked,
     Due,
 }
 
@@ -42,6 +48,7 @@ pub(super) struct Work {
     settler: Settler,
     leases: HashMap<i32, Lease>,
     queues: Queues,
+    caution: Caution,
     calls: FuturesUnordered<Work_<Ended>>,
     /// Decided and waiting for the settlement under way to end.
     decided: Vec<Decided>,
@@ -57,11 +64,14 @@ impl Work {
             group: Arc::clone(&worker.handler.group),
             policy: worker.handler.current().manifest().retry,
         };
+        let caution =
+            Caution::new(worker.db.clone(), &worker.handler.group, worker.config.host.worker.as_str());
         Self {
             worker,
             settler,
             leases: HashMap::new(),
             queues: Queues::default(),
+            caution,
             calls: FuturesUnordered::new(),
             decided: Vec::new(),
             settling: None,
@@ -71,13 +81,16 @@ impl Work {
 
     /// Waits for the next thing to happen. Cancel safe.
     pub(super) async fn next(&mut self) -> Step {
-        let due = self.queues.next_due().unwrap_or_else(|| Instant::now() + RECHECK * 4);
+        let due = [self.queues.next_due(), self.caution.due()].into_iter().flatten().min();
+        let due = due.unwrap_or_else(|| Instant::now() + RECHECK * 4);
         // While the host may not start anything, or a key becomes due, look again soon.
         let due = due.max(Instant::now() + Duration::from_millis(1));
         tokio::select! {
             biased;
             fates = wait(&mut self.settling) => Step::Settled(fates),
             Some(ended) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(ended)),
+            told = self.caution.told() => Step::Told(told),
+            Ok(()) = self.worker.breakers.changed() => Step::Looked,
             feed = self.worker.feed.recv(), if !self.stopping => Step::Fed(feed),
             () = tokio::time::sleep_until(due) => Step::Due,
         }
@@ -91,6 +104,8 @@ impl Work {
             Step::Fed(None) => self.stopping = true,
             Step::Called(ended) => self.called(*ended),
             Step::Settled(fates) => self.settled(fates),
+            Step::Told(told) => self.caution.take(told, self.breaker_policy()),
+            Step::Looked => self.caution.learned(&self.worker.breakers.borrow_and_update()),
             Step::Due => {}
         }
         self.drop_lost();
@@ -149,7 +164,9 @@ impl Work {
         if !self.worker.session.outlasts(manifest.limits.deadline + SETTLE_MARGIN) {
             return;
         }
-        while self.calls.len() < manifest.concurrency {
+        let policy = manifest.breaker;
+        self.caution.tell(policy, self.queues.has_ready());
+        while self.calls.len() < manifest.concurrency && self.caution.room(policy, self.calls.len()) > 0 {
             let Some(started) = self.queues.start() else { return };
             if let Some(reason) = &started.entry.nonsense {
                 let cause = Cause { error: reason.clone(), ..Cause::default() };
@@ -163,9 +180,14 @@ impl Work {
                 continue;
             }
             let fresh = self.view(&started.entry);
-            let (guests, component) = (self.worker.guests.clone(), Arc::clone(&component));
-            self.calls.push(Box::pin(async move { guests.call(component, started, fresh).await }));
+            let (guests, db, component) =
+                (self.worker.guests.clone(), self.worker.db.clone(), Arc::clone(&component));
+            self.calls.push(Box::pin(async move { guests.call(&db, component, started, fresh).await }));
         }
+    }
+
+    fn breaker_policy(&self) -> BreakerPolicy {
+        self.worker.handler.current().manifest().breaker
     }
 
     fn view(&self, entry: &Entry) -> StateView {
@@ -190,6 +212,7 @@ impl Work {
             attempts_max: message.attempts_max,
             deliveries: message.deliveries,
         };
+        self.caution.ended(&end, self.breaker_policy());
         let verdict = decide(end, budget, &self.worker.handler.current().manifest().retry, fastrand::f64());
         self.tell(&message, &verdict);
         if let Verdict::Again { delay, .. } = verdict {
@@ -340,7 +363,8 @@ impl Work {
                 step = self.next() => match step {
                     Step::Called(ended) => self.called(*ended),
                     Step::Settled(fates) => self.settled(fates),
-                    Step::Fed(_) | Step::Due => {}
+                    Step::Told(told) => self.caution.take(told, self.breaker_policy()),
+                    Step::Fed(_) | Step::Looked | Step::Due => {}
                 },
                 () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!(handler.name = %self.settler.handler, "Calls did not end within the grace; their messages stay pending");

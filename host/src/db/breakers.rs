@@ -1,0 +1,104 @@
+//! The breakers that are open. A row is written before its host acts on it, and every change wakes all hosts.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::wake::INBOX;
+use super::{Db, DbError};
+use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
+
+/// Opens a handler's breaker, or keeps it open for another recovery time.
+pub(crate) async fn open(
+    db: &Db,
+    group: &str,
+    recovery: Duration,
+    worker: &str,
+    error: &str,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "with opened as (
+             insert into mailroom.breaker (consumer_group, paused_until, opened_by, last_error)
+             values ($1, clock_timestamp() + make_interval(secs => $2), $3, $4)
+             on conflict (consumer_group) do update
+                set paused_until = excluded.paused_until, last_error = excluded.last_error
+             returning 1)
+         select pg_notify($5, '') as told from opened",
+        group,
+        recovery.as_secs_f64(),
+        worker,
+        bounded(error, LAST_ERROR_BYTES_MAX),
+        INBOX,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("opening a breaker"))?;
+    Ok(())
+}
+
+/// Claims the probe of a breaker whose pause is over: one host has it for a recovery time.
+pub(crate) async fn claim_probe(db: &Db, group: &str, recovery: Duration) -> Result<bool, DbError> {
+    let claimed = sqlx::query!(
+        "update mailroom.breaker set paused_until = clock_timestamp() + make_interval(secs => $2)
+          where consumer_group = $1 and paused_until <= clock_timestamp()",
+        group,
+        recovery.as_secs_f64(),
+    )
+    .execute(db.pool())
+    .await
+    .map_err(DbError::new("claiming a probe"))?;
+    Ok(claimed.rows_affected() == 1)
+}
+
+/// Closes a breaker; gives whether it was open.
+pub(crate) async fn close(db: &Db, group: &str) -> Result<bool, DbError> {
+    let closed = sqlx::query!(
+        "with closed as (delete from mailroom.breaker where consumer_group = $1 returning 1)
+         select pg_notify($2, '') as told from closed",
+        group,
+        INBOX,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("closing a breaker"))?;
+    Ok(!closed.is_empty())
+}
+
+/// An open breaker, for people.
+#[derive(Debug, Serialize)]
+pub(crate) struct Open {
+    pub(crate) consumer_group: String,
+    pub(crate) opened_at: DateTime<Utc>,
+    pub(crate) opened_by: String,
+    /// Negative where the next probe is overdue: nothing waits that could be tried.
+    pub(crate) probe_in_secs: f64,
+    pub(crate) last_error: String,
+}
+
+/// All of them.
+pub(crate) async fn list(db: &Db) -> Result<Vec<Open>, DbError> {
+    sqlx::query_as!(
+        Open,
+        r#"select consumer_group, opened_at, opened_by, last_error,
+                  extract(epoch from paused_until - clock_timestamp())::double precision as "probe_in_secs!"
+             from mailroom.breaker order by consumer_group"#,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("reading the breakers"))
+}
+
+/// The consumer groups whose breaker is open, and how long until a probe may be claimed.
+pub(crate) async fn open_ones(db: &Db) -> Result<Vec<(String, Duration)>, DbError> {
+    let rows = sqlx::query!(
+        r#"select consumer_group,
+                  greatest(0, extract(epoch from paused_until - clock_timestamp()))::double precision as "secs!"
+             from mailroom.breaker"#,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("reading the breakers"))?;
+    let remaining = |secs| Duration::try_from_secs_f64(secs).unwrap_or_default();
+    Ok(rows.into_iter().map(|row| (row.consumer_group, remaining(row.secs))).collect())
+}

@@ -1,0 +1,149 @@
+//! The circuit breaker of one handler, as one host sees it. **Closed**: calls pass. **Open**: nothing is
+//! started. **Half-open**: one probe at a time decides. Pure: times are passed in.
+//!
+//! Only the ends of executed calls move it; what was not started says nothing about the handler.
+
+use tokio::time::Instant;
+
+use crate::config::BreakerPolicy;
+
+/// What the end of a call says about its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// The handler did its work.
+    Good,
+    /// It faulted.
+    Fault,
+    /// It asked for patience, or the host failed: neither.
+    None,
+}
+
+/// What the breaker wants its host to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// Nothing.
+    Stay,
+    /// Tell all hosts: open from now on, for the recovery time.
+    Open,
+    /// Tell all hosts: closed.
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed { faults: u32 },
+    Open { until: Instant },
+    HalfOpen,
+}
+
+/// One handler's breaker.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    state: State,
+}
+
+impl Breaker {
+    pub(crate) fn closed() -> Self {
+        Self { state: State::Closed { faults: 0 } }
+    }
+
+    /// How many more calls may start while `running` run. Closed, no more run at once than could open it:
+    /// a handler that always faults is called exactly `threshold` times.
+    pub(crate) fn room(&self, policy: BreakerPolicy, running: usize) -> usize {
+        let most = match self.state {
+            State::Closed { faults } => policy.threshold.saturating_sub(faults).max(1),
+            State::Open { .. } => 0,
+            State::HalfOpen => 1,
+        };
+        usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(running)
+    }
+
+    /// When a probe may be asked for; `None` while it is not open.
+    pub(crate) fn probe_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Open { until } => Some(until),
+            State::Closed { .. } | State::HalfOpen => None,
+        }
+    }
+
+    /// A call ended.
+    pub(crate) fn ended(&mut self, sign: Sign, policy: BreakerPolicy, now: Instant) -> Move {
+        match (self.state, sign) {
+            (_, Sign::None) | (State::Open { .. }, _) => Move::Stay,
+            (State::Closed { .. }, Sign::Good) => {
+                self.state = State::Closed { faults: 0 };
+                Move::Stay
+            }
+            (State::Closed { faults }, Sign::Fault) if faults + 1 < policy.threshold => {
+                self.state = State::Closed { faults: faults + 1 };
+                Move::Stay
+            }
+            (State::HalfOpen, Sign::Good) => {
+                self.state = State::Closed { faults: 0 };
+                Move::Close
+            }
+            (State::Closed { .. } | State::HalfOpen, Sign::Fault) => {
+                self.state = State::Open { until: now + policy.recovery };
+                Move::Open
+            }
+        }
+    }
+
+    /// This host was given the probe.
+    pub(crate) fn probe(&mut self) {
+        self.state = State::HalfOpen;
+    }
+
+    /// What the table says, which other hosts write too: open until then, or closed.
+    pub(crate) fn learned(&mut self, open_until: Option<Instant>) {
+        match (self.state, open_until) {
+            (State::HalfOpen, Some(_)) => {}
+            (_, Some(until)) => self.state = State::Open { until },
+            (State::Open { .. }, None) => self.state = State::Closed { faults: 0 },
+            (State::Closed { .. } | State::HalfOpen, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const POLICY: BreakerPolicy = BreakerPolicy { threshold: 3, recovery: Duration::from_secs(60) };
+
+    #[test]
+    fn it_opens_after_consecutive_faults_and_a_good_probe_closes_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::closed();
+        assert_eq!(breaker.room(POLICY, 0), 3, "no more at once than could open it");
+        for sign in [Sign::Fault, Sign::Fault, Sign::Good, Sign::Fault, Sign::None, Sign::Fault] {
+            assert_eq!(breaker.ended(sign, POLICY, now), Move::Stay, "a good end starts the count anew");
+        }
+        assert_eq!(breaker.room(POLICY, 0), 1);
+        assert_eq!(breaker.ended(Sign::Fault, POLICY, now), Move::Open);
+        assert_eq!((breaker.room(POLICY, 0), breaker.probe_at()), (0, Some(now + POLICY.recovery)));
+        assert_eq!(breaker.ended(Sign::Good, POLICY, now), Move::Stay, "a late end does not close it");
+        breaker.probe();
+        assert_eq!((breaker.room(POLICY, 0), breaker.room(POLICY, 1)), (1, 0), "one probe at a time");
+        assert_eq!(breaker.ended(Sign::Fault, POLICY, now), Move::Open);
+        breaker.probe();
+        assert_eq!(breaker.ended(Sign::Good, POLICY, now), Move::Close);
+        assert_eq!(breaker.room(POLICY, 0), 3);
+    }
+
+    #[test]
+    fn other_hosts_open_and_close_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::closed();
+        breaker.learned(Some(now));
+        assert_eq!(breaker.room(POLICY, 0), 0);
+        breaker.learned(None);
+        assert_eq!(breaker.room(POLICY, 0), 3);
+        breaker.learned(Some(now));
+        breaker.probe();
+        breaker.learned(Some(now));
+        assert_eq!(breaker.room(POLICY, 0), 1, "the row stays open while this host probes");
+    }
+}

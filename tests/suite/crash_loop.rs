@@ -1,0 +1,50 @@
+//! A message that kills the process it runs in: found by the deliveries that are lost with it.
+
+use mailroom_tests::{SOON, Setup, becomes, eventually, in_world};
+use serde_json::json;
+
+use crate::arrange::Scripted;
+
+/// The killer sleeps while the test kills the host in its place.
+const PATIENT: Setup = Setup {
+    own_postgres: false,
+    own_kafka: false,
+    unmigrated: false,
+    env: &[("MAILROOM__HOST__EXPIRY", "6s"), ("MAILROOM__LIMITS__DEADLINE", "4s")],
+};
+
+const NEIGHBOURS: i64 = 499;
+const CRASHES: &str = "select coalesce(max(crashes), 0) from mailroom.inbox where message_id = 'the-killer'";
+const ALONE: &str = "select count(*) from mailroom.inbox where message_id = 'the-killer' and lone";
+const PARKED: &str = "select count(*) from mailroom.inbox where failed_reason = 'crash-loop'";
+
+#[test]
+fn a_message_that_kills_the_process_among_499_others_is_parked_alone() {
+    in_world(PATIENT, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let kills = json!({"behave": "sleep"});
+        let mut messages = vec![scripted.says("killer", &kills).id("the-killer")];
+        messages.extend((0..NEIGHBOURS).map(|value| scripted.emits(&format!("k{value}"), value)));
+        world.kafka.send_all(&messages).await?;
+
+        let mut host = world.start_host("a")?;
+        becomes("the others are done", NEIGHBOURS, SOON, async || world.db.completed().await).await?;
+        for lost in 1..=2 {
+            host = host.kill().await?.restart()?;
+            becomes("its delivery is lost", lost, SOON, async || world.db.one::<i32>(CRASHES).await).await?;
+        }
+        becomes("it runs alone", 1, SOON, async || world.db.one::<i64>(ALONE).await).await?;
+        let host = host.kill().await?.restart()?;
+
+        becomes("it is parked", 1, SOON, async || world.db.one::<i64>(PARKED).await).await?;
+        let letters = "select message_id || ' ' || reason from mailroom.dead_letter";
+        assert_eq!(world.db.column::<String>(letters).await?, ["the-killer crash-loop"]);
+        let blamed = "select count(*) from mailroom.inbox where message_id <> 'the-killer' and (crashes > 0 or attempts_made > 0)";
+        assert_eq!(world.db.one::<i64>(blamed).await?, 0, "its neighbours are not blamed");
+        world.kafka.send(&scripted.emits("killer", 1)).await?;
+        eventually("the host goes on", SOON, async || Ok(world.db.completed().await? == NEIGHBOURS + 1))
+            .await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
