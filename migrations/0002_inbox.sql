@@ -54,7 +54,7 @@ create table mailroom.inbox (
         (status = 'completed') = (outcome is not null) and outcome in ('completed', 'skipped')),
     constraint inbox_failed_reason_consistency check (
         (status = 'failed') = (failed_reason is not null)
-        and failed_reason in ('exhausted', 'rejected', 'crash-loop', 'quarantined')),
+        and failed_reason in ('exhausted', 'rejected', 'crash-loop', 'quarantined', 'parked')),
     constraint inbox_attempts_valid check (
         max_attempts >= 1 and attempts_made between 0 and max_attempts
         and (status <> 'pending' or attempts_made < max_attempts)

@@ -14,7 +14,7 @@ create table mailroom.dead_letter (
     "offset"        bigint,
     key             bytea,
     event_type      text not null,
-    reason          text not null check (reason in ('exhausted', 'rejected', 'crash-loop', 'quarantined')),
+    reason          text not null check (reason in ('exhausted', 'rejected', 'crash-loop', 'quarantined', 'parked')),
     -- What went wrong: the kind of fault, and the handler's own stable name for it.
     fault           text,
     code            text,

@@ -7,6 +7,7 @@ mod dev;
 mod failure;
 mod handler;
 mod inbox;
+mod keys;
 mod migrate;
 mod outbox;
 mod print;
@@ -71,6 +72,9 @@ enum Command {
     /// Messages that failed for good
     #[command(subcommand)]
     Dead(dead::Verb),
+    /// Keys that do not go on
+    #[command(subcommand)]
+    Keys(keys::Verb),
 }
 
 /// The form of an answer.
@@ -110,6 +114,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Inbox(verb) => inbox::inbox(verb, &file.open().await?).await,
         Command::Outbox(verb) => outbox::outbox(verb, &file.open().await?).await,
         Command::Dead(verb) => dead::dead(verb, &file.open().await?).await,
+        Command::Keys(verb) => keys::keys(verb, &file.open().await?).await,
     }
 }
 

@@ -21,7 +21,9 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use manifest::{BreakerPolicy, CallLimits, Form, Grants, Manifest, RetryPolicy, Start, Subscribe};
+pub use manifest::{
+    BehindDead, BreakerPolicy, CallLimits, Form, Grants, Manifest, RetryPolicy, Start, Subscribe,
+};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use reader::{Setting, Source};
 pub use secret::Secret;

@@ -41,6 +41,11 @@ impl Lease {
         self.reread.done.load(Ordering::Relaxed) < counter
     }
 
+    /// Whether the lane is to be read from its start before anything new is handed over.
+    pub(crate) fn wants_reread(&self) -> bool {
+        self.reread.done.load(Ordering::Relaxed) < self.reread.seen.load(Ordering::Relaxed)
+    }
+
     /// Whether the lane is to be read from its start; asking counts as acting on it.
     pub(crate) fn take_reread(&self) -> bool {
         let seen = self.reread.seen.load(Ordering::Relaxed);

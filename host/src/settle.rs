@@ -4,6 +4,7 @@
 //! Locks are taken in one order: lanes, inbox rows by (lane, seq), state by name. Effects are written
 //! only for rows that were still pending as we left them.
 
+mod block;
 mod dead_letter;
 mod emit;
 mod rows;
@@ -14,4 +15,4 @@ mod write;
 pub(crate) use dead_letter::{DeadLetter, write_dead_letters};
 pub(crate) use state::{Scope, StateError, StateView};
 
-pub(crate) use transaction::{Settled, Settlement, settle};
+pub(crate) use transaction::{Settled, Settlement, Whose, settle};

@@ -7,6 +7,7 @@
 mod call;
 mod caution;
 mod entry;
+mod holding;
 mod queues;
 mod settling;
 mod work;
@@ -17,21 +18,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) use call::Guests;
 pub(crate) use entry::Entry;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::db::Db;
 use crate::handler::Handler;
+use crate::inbox::Standing;
 use crate::lane::{Lease, Session};
 use crate::sweep::Breakers;
 
 /// What ingest has for the worker.
 #[derive(Debug)]
 pub(crate) enum Feed {
-    /// A lane is ours.
-    Opened(Lease),
+    /// A lane is ours, with its topic and the keys that do not simply go on.
+    Opened(Lease, Arc<str>, Standing),
     /// Messages of opened lanes, in the order of their `seq` within each lane.
     Messages(Vec<Entry>),
+    /// The lane is read from its start again.
+    Reread(i32),
+    /// All of the lane was read but what is held; these keys were blocked as of then.
+    CaughtUp { lane: i32, blocked: Vec<(i64, bool)>, as_of: Instant },
     /// These lanes are to be given up: what runs is settled, then they are released.
     Closed(Vec<i32>),
 }

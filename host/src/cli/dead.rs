@@ -69,7 +69,7 @@ struct Narrow {
     #[arg(long)]
     topic: Option<String>,
     /// Only with this reason: exhausted, rejected, crash-loop or quarantined
-    #[arg(long, value_parser = ["exhausted", "rejected", "crash-loop", "quarantined"])]
+    #[arg(long, value_parser = ["exhausted", "rejected", "crash-loop", "quarantined", "parked"])]
     reason: Option<String>,
     /// Only with this code, the handler's own name for its failure
     #[arg(long)]

@@ -27,6 +27,8 @@ pub struct Manifest {
     pub limits: CallLimits,
     /// Whether messages of one key are handled one after another (`order = "key"`).
     pub ordered: bool,
+    /// What becomes of a key's later messages once one of them is dead.
+    pub behind_dead: BehindDead,
     /// Calls of this handler that run at once in a host.
     pub concurrency: usize,
 }
@@ -83,6 +85,17 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest wait of all.
     pub cap: Duration,
+}
+
+/// What becomes of a key's later messages once one of them is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BehindDead {
+    /// They go on.
+    Skip,
+    /// They wait until the dead letter is replayed or discarded.
+    Block,
+    /// They become dead letters, until the first one is replayed or discarded.
+    Park,
 }
 
 /// When a handler's circuit breaker opens, and for how long.
@@ -161,8 +174,16 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         breaker: breaker(reader, config.breaker),
         limits: limits(reader, config),
         ordered: reader.choice("order", &[("key", true), ("none", false)], true),
+        behind_dead: reader.choice(
+            "behind-dead",
+            &[("skip", BehindDead::Skip), ("block", BehindDead::Block), ("park", BehindDead::Park)],
+            BehindDead::Skip,
+        ),
         concurrency: reader.count("concurrency", config.worker.concurrency, 1..=1000),
     };
+    if !manifest.ordered && manifest.behind_dead != BehindDead::Skip {
+        reader.refuse_pair("behind-dead", "order", "needs order = \"key\", not");
+    }
     if manifest.retry.base > manifest.retry.cap {
         reader.refuse_pair("retry.base", "retry.cap", "must not be longer than");
     }

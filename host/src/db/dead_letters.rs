@@ -167,6 +167,7 @@ pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> 
         .await
         .map_err(doing())?;
     let replayed: Vec<Uuid> = inbox.into_iter().chain(outbox).collect();
+    unblock(&mut tx, &replayed).await?;
     sqlx::query!(
         "update mailroom.dead_letter d set replayed_at = clock_timestamp()
            from unnest($1::uuid[]) r(id) where d.id = r.id",
@@ -198,8 +199,24 @@ pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError>
     .fetch_all(&mut *tx)
     .await
     .map_err(doing())?;
+    unblock(&mut tx, &discarded).await?;
+    sqlx::query!("select pg_notify('mailroom_inbox', '')").execute(&mut *tx).await.map_err(doing())?;
     tx.commit().await.map_err(doing())?;
     Ok(discarded.len())
+}
+
+/// Keys that were blocked behind these letters go on, once their lanes were read again.
+async fn unblock(connection: &mut PgConnection, letters: &[Uuid]) -> Result<(), DbError> {
+    sqlx::query!(
+        "delete from mailroom.blocked_key b
+          using unnest($1::uuid[]) l(id), mailroom.dead_letter d
+          where d.id = l.id and d.origin = 'inbox' and b.lane = d.lane and b.seq = d.seq",
+        letters,
+    )
+    .execute(connection)
+    .await
+    .map_err(DbError::new("unblocking keys"))?;
+    Ok(())
 }
 
 /// Takes the lanes' rows, in one order against deadlocks, and tells their owners to read again.
@@ -215,4 +232,44 @@ async fn lock_lanes(connection: &mut PgConnection, letters: &[Open]) -> Result<(
     .await
     .map_err(DbError::new("locking lanes"))?;
     Ok(())
+}
+
+/// A key that is blocked behind a dead letter.
+#[derive(Debug, Serialize)]
+pub(crate) struct BlockedKey {
+    pub(crate) consumer_group: String,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    /// As text, where it is.
+    pub(crate) key: String,
+    /// `block` or `park`.
+    pub(crate) policy: String,
+    pub(crate) blocked_at: DateTime<Utc>,
+    /// The open letter of the dead message.
+    pub(crate) letter: Option<Uuid>,
+}
+
+/// The blocked keys, the oldest first.
+pub(crate) async fn blocked_keys(db: &Db, limit: i64) -> Result<Vec<BlockedKey>, DbError> {
+    let rows = sqlx::query!(
+        r#"select b.consumer_group, b.topic, b.partition, b.key, b.policy, b.blocked_at, d.id as "letter?"
+             from mailroom.blocked_key b
+             left join mailroom.dead_letter d on d.origin = 'inbox' and d.seq = b.seq and d.lane = b.lane
+                  and d.replayed_at is null and d.discarded_at is null
+            order by b.blocked_at limit $1"#,
+        limit,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("listing blocked keys"))?;
+    let shown = rows.into_iter().map(|row| BlockedKey {
+        consumer_group: row.consumer_group,
+        topic: row.topic,
+        partition: row.partition,
+        key: String::from_utf8_lossy(&row.key).into_owned(),
+        policy: row.policy,
+        blocked_at: row.blocked_at,
+        letter: row.letter,
+    });
+    Ok(shown.collect())
 }

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+use uuid::Uuid;
+
 use crate::db::{Db, DbError};
 use crate::lane::Lease;
 use crate::message::{Message, headers_from_json};
@@ -27,7 +30,8 @@ pub(crate) async fn read(
     after: i64,
     limit: usize,
 ) -> Result<Vec<Found>, DbError> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         r#"with found as materialized (
                select * from mailroom.inbox
                 where lane = $1 and status = 'pending' and not held and seq > $3
@@ -48,40 +52,71 @@ pub(crate) async fn read(
         i64::try_from(limit).unwrap_or(i64::MAX),
     );
     let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading a lane"))?;
-    let found = rows.into_iter().map(|row| {
-        let headers = row.headers.as_ref().map_or(Ok(Vec::new()), headers_from_json);
-        let nonsense = headers.as_ref().err().cloned();
-        let message = Message {
-            seq: row.seq,
-            lane: lease.lane,
-            okey: row.okey,
-            id: row.id,
-            message_id: row.message_id,
-            consumer_group: Arc::clone(group),
-            topic: Arc::clone(topic),
-            partition: row.partition,
-            offset: row.offset,
-            source: row.source,
-            event_type: row.event_type,
-            schema_version: row.schema_version,
-            key: row.key,
-            payload: row.payload,
-            content_type: row.content_type,
-            headers: headers.unwrap_or_default(),
-            produced_at_ms: row.produced_at_ms,
-            trace_id: row.trace_id,
-            traceparent: row.traceparent,
-            correlation_id: row.correlation_id,
-            causation_id: row.causation_id,
-            idempotency_key: row.idempotency_key,
-            attempts_made: count(row.attempts_made),
-            attempts_max: count(row.max_attempts),
-            deliveries: count(row.deliveries),
-            crashes: count(row.crashes),
-        };
-        Found { message, due_in: Duration::try_from_secs_f64(row.due_secs).unwrap_or_default(), nonsense }
-    });
-    Ok(found.collect())
+    Ok(rows.into_iter().map(|row| message(row, lease.lane, group, topic)).collect())
+}
+
+/// A row as it is read.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) seq: i64,
+    pub(super) okey: Option<i64>,
+    pub(super) id: Uuid,
+    pub(super) message_id: String,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) source: String,
+    pub(super) event_type: String,
+    pub(super) schema_version: Option<String>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) payload: Option<Vec<u8>>,
+    pub(super) content_type: Option<String>,
+    pub(super) headers: Option<Value>,
+    pub(super) produced_at_ms: i64,
+    pub(super) trace_id: Option<String>,
+    pub(super) traceparent: Option<String>,
+    pub(super) correlation_id: Option<String>,
+    pub(super) causation_id: Option<String>,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) attempts_made: i32,
+    pub(super) max_attempts: i32,
+    pub(super) deliveries: i32,
+    pub(super) crashes: i32,
+    pub(super) due_secs: f64,
+}
+
+/// The message of a row.
+pub(super) fn message(row: Row, lane: i32, group: &Arc<str>, topic: &Arc<str>) -> Found {
+    let headers = row.headers.as_ref().map_or(Ok(Vec::new()), headers_from_json);
+    let nonsense = headers.as_ref().err().cloned();
+    let message = Message {
+        seq: row.seq,
+        lane,
+        okey: row.okey,
+        id: row.id,
+        message_id: row.message_id,
+        consumer_group: Arc::clone(group),
+        topic: Arc::clone(topic),
+        partition: row.partition,
+        offset: row.offset,
+        source: row.source,
+        event_type: row.event_type,
+        schema_version: row.schema_version,
+        key: row.key,
+        payload: row.payload,
+        content_type: row.content_type,
+        headers: headers.unwrap_or_default(),
+        produced_at_ms: row.produced_at_ms,
+        trace_id: row.trace_id,
+        traceparent: row.traceparent,
+        correlation_id: row.correlation_id,
+        causation_id: row.causation_id,
+        idempotency_key: row.idempotency_key,
+        attempts_made: count(row.attempts_made),
+        attempts_max: count(row.max_attempts),
+        deliveries: count(row.deliveries),
+        crashes: count(row.crashes),
+    };
+    Found { message, due_in: Duration::try_from_secs_f64(row.due_secs).unwrap_or_default(), nonsense }
 }
 
 /// The checks of the table keep these from being negative.

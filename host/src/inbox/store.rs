@@ -57,8 +57,13 @@ pub(crate) enum Stored {
 /// Stores a batch, all of it or nothing.
 pub(crate) async fn store(db: &Db, mut batch: Batch) -> Result<Stored, DbError> {
     let mut tx = db.pool().begin().await.map_err(DbError::new("storing records"))?;
-    if !(fence(&mut tx, &batch.leases).await? && advance(&mut tx, &batch).await?) {
+    let ours = fence(&mut tx, &batch.leases).await?;
+    if ours.len() < batch.leases.len() || !advance(&mut tx, &batch).await? {
         return Ok(Stored::Refused);
+    }
+    // What an operator touched goes before what is stored now.
+    for (lease, reread) in batch.leases.iter().filter_map(|lease| Some((lease, ours.get(&lease.lane)?))) {
+        lease.saw_reread(*reread);
     }
     let offered = batch.rows.len();
     let places = insert(&mut tx, &batch).await?;
@@ -78,19 +83,20 @@ pub(crate) async fn store(db: &Db, mut batch: Batch) -> Result<Stored, DbError> 
     Ok(Stored::Done { duplicates: offered - places.len(), fresh })
 }
 
-/// Whether the lanes are ours, and stay so until the end of the transaction.
-async fn fence(tx: &mut Transaction<'_, Postgres>, leases: &[Lease]) -> Result<bool, DbError> {
+/// Those of the lanes that are ours, and stay so until the end of the transaction, with their reread
+/// counters.
+async fn fence(tx: &mut Transaction<'_, Postgres>, leases: &[Lease]) -> Result<HashMap<i32, i64>, DbError> {
     let lanes: Vec<i32> = leases.iter().map(|lease| lease.lane).collect();
     let tokens: Vec<i64> = leases.iter().map(|lease| lease.token).collect();
-    let ours = sqlx::query_scalar!(
-        "select l.id from unnest($1::integer[], $2::bigint[]) w(id, token)
+    let ours = sqlx::query!(
+        "select l.id, l.reread from unnest($1::integer[], $2::bigint[]) w(id, token)
            join mailroom.lane l on l.id = w.id and l.token = w.token
           order by l.id for key share of l",
         &lanes,
         &tokens,
     );
     let ours = ours.fetch_all(&mut **tx).await.map_err(DbError::new("fencing lanes"))?;
-    Ok(ours.len() == lanes.len())
+    Ok(ours.into_iter().map(|lane| (lane.id, lane.reread)).collect())
 }
 
 async fn advance(tx: &mut Transaction<'_, Postgres>, batch: &Batch) -> Result<bool, DbError> {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::partition::{Lane, Partition, Position};
 use super::positions::Found;
 use super::turn::Turns;
+use crate::inbox;
 use crate::kafka::Place;
 use crate::lane::Lease;
 use crate::worker::Feed;
@@ -110,10 +111,20 @@ impl Turns {
 
     async fn took(&mut self, taken: Vec<(Place, Lease)>) {
         for (place, lease) in taken {
-            self.tell_worker(Feed::Opened(lease.clone())).await;
+            let as_of = Instant::now();
+            let standing = match inbox::standing(&self.ingest.db, lease.lane).await {
+                Ok(standing) => standing,
+                Err(error) => {
+                    // Nothing of a lane may start before its held and blocked keys are known.
+                    self.not_before = Instant::now() + self.postgres.failed(&error);
+                    return;
+                }
+            };
+            let blocked = (standing.blocked.clone(), as_of);
+            self.tell_worker(Feed::Opened(lease.clone(), Arc::clone(&place.topic), standing)).await;
             self.tell_sweep(lease.clone());
             if let Some(partition) = self.partitions.get_mut(&place) {
-                partition.lane = Some(Lane { lease, mark: 0, backlog: true });
+                partition.lane = Some(Lane { lease, mark: 0, backlog: true, blocked });
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tokio::time::Instant;
+
 use super::Ingest;
 use super::partition::Partition;
 use crate::db::DbError;
@@ -19,6 +21,9 @@ pub(super) async fn read(
     for (place, partition) in partitions.iter_mut() {
         let Some(lane) = &mut partition.lane else { continue };
         if lane.lease.take_reread() {
+            tell(ingest, Feed::Reread(lane.lease.lane)).await;
+            let as_of = Instant::now();
+            lane.blocked = (inbox::standing(&ingest.db, lane.lease.lane).await?.blocked, as_of);
             lane.mark = 0;
             lane.backlog = true;
         }
@@ -33,8 +38,18 @@ pub(super) async fn read(
             any = true;
             feed(ingest, found.into_iter().map(Entry::found).collect()).await;
         }
+        if !lane.backlog {
+            let (blocked, as_of) = lane.blocked.clone();
+            tell(ingest, Feed::CaughtUp { lane: lane.lease.lane, blocked, as_of }).await;
+        }
     }
     Ok(any)
+}
+
+async fn tell(ingest: &Ingest, feed: Feed) {
+    if ingest.feed.send(feed).await.is_err() {
+        tracing::debug!("The worker has ended");
+    }
 }
 
 /// Hands messages to the worker.

@@ -1,5 +1,6 @@
 //! A partition that is assigned to this host.
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::lane::Lease;
@@ -20,6 +21,8 @@ pub(super) struct Lane {
     pub(super) mark: i64,
     /// Whether rows above the mark may lie in Postgres.
     pub(super) backlog: bool,
+    /// The keys that were blocked when the reading began, and when that was.
+    pub(super) blocked: (Vec<(i64, bool)>, Instant),
 }
 
 /// Where it goes on.

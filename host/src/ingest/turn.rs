@@ -175,6 +175,7 @@ impl Turns {
         let mut entries = Vec::with_capacity(fresh.len());
         for message in fresh {
             let Some(lane) = lanes.get_mut(&message.lane) else { continue };
+            lane.backlog |= lane.lease.wants_reread();
             if !lane.backlog {
                 lane.mark = lane.mark.max(message.seq);
                 entries.push(Entry::fresh(message));

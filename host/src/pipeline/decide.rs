@@ -34,6 +34,8 @@ pub(crate) enum DeadReason {
     Rejected,
     /// It cannot be carried to a handler.
     Quarantined,
+    /// An earlier message of its key is dead, and the handler parks what follows.
+    Parked,
 }
 
 impl DeadReason {
@@ -43,6 +45,7 @@ impl DeadReason {
             Self::Exhausted => "exhausted",
             Self::Rejected => "rejected",
             Self::Quarantined => "quarantined",
+            Self::Parked => "parked",
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::state::Write;
-use super::{DeadLetter, emit, rows, write, write_dead_letters};
+use super::{DeadLetter, block, emit, rows, write, write_dead_letters};
+use crate::config::BehindDead;
 use crate::db::{Db, DbError};
 use crate::lane::Lease;
 use crate::message::{Message, Outgoing};
@@ -41,11 +42,18 @@ pub(crate) enum Settled {
     StateLost(HashSet<(i32, i64)>),
 }
 
+/// Whose messages are settled.
+#[derive(Debug, Clone)]
+pub(crate) struct Whose {
+    pub(crate) handler: Arc<str>,
+    pub(crate) group: Arc<str>,
+    pub(crate) behind_dead: BehindDead,
+}
+
 /// Settles a batch of one handler, sorted by (lane, seq), all of it or nothing.
 pub(crate) async fn settle(
     db: &Db,
-    handler: &str,
-    group: &str,
+    of: &Whose,
     leases: &BTreeMap<i32, Lease>,
     items: &[Settlement],
 ) -> Result<Settled, DbError> {
@@ -69,10 +77,11 @@ pub(crate) async fn settle(
     let dead: Vec<DeadLetter> = items
         .iter()
         .filter(|item| hit.contains(&(item.message.lane, item.message.seq)))
-        .filter_map(|item| DeadLetter::of(handler, item))
+        .filter_map(|item| DeadLetter::of(&of.handler, item))
         .collect();
     write_dead_letters(&mut tx, &dead).await?;
-    let lost = write::state(&mut tx, group, items, &hit).await?;
+    block::keys(&mut tx, of.behind_dead, items, &hit).await?;
+    let lost = write::state(&mut tx, &of.group, items, &hit).await?;
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }

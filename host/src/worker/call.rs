@@ -89,7 +89,7 @@ impl Guests {
         started: Started,
         fresh: StateView,
     ) -> Ended {
-        let Started { key, entry, state, call } = started;
+        let Started { key, entry, state, call, parked: _ } = started;
         let message = Arc::new(entry.message);
         let form = matching::first(component.subscriptions(), &message).map_or(Form::Binary, |of| of.form);
         let digest = Arc::clone(component.digest());

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
 
-use super::entry::{Entry, Key};
+use super::entry::{Entry, Key, Order};
+use crate::inbox::Standing;
 use crate::settle::StateView;
 
 /// The messages of one key.
@@ -19,9 +20,35 @@ struct Queue {
     retry_unsettled: bool,
     /// The state as the last message of the key left it, committed or not.
     state: Option<StateView>,
+    /// Rows of the key lie held in Postgres: what comes joins them, so that the order stays.
+    held: bool,
+    /// An earlier message of the key is dead, and the handler wants it to be looked at first.
+    blocked: Option<Blocked>,
     /// Calls before this one are void: what they read was overtaken.
     valid_from: u64,
 }
+
+/// Why a key does not simply go on.
+#[derive(Debug, Clone, Copy)]
+struct Blocked {
+    /// Its messages are parked rather than waiting.
+    parks: bool,
+    since: Instant,
+}
+
+impl Queue {
+    /// Whether its first message waits for something other than its turn.
+    fn waits(&self) -> bool {
+        let blocked = self.blocked.is_some_and(|blocked| !blocked.parks);
+        let not_due = self.waiting.front().is_some_and(|first| first.due > Instant::now());
+        self.retry_unsettled || blocked || not_due
+    }
+}
+
+/// Followers of a waiting key that stay in memory; later ones are held in Postgres.
+const FOLLOWERS_MAX: usize = 100;
+/// Held messages are let go when no more than this many of their key are left in memory.
+const FOLLOWERS_MIN: usize = 10;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -36,6 +63,14 @@ pub(super) struct Queues {
     /// Lanes that are being given up: nothing of them starts.
     closing: HashSet<i32>,
     next_call: u64,
+    /// Messages that are to be marked as held, by lane.
+    to_hold: HashMap<i32, Vec<(Key, i64)>>,
+    /// Keys with held rows, and up to which `seq` there are none.
+    held: HashMap<Key, i64>,
+    /// How far each lane was read: whatever is not held up to there is, or was, in memory.
+    read_to: HashMap<i32, i64>,
+    /// Messages that left the memory since that was last asked.
+    shed: usize,
 }
 
 /// What a call's end is worth.
@@ -56,26 +91,175 @@ pub(super) struct Started {
     pub(super) entry: Entry,
     pub(super) state: Option<StateView>,
     pub(super) call: u64,
+    /// It is not to be called but set aside behind a dead message of its key.
+    pub(super) parked: bool,
 }
 
 impl Queues {
-    /// A lane is ours.
-    pub(super) fn open(&mut self, lane: i32) {
+    /// A lane is ours, with the keys that do not simply go on.
+    pub(super) fn open(&mut self, lane: i32, standing: &Standing) {
         self.in_hand.entry(lane).or_default();
         self.closing.remove(&lane);
+        self.read_to.insert(lane, 0);
+        for okey in &standing.held {
+            let key = Key { lane, order: Order::Key(*okey) };
+            self.queues.entry(key).or_default().held = true;
+            self.held.insert(key, 0);
+        }
+        for (okey, parks) in &standing.blocked {
+            self.block(Key { lane, order: Order::Key(*okey) }, *parks);
+        }
     }
 
-    /// A message came; `false` where it is in memory already, or its lane is not open.
+    /// A message came; `false` where it does not stay in memory: it is here already, its lane is not open,
+    /// or it is to be held.
     pub(super) fn push(&mut self, entry: Entry, ordered: bool) -> bool {
-        let lane = entry.message.lane;
+        let (lane, seq) = (entry.message.lane, entry.message.seq);
         let open = !self.closing.contains(&lane);
         let Some(known) = self.in_hand.get_mut(&lane).filter(|_| open) else { return false };
-        if !known.insert(entry.message.seq) {
+        if let Some(read_to) = self.read_to.get_mut(&lane) {
+            *read_to = (*read_to).max(seq);
+        }
+        if known.contains(&seq) {
             return false;
         }
         let key = entry.key(ordered);
+        let queue = self.queues.entry(key).or_default();
+        if queue.held || (queue.waiting.len() >= FOLLOWERS_MAX && queue.waits()) {
+            queue.held = true;
+            self.held.entry(key).or_insert(0);
+            self.to_hold.entry(lane).or_default().push((key, seq));
+            return false;
+        }
+        known.insert(seq);
         self.requeue(key, entry);
         true
+    }
+
+    /// A message that was let go; `false` where its lane is not open.
+    pub(super) fn push_freed(&mut self, key: Key, entry: Entry) -> bool {
+        let seq = entry.message.seq;
+        let fresh = self.in_hand.get_mut(&key.lane).is_some_and(|known| known.insert(seq));
+        if fresh {
+            self.requeue(key, entry);
+        }
+        fresh
+    }
+
+    /// Messages of one lane that are to be marked as held.
+    pub(super) fn next_hold(&mut self, rows_max: usize) -> Option<(i32, Vec<(Key, i64)>)> {
+        let lane = *self.to_hold.keys().next()?;
+        let rows = self.to_hold.get_mut(&lane)?;
+        let batch = rows.drain(..rows.len().min(rows_max)).collect();
+        if rows.is_empty() {
+            self.to_hold.remove(&lane);
+        }
+        Some((lane, batch))
+    }
+
+    /// They could not be marked yet.
+    pub(super) fn hold_again(&mut self, lane: i32, rows: Vec<(Key, i64)>) {
+        if self.has(lane) {
+            self.to_hold.entry(lane).or_default().extend(rows);
+        }
+    }
+
+    /// A key whose held rows are to be let go, and up to which `seq`: what lies above may have earlier
+    /// followers that were not read yet. Only while nothing of its lane waits for being held.
+    pub(super) fn next_let_go(&self) -> Option<(Key, i64)> {
+        self.held.iter().find_map(|(key, none_to)| {
+            let queue = self.queues.get(key)?;
+            let read_to = *self.read_to.get(&key.lane)?;
+            let goes_on = queue.blocked.is_none_or(|blocked| blocked.parks);
+            let wanted = goes_on
+                && queue.waiting.len() <= FOLLOWERS_MIN
+                && read_to > *none_to
+                && !self.to_hold.contains_key(&key.lane)
+                && !self.closing.contains(&key.lane);
+            wanted.then_some((*key, read_to))
+        })
+    }
+
+    /// Held rows of a key were let go up to `seq_max`; with `all`, none are left up to there.
+    pub(super) fn let_go(&mut self, key: Key, seq_max: i64, all: bool) {
+        if !all {
+            return;
+        }
+        let more = self.to_hold.get(&key.lane).is_some_and(|rows| rows.iter().any(|(of, _)| *of == key));
+        if seq_max == i64::MAX && !more {
+            self.held.remove(&key);
+            if let Some(queue) = self.queues.get_mut(&key) {
+                queue.held = false;
+            }
+            self.tidy(key);
+        } else if let Some(none_to) = self.held.get_mut(&key) {
+            *none_to = if seq_max == i64::MAX { 0 } else { seq_max };
+        }
+    }
+
+    /// The lane is read from its start again.
+    pub(super) fn reread(&mut self, lane: i32) {
+        self.read_to.insert(lane, 0);
+        self.held.iter_mut().filter(|(key, _)| key.lane == lane).for_each(|(_, none_to)| *none_to = 0);
+    }
+
+    /// Everything of the lane that is not held was read. Keys that were blocked before `as_of` and are not
+    /// among `blocked` go on.
+    pub(super) fn caught_up(&mut self, lane: i32, blocked: &[(i64, bool)], as_of: Instant) {
+        self.read_to.insert(lane, i64::MAX);
+        let mut freed = Vec::new();
+        for (key, queue) in self.queues.iter_mut().filter(|(key, _)| key.lane == lane) {
+            let still = blocked.iter().any(|(okey, _)| key.order == Order::Key(*okey));
+            if queue.blocked.is_some_and(|of| of.since < as_of) && !still {
+                queue.blocked = None;
+                freed.push(*key);
+            }
+        }
+        freed.into_iter().for_each(|key| self.arm(key));
+    }
+
+    /// The key is behind a dead message from now on.
+    pub(super) fn block(&mut self, key: Key, parks: bool) {
+        let queue = self.queues.entry(key).or_default();
+        queue.blocked = Some(Blocked { parks, since: Instant::now() });
+        self.shed(key);
+    }
+
+    /// A key that waits keeps its first followers in memory; the others are to be held.
+    fn shed(&mut self, key: Key) {
+        let Some(queue) = self.queues.get_mut(&key) else { return };
+        if queue.waiting.len() <= FOLLOWERS_MAX || !queue.waits() {
+            return;
+        }
+        let Some(known) = self.in_hand.get_mut(&key.lane) else { return };
+        let rows = queue.waiting.drain(FOLLOWERS_MAX..).map(|entry| (key, entry.message.seq));
+        let rows: Vec<(Key, i64)> = rows
+            .inspect(|(_, seq)| {
+                known.remove(seq);
+            })
+            .collect();
+        queue.held = true;
+        self.shed += rows.len();
+        self.held.entry(key).or_insert(0);
+        self.to_hold.entry(key.lane).or_default().extend(rows);
+    }
+
+    /// How many messages left the memory since this was last asked.
+    pub(super) fn take_shed(&mut self) -> usize {
+        std::mem::take(&mut self.shed)
+    }
+
+    /// Drops a key of which nothing is left to know.
+    fn tidy(&mut self, key: Key) {
+        if let Some(queue) = self.queues.get(&key)
+            && queue.unsettled == 0
+            && queue.waiting.is_empty()
+            && queue.running.is_none()
+            && !queue.held
+            && queue.blocked.is_none()
+        {
+            self.queues.remove(&key);
+        }
     }
 
     /// A message that was in memory all along waits again.
@@ -87,12 +271,14 @@ impl Queues {
             queue.waiting.insert(place, entry);
         }
         self.arm(key);
+        self.shed(key);
     }
 
     /// Puts a key where its first message belongs: ready, or on the clock.
     fn arm(&mut self, key: Key) {
         let Some(queue) = self.queues.get(&key) else { return };
-        if queue.running.is_some() || queue.retry_unsettled {
+        let blocked = queue.blocked.is_some_and(|blocked| !blocked.parks);
+        if queue.running.is_some() || queue.retry_unsettled || blocked {
             return;
         }
         let Some(first) = queue.waiting.front() else { return };
@@ -130,14 +316,22 @@ impl Queues {
             let Some(queue) = self.queues.get_mut(&key) else { continue };
             let due = queue.waiting.front().is_some_and(|first| first.due <= Instant::now());
             // A key may stand here twice, or have been overtaken by what happened since.
-            if queue.running.is_some() || queue.retry_unsettled || !due || self.closing.contains(&key.lane) {
+            let parks = queue.blocked.map(|blocked| blocked.parks);
+            let blocked = queue.running.is_some() || queue.retry_unsettled || parks == Some(false);
+            if blocked || !due || self.closing.contains(&key.lane) {
                 continue;
             }
             let Some(entry) = queue.waiting.pop_front() else { continue };
             let call = self.next_call;
             self.next_call += 1;
             queue.running = Some(call);
-            return Some(Started { key, entry, state: queue.state.take(), call });
+            return Some(Started {
+                key,
+                entry,
+                state: queue.state.take(),
+                call,
+                parked: parks == Some(true),
+            });
         }
         None
     }
@@ -169,10 +363,8 @@ impl Queues {
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.unsettled = queue.unsettled.saturating_sub(1);
             queue.retry_unsettled &= done;
-            if queue.unsettled == 0 && queue.waiting.is_empty() && queue.running.is_none() {
-                self.queues.remove(&key);
-            }
         }
+        self.tidy(key);
         usize::from(left)
     }
 
@@ -232,6 +424,9 @@ impl Queues {
     pub(super) fn forget(&mut self, lane: i32) -> usize {
         self.closing.remove(&lane);
         self.queues.retain(|key, _| key.lane != lane);
+        self.held.retain(|key, _| key.lane != lane);
+        self.to_hold.remove(&lane);
+        self.read_to.remove(&lane);
         self.timers.retain(|(_, key)| key.lane != lane);
         self.in_hand.remove(&lane).map_or(0, |known| known.len())
     }

@@ -2,7 +2,6 @@
 //! bad message does not take the others with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::Key;
@@ -11,7 +10,7 @@ use crate::db::{Db, DbError, Meaning};
 use crate::lane::Lease;
 use crate::pipeline::decide::{Budget, Verdict, decide};
 use crate::pipeline::outcome::{End, Fault};
-use crate::settle::{Settled, Settlement, settle};
+use crate::settle::{Settled, Settlement, Whose, settle};
 
 /// A decided message on its way to be settled.
 #[derive(Debug)]
@@ -43,8 +42,7 @@ pub(super) enum Fate {
 #[derive(Debug, Clone)]
 pub(super) struct Settler {
     pub(super) db: Db,
-    pub(super) handler: Arc<str>,
-    pub(super) group: Arc<str>,
+    pub(super) of: Whose,
     pub(super) policy: RetryPolicy,
 }
 
@@ -111,7 +109,7 @@ impl Settler {
             lanes.iter().filter_map(|lane| Some((*lane, leases.get(lane)?.clone()))).collect();
         let (keys, items): (Vec<(Key, bool)>, Vec<Settlement>) =
             batch.drain(..).map(|decided| ((decided.key, decided.blamed), decided.settlement)).unzip();
-        let settled = settle(&self.db, &self.handler, &self.group, &leases, &items).await;
+        let settled = settle(&self.db, &self.of, &leases, &items).await;
         let all = keys.into_iter().zip(items).map(|((key, blamed), settlement)| Decided {
             key,
             settlement,
@@ -140,7 +138,7 @@ impl Settler {
             }
             Ok(Settled::LanesLost(lost)) => {
                 for lease in lost.iter().filter_map(|lane| leases.get(lane)) {
-                    tracing::warn!(handler.name = %self.handler, "Lane {} is another host's now", lease.lane);
+                    tracing::warn!(handler.name = %self.of.handler, "Lane {} is another host's now", lease.lane);
                     lease.lose();
                 }
                 batch.extend(all);
@@ -175,7 +173,7 @@ impl Settler {
         settlement.outgoing.clear();
         settlement.writes.clear();
         tracing::warn!(
-            handler.name = %self.handler, message.id = %message.id, %error,
+            handler.name = %self.of.handler, message.id = %message.id, %error,
             "The effects of message {} are refused by the database", message.id
         );
     }

@@ -12,16 +12,18 @@ use tokio::time::Instant;
 
 use super::call::Ended;
 use super::caution::{Caution, Told};
-use super::entry::{Entry, Key};
-use super::queues::{Queues, Worth};
+use super::entry::{Entry, Key, Order};
+use super::holding::{Done, Job, ROWS_MAX};
+use super::queues::{Queues, Started, Worth};
 use super::settling::{Decided, Fate, Settler, wait_of};
 use super::{Feed, Worker};
-use crate::config::BreakerPolicy;
+use crate::config::{BehindDead, BreakerPolicy};
 use crate::db::{DbError, lanes};
 use crate::lane::Lease;
+use crate::outage::Outage;
 use crate::pipeline::decide::{Budget, Cause, DeadReason, Verdict, decide};
 use crate::pipeline::outcome::{Called, Usage};
-use crate::settle::{Settlement, StateView};
+use crate::settle::{Settlement, StateView, Whose};
 
 /// A call must end this much before the host's own expiry, so that its settlement is still ours.
 const SETTLE_MARGIN: Duration = Duration::from_millis(200);
@@ -39,6 +41,7 @@ pub(super) enum Step {
     Told(Result<Told, DbError>),
     /// A look at the breakers.
     Looked,
+    Held(Done),
     Due,
 }
 
@@ -47,12 +50,17 @@ pub(super) struct Work {
     worker: Worker,
     settler: Settler,
     leases: HashMap<i32, Lease>,
+    topics: HashMap<i32, Arc<str>>,
     queues: Queues,
     caution: Caution,
     calls: FuturesUnordered<Work_<Ended>>,
     /// Decided and waiting for the settlement under way to end.
     decided: Vec<Decided>,
     settling: Option<Work_<Vec<Fate>>>,
+    /// Rows that are being held or let go.
+    holding: Option<Work_<Done>>,
+    hold_after: Instant,
+    outage: Outage,
     stopping: bool,
 }
 
@@ -60,16 +68,23 @@ impl Work {
     pub(super) fn new(worker: Worker) -> Self {
         let settler = Settler {
             db: worker.db.clone(),
-            handler: Arc::from(worker.handler.name.as_str()),
-            group: Arc::clone(&worker.handler.group),
+            of: Whose {
+                handler: Arc::from(worker.handler.name.as_str()),
+                group: Arc::clone(&worker.handler.group),
+                behind_dead: worker.handler.current().manifest().behind_dead,
+            },
             policy: worker.handler.current().manifest().retry,
         };
         let caution =
             Caution::new(worker.db.clone(), &worker.handler.group, worker.config.host.worker.as_str());
         Self {
+            outage: worker.db.outage(),
             worker,
             settler,
             leases: HashMap::new(),
+            topics: HashMap::new(),
+            holding: None,
+            hold_after: Instant::now(),
             queues: Queues::default(),
             caution,
             calls: FuturesUnordered::new(),
@@ -89,6 +104,7 @@ impl Work {
             biased;
             fates = wait(&mut self.settling) => Step::Settled(fates),
             Some(ended) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(ended)),
+            done = wait(&mut self.holding) => Step::Held(done),
             told = self.caution.told() => Step::Told(told),
             Ok(()) = self.worker.breakers.changed() => Step::Looked,
             feed = self.worker.feed.recv(), if !self.stopping => Step::Fed(feed),
@@ -106,23 +122,27 @@ impl Work {
             Step::Settled(fates) => self.settled(fates),
             Step::Told(told) => self.caution.take(told, self.breaker_policy()),
             Step::Looked => self.caution.learned(&self.worker.breakers.borrow_and_update()),
+            Step::Held(done) => self.held(done),
             Step::Due => {}
         }
         self.drop_lost();
         self.queues.tick(Instant::now());
         self.start_calls();
         self.start_settling();
+        self.worker.in_hand.remove(self.queues.take_shed());
+        self.start_holding();
         self.release_closed();
     }
 
     fn fed(&mut self, feed: Feed) {
         match feed {
-            Feed::Opened(lease) => {
+            Feed::Opened(lease, topic, standing) => {
                 // What was in hand under an older lease of the lane is another life's.
                 self.decided.retain(|decided| decided.key.lane != lease.lane);
                 let stale = self.queues.forget(lease.lane);
                 self.worker.in_hand.remove(stale);
-                self.queues.open(lease.lane);
+                self.queues.open(lease.lane, &standing);
+                self.topics.insert(lease.lane, topic);
                 self.leases.insert(lease.lane, lease);
             }
             Feed::Messages(entries) => {
@@ -133,6 +153,8 @@ impl Work {
                     .count();
                 self.worker.in_hand.remove(refused);
             }
+            Feed::Reread(lane) => self.queues.reread(lane),
+            Feed::CaughtUp { lane, blocked, as_of } => self.queues.caught_up(lane, &blocked, as_of),
             Feed::Closed(lanes) => {
                 for lane in lanes {
                     let dropped = self.queues.close(lane);
@@ -168,9 +190,8 @@ impl Work {
         self.caution.tell(policy, self.queues.has_ready());
         while self.calls.len() < manifest.concurrency && self.caution.room(policy, self.calls.len()) > 0 {
             let Some(started) = self.queues.start() else { return };
-            if let Some(reason) = &started.entry.nonsense {
-                let cause = Cause { error: reason.clone(), ..Cause::default() };
-                let verdict = Verdict::Dead { reason: DeadReason::Quarantined, counted: false, cause };
+            if let Some(verdict) = without_call(&started) {
+                self.block_behind(started.key, &verdict);
                 let (key, call) = (started.key, started.call);
                 let state = started.state.unwrap_or_else(|| self.view(&started.entry));
                 if self.queues.ended(key, call) == Worth::Valid {
@@ -225,14 +246,66 @@ impl Work {
         let writes = if completed { state.take_writes() } else { Vec::new() };
         let outgoing = if completed { outgoing } else { Vec::new() };
         let retry = matches!(verdict, Verdict::Retry { .. });
+        self.block_behind(key, &verdict);
         self.queues.decided(key, state, retry);
         let digest = Some(digest);
         let settlement = Settlement { message, verdict, digest, outgoing, writes, last_output, usage };
         self.decided.push(Decided::new(key, settlement));
     }
 
+    /// Behind a dead message the key goes on only where the handler lets it.
+    fn block_behind(&mut self, key: Key, verdict: &Verdict) {
+        let policy = self.worker.handler.current().manifest().behind_dead;
+        let dies = matches!(verdict, Verdict::Dead { reason, .. } if *reason != DeadReason::Parked);
+        if dies && policy != BehindDead::Skip && matches!(key.order, Order::Key(_)) {
+            self.queues.block(key, policy == BehindDead::Park);
+        }
+    }
+
+    /// Holds what memory has no room for, else lets go of what it has room for.
+    fn start_holding(&mut self) {
+        if self.holding.is_some() || self.stopping || Instant::now() < self.hold_after {
+            return;
+        }
+        let job = if let Some((lane, rows)) = self.queues.next_hold(ROWS_MAX) {
+            self.leases.get(&lane).map(|lease| Job::Hold { lease: lease.clone(), rows })
+        } else {
+            self.queues.next_let_go().and_then(|(key, seq_max)| {
+                let (lease, topic) =
+                    (self.leases.get(&key.lane)?.clone(), Arc::clone(self.topics.get(&key.lane)?));
+                Some(Job::LetGo { lease, topic, group: Arc::clone(&self.worker.handler.group), key, seq_max })
+            })
+        };
+        if let Some(job) = job {
+            self.holding = Some(Box::pin(job.run(self.worker.db.clone())));
+        }
+    }
+
+    fn held(&mut self, done: Done) {
+        match done {
+            Done::Held => self.outage.over(),
+            Done::Lost(lease) => lease.lose(),
+            Done::LetGo { key, seq_max, found } => {
+                self.outage.over();
+                let all = found.len() < ROWS_MAX;
+                let freed = found
+                    .into_iter()
+                    .filter_map(|of| self.queues.push_freed(key, Entry::found(of)).then_some(()));
+                let freed = freed.count();
+                self.worker.in_hand.add(freed);
+                self.queues.let_go(key, seq_max, all);
+            }
+            Done::Failed(job, error) => {
+                self.hold_after = Instant::now() + self.outage.failed(&error);
+                if let Job::Hold { lease, rows } = job {
+                    self.queues.hold_again(lease.lane, rows);
+                }
+            }
+        }
+    }
+
     fn tell(&self, message: &crate::message::Message, verdict: &Verdict) {
-        let (id, handler, attempt) = (message.id, &self.settler.handler, message.attempts_made + 1);
+        let (id, handler, attempt) = (message.id, &self.settler.of.handler, message.attempts_made + 1);
         match verdict {
             Verdict::Completed => {
                 tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is done")
@@ -261,7 +334,9 @@ impl Work {
         let batch: Vec<Decided> = self.decided.drain(..self.decided.len().min(rows_max)).collect();
         let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
         let leases = lanes.iter().filter_map(|lane| Some((*lane, self.leases.get(lane)?.clone()))).collect();
-        self.settler.policy = self.worker.handler.current().manifest().retry;
+        let component = self.worker.handler.current();
+        self.settler.policy = component.manifest().retry;
+        self.settler.of.behind_dead = component.manifest().behind_dead;
         self.settling = Some(Box::pin(self.settler.clone().settle(leases, batch)));
     }
 
@@ -364,10 +439,10 @@ impl Work {
                     Step::Called(ended) => self.called(*ended),
                     Step::Settled(fates) => self.settled(fates),
                     Step::Told(told) => self.caution.take(told, self.breaker_policy()),
-                    Step::Fed(_) | Step::Looked | Step::Due => {}
+                    Step::Fed(_) | Step::Looked | Step::Held(_) | Step::Due => {}
                 },
                 () = tokio::time::sleep_until(deadline) => {
-                    tracing::warn!(handler.name = %self.settler.handler, "Calls did not end within the grace; their messages stay pending");
+                    tracing::warn!(handler.name = %self.settler.of.handler, "Calls did not end within the grace; their messages stay pending");
                     break;
                 }
             }
@@ -394,6 +469,19 @@ async fn wait<T>(slot: &mut Option<Work_<T>>) -> T {
             done
         }
         None => std::future::pending().await,
+    }
+}
+
+/// The verdict on a message that is not handed to anybody.
+fn without_call(started: &Started) -> Option<Verdict> {
+    let dead = |reason, error: &str| {
+        let cause = Cause { error: error.to_owned(), ..Cause::default() };
+        Some(Verdict::Dead { reason, counted: false, cause })
+    };
+    match &started.entry.nonsense {
+        Some(reason) => dead(DeadReason::Quarantined, reason),
+        None if started.parked => dead(DeadReason::Parked, "an earlier message of its key is dead"),
+        None => None,
     }
 }
 
