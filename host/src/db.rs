@@ -44,7 +44,7 @@ impl Db {
         let options = options.application_name("mailroom").options([
             ("lock_timeout", milliseconds(postgres.lock_timeout)),
             ("statement_timeout", milliseconds(postgres.statement_timeout)),
-            ("idle_in_transaction_session_timeout", milliseconds(postgres.statement_timeout)),
+            ("idle_in_transaction_session_timeout", milliseconds(postgres.idle_timeout)),
             // Planned once for any number of rows; plans of generic statements are held still by tests.
             ("plan_cache_mode", "force_generic_plan".to_owned()),
             ("jit", "off".to_owned()),

@@ -20,10 +20,11 @@ pub(super) const MIB: u64 = 1 << 20;
 
 pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
     let namespace = reader.name("namespace", "mailroom", Namespace::parse);
+    let host = host(reader);
     let config = Config {
         namespace: namespace.unwrap_or_else(Namespace::standard),
-        host: host(reader),
-        postgres: postgres(reader, servers),
+        postgres: postgres(reader, servers, host.expiry),
+        host,
         kafka: kafka(reader, servers),
         ingest: ingest(reader),
         worker: worker(reader),

@@ -31,6 +31,9 @@ pub struct Postgres {
     pub lock_timeout: Duration,
     /// How long a statement may take.
     pub statement_timeout: Duration,
+    /// How long a transaction of ours may be idle before Postgres ends it, a third of the host's expiry: a
+    /// host that is frozen inside one would keep its lanes from the next owner.
+    pub idle_timeout: Duration,
 }
 
 /// `[kafka]`: the broker.

@@ -1,6 +1,7 @@
 //! Reads `[postgres]` and `[kafka]`: where the servers are, and what librdkafka is told besides.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use toml::Table;
 
@@ -28,8 +29,9 @@ const OURS: [&str; 14] = [
     "transactional.id",
 ];
 
-pub(super) fn postgres(reader: &mut Reader, servers: Servers) -> Postgres {
+pub(super) fn postgres(reader: &mut Reader, servers: Servers, expiry: Duration) -> Postgres {
     Postgres {
+        idle_timeout: expiry / 3,
         url: postgres_url(reader, servers),
         connections_max: reader.count("postgres.connections-max", 16, 2..=1000),
         lock_timeout: reader.duration("postgres.lock-timeout", 5 * SECOND, MILLISECOND..=HOUR),

@@ -21,13 +21,15 @@ pub(super) enum Told {
     Probe(bool),
 }
 
+type Telling = Pin<Box<dyn Future<Output = Result<Told, DbError>> + Send>>;
+
 /// The breaker, and what is being written about it.
 pub(super) struct Caution {
     db: Db,
     group: String,
     worker: String,
     breaker: Breaker,
-    telling: Option<Pin<Box<dyn Future<Output = Result<Told, DbError>> + Send>>>,
+    telling: Option<Telling>,
     /// Looks at the table that began before then know less than we do.
     told_at: Instant,
     /// What is to be written again, since Postgres was away.

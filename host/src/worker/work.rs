@@ -1,6 +1,10 @@
 //! The worker's turns: calls, verdicts, settlements.
 
-use std::collections::{BTreeSet, HashMap};
+mod calling;
+mod ending;
+mod room;
+
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,21 +16,15 @@ use tokio::time::Instant;
 
 use super::call::Ended;
 use super::caution::{Caution, Told};
-use super::entry::{Entry, Key, Order};
-use super::holding::{Done, Job, ROWS_MAX};
-use super::queues::{Queues, Started, Worth};
-use super::settling::{Decided, Fate, Settler, wait_of};
+use super::holding::Done;
+use super::queues::Queues;
+use super::settling::{Decided, Fate, Settler};
 use super::{Feed, Worker};
-use crate::config::{BehindDead, BreakerPolicy};
 use crate::db::{DbError, lanes};
 use crate::lane::Lease;
 use crate::outage::Outage;
-use crate::pipeline::decide::{Budget, Cause, DeadReason, Verdict, decide};
-use crate::pipeline::outcome::{Called, Usage};
-use crate::settle::{Settlement, StateView, Whose};
+use crate::settle::Whose;
 
-/// A call must end this much before the host's own expiry, so that its settlement is still ours.
-const SETTLE_MARGIN: Duration = Duration::from_millis(200);
 /// How often a host that may not start anything looks again.
 const RECHECK: Duration = Duration::from_millis(50);
 
@@ -176,237 +174,6 @@ impl Work {
         }
     }
 
-    fn start_calls(&mut self) {
-        if self.stopping {
-            return;
-        }
-        let component = self.worker.handler.current();
-        let manifest = component.manifest();
-        // A call that could outlast this host's expiry might settle into another's lane.
-        if !self.worker.session.outlasts(manifest.limits.deadline + SETTLE_MARGIN) {
-            return;
-        }
-        let policy = manifest.breaker;
-        self.caution.tell(policy, self.queues.has_ready());
-        while self.calls.len() < manifest.concurrency && self.caution.room(policy, self.calls.len()) > 0 {
-            let Some(started) = self.queues.start() else { return };
-            if let Some(verdict) = without_call(&started) {
-                self.block_behind(started.key, &verdict);
-                let (key, call) = (started.key, started.call);
-                let state = started.state.unwrap_or_else(|| self.view(&started.entry));
-                if self.queues.ended(key, call) == Worth::Valid {
-                    self.queues.decided(key, state, false);
-                    self.decided.push(Decided::new(key, uncalled(started.entry, verdict)));
-                }
-                continue;
-            }
-            let fresh = self.view(&started.entry);
-            let (guests, db, component) =
-                (self.worker.guests.clone(), self.worker.db.clone(), Arc::clone(&component));
-            self.calls.push(Box::pin(async move { guests.call(&db, component, started, fresh).await }));
-        }
-    }
-
-    fn breaker_policy(&self) -> BreakerPolicy {
-        self.worker.handler.current().manifest().breaker
-    }
-
-    fn view(&self, entry: &Entry) -> StateView {
-        let group = Arc::clone(&self.worker.handler.group);
-        StateView::new(Some(self.worker.db.clone()), group, entry.message.key.clone())
-    }
-
-    fn called(&mut self, ended: Ended) {
-        let Ended { key, call, message, called } = ended;
-        let requeue = |message, due| Entry { message, due, nonsense: None };
-        match self.queues.ended(key, call) {
-            Worth::Gone => return,
-            Worth::Void => {
-                self.queues.requeue(key, requeue(message, Instant::now()));
-                return;
-            }
-            Worth::Valid => {}
-        }
-        let Called { end, outgoing, mut state, last_output, digest, usage } = called;
-        let budget = Budget {
-            attempts_made: message.attempts_made,
-            attempts_max: message.attempts_max,
-            deliveries: message.deliveries,
-        };
-        self.caution.ended(&end, self.breaker_policy());
-        let verdict = decide(end, budget, &self.worker.handler.current().manifest().retry, fastrand::f64());
-        self.tell(&message, &verdict);
-        if let Verdict::Again { delay, .. } = verdict {
-            // As it was before the call: with what earlier messages of the key wrote.
-            self.queues.keep(key, state);
-            self.queues.requeue(key, requeue(message, Instant::now() + delay));
-            return;
-        }
-        let completed = verdict == Verdict::Completed;
-        let writes = if completed { state.take_writes() } else { Vec::new() };
-        let outgoing = if completed { outgoing } else { Vec::new() };
-        let retry = matches!(verdict, Verdict::Retry { .. });
-        self.block_behind(key, &verdict);
-        self.queues.decided(key, state, retry);
-        let digest = Some(digest);
-        let settlement = Settlement { message, verdict, digest, outgoing, writes, last_output, usage };
-        self.decided.push(Decided::new(key, settlement));
-    }
-
-    /// Behind a dead message the key goes on only where the handler lets it.
-    fn block_behind(&mut self, key: Key, verdict: &Verdict) {
-        let policy = self.worker.handler.current().manifest().behind_dead;
-        let dies = matches!(verdict, Verdict::Dead { reason, .. } if *reason != DeadReason::Parked);
-        if dies && policy != BehindDead::Skip && matches!(key.order, Order::Key(_)) {
-            self.queues.block(key, policy == BehindDead::Park);
-        }
-    }
-
-    /// Holds what memory has no room for, else lets go of what it has room for.
-    fn start_holding(&mut self) {
-        if self.holding.is_some() || self.stopping || Instant::now() < self.hold_after {
-            return;
-        }
-        let job = if let Some((lane, rows)) = self.queues.next_hold(ROWS_MAX) {
-            self.leases.get(&lane).map(|lease| Job::Hold { lease: lease.clone(), rows })
-        } else {
-            self.queues.next_let_go().and_then(|(key, seq_max)| {
-                let (lease, topic) =
-                    (self.leases.get(&key.lane)?.clone(), Arc::clone(self.topics.get(&key.lane)?));
-                Some(Job::LetGo { lease, topic, group: Arc::clone(&self.worker.handler.group), key, seq_max })
-            })
-        };
-        if let Some(job) = job {
-            self.holding = Some(Box::pin(job.run(self.worker.db.clone())));
-        }
-    }
-
-    fn held(&mut self, done: Done) {
-        match done {
-            Done::Held => self.outage.over(),
-            Done::Lost(lease) => lease.lose(),
-            Done::LetGo { key, seq_max, found } => {
-                self.outage.over();
-                let all = found.len() < ROWS_MAX;
-                let freed = found
-                    .into_iter()
-                    .filter_map(|of| self.queues.push_freed(key, Entry::found(of)).then_some(()));
-                let freed = freed.count();
-                self.worker.in_hand.add(freed);
-                self.queues.let_go(key, seq_max, all);
-            }
-            Done::Failed(job, error) => {
-                self.hold_after = Instant::now() + self.outage.failed(&error);
-                if let Job::Hold { lease, rows } = job {
-                    self.queues.hold_again(lease.lane, rows);
-                }
-            }
-        }
-    }
-
-    fn tell(&self, message: &crate::message::Message, verdict: &Verdict) {
-        let (id, handler, attempt) = (message.id, &self.settler.of.handler, message.attempts_made + 1);
-        match verdict {
-            Verdict::Completed => {
-                tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is done")
-            }
-            Verdict::Skipped { reason } => {
-                tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is skipped: {reason}");
-            }
-            Verdict::Retry { delay, error, .. } => tracing::info!(
-                message.id = %id, handler.name = %handler, attempt, "Retrying message {id} in {delay:?}: {error}"
-            ),
-            Verdict::Dead { reason, cause, .. } => tracing::warn!(
-                message.id = %id, handler.name = %handler, attempt,
-                "Message {id} is dead ({}): {}", reason.as_str(), cause.error
-            ),
-            Verdict::Again { error, .. } => tracing::debug!(
-                message.id = %id, handler.name = %handler, "Message {id} waits: {error}"
-            ),
-        }
-    }
-
-    fn start_settling(&mut self) {
-        if self.settling.is_some() || self.decided.is_empty() {
-            return;
-        }
-        let rows_max = self.worker.config.worker.settle_rows_max;
-        let batch: Vec<Decided> = self.decided.drain(..self.decided.len().min(rows_max)).collect();
-        let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
-        let leases = lanes.iter().filter_map(|lane| Some((*lane, self.leases.get(lane)?.clone()))).collect();
-        let component = self.worker.handler.current();
-        self.settler.policy = component.manifest().retry;
-        self.settler.of.behind_dead = component.manifest().behind_dead;
-        self.settling = Some(Box::pin(self.settler.clone().settle(leases, batch)));
-    }
-
-    fn settled(&mut self, fates: Vec<Fate>) {
-        self.settling = None;
-        let mut emitted = false;
-        for fate in fates {
-            match fate {
-                Fate::Settled(decided) => {
-                    if decided.blamed {
-                        // Those behind it saw effects that are none.
-                        self.void(decided.key);
-                    }
-                    emitted |= !decided.settlement.outgoing.is_empty();
-                    self.ended(decided);
-                }
-                Fate::Gone(decided) => {
-                    self.void(decided.key);
-                    self.let_go(&decided);
-                }
-                Fate::Redo(decided) => {
-                    self.void(decided.key);
-                    self.redo(decided);
-                }
-            }
-        }
-        if emitted {
-            self.worker.outbox_wake.notify_one();
-        }
-    }
-
-    fn ended(&mut self, decided: Decided) {
-        let Some(wait) = wait_of(&decided.settlement.verdict) else {
-            self.let_go(&decided);
-            return;
-        };
-        let mut message = decided.settlement.message;
-        message.deliveries += 1;
-        if matches!(decided.settlement.verdict, Verdict::Retry { counted: true, .. }) {
-            message.attempts_made += 1;
-        }
-        self.queues.settled(decided.key, message.seq, false);
-        if self.queues.has(decided.key.lane) {
-            self.queues.requeue(decided.key, Entry { message, due: Instant::now() + wait, nonsense: None });
-        }
-    }
-
-    fn let_go(&mut self, decided: &Decided) {
-        let left = self.queues.settled(decided.key, decided.settlement.message.seq, true);
-        self.worker.in_hand.remove(left);
-    }
-
-    /// What was decided on the ground of overtaken state is decided again.
-    fn void(&mut self, key: Key) {
-        self.queues.void(key);
-        let (void, valid): (Vec<_>, Vec<_>) = self.decided.drain(..).partition(|decided| decided.key == key);
-        self.decided = valid;
-        for decided in void {
-            self.redo(decided);
-        }
-    }
-
-    fn redo(&mut self, decided: Decided) {
-        let message = decided.settlement.message;
-        self.queues.settled(decided.key, message.seq, false);
-        if self.queues.has(decided.key.lane) {
-            self.queues.requeue(decided.key, Entry { message, due: Instant::now(), nonsense: None });
-        }
-    }
-
     /// Gives back lanes that were to be closed and have nothing under way.
     fn release_closed(&mut self) {
         let (closed, dropped) = self.queues.closed();
@@ -469,31 +236,5 @@ async fn wait<T>(slot: &mut Option<Work_<T>>) -> T {
             done
         }
         None => std::future::pending().await,
-    }
-}
-
-/// The verdict on a message that is not handed to anybody.
-fn without_call(started: &Started) -> Option<Verdict> {
-    let dead = |reason, error: &str| {
-        let cause = Cause { error: error.to_owned(), ..Cause::default() };
-        Some(Verdict::Dead { reason, counted: false, cause })
-    };
-    match &started.entry.nonsense {
-        Some(reason) => dead(DeadReason::Quarantined, reason),
-        None if started.parked => dead(DeadReason::Parked, "an earlier message of its key is dead"),
-        None => None,
-    }
-}
-
-/// A message that nobody is called for.
-fn uncalled(entry: Entry, verdict: Verdict) -> Settlement {
-    Settlement {
-        message: entry.message,
-        verdict,
-        digest: None,
-        outgoing: Vec::new(),
-        writes: Vec::new(),
-        last_output: None,
-        usage: Usage::default(),
     }
 }

@@ -1,0 +1,155 @@
+//! Starting calls, and judging how they ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Work;
+use crate::config::{BehindDead, BreakerPolicy};
+use crate::pipeline::decide::{Budget, Cause, DeadReason, Verdict, decide};
+use crate::pipeline::outcome::{Called, Usage};
+use crate::settle::{Settlement, StateView};
+use crate::worker::call::Ended;
+use crate::worker::entry::{Entry, Key, Order};
+use crate::worker::queues::{Started, Worth};
+use crate::worker::settling::Decided;
+
+/// A call must end this much before the host's own expiry, so that its settlement is still ours.
+const SETTLE_MARGIN: Duration = Duration::from_millis(200);
+
+impl Work {
+    pub(super) fn start_calls(&mut self) {
+        if self.stopping {
+            return;
+        }
+        let component = self.worker.handler.current();
+        let manifest = component.manifest();
+        // A call that could outlast this host's expiry might settle into another's lane.
+        if !self.worker.session.outlasts(manifest.limits.deadline + SETTLE_MARGIN) {
+            return;
+        }
+        let policy = manifest.breaker;
+        self.caution.tell(policy, self.queues.has_ready());
+        while self.calls.len() < manifest.concurrency && self.caution.room(policy, self.calls.len()) > 0 {
+            let Some(started) = self.queues.start() else { return };
+            if let Some(verdict) = without_call(&started) {
+                self.block_behind(started.key, &verdict);
+                let (key, call) = (started.key, started.call);
+                let state = started.state.unwrap_or_else(|| self.view(&started.entry));
+                if self.queues.ended(key, call) == Worth::Valid {
+                    self.queues.decided(key, state, false);
+                    self.decided.push(Decided::new(key, uncalled(started.entry, verdict)));
+                }
+                continue;
+            }
+            let fresh = self.view(&started.entry);
+            let (guests, db, component) =
+                (self.worker.guests.clone(), self.worker.db.clone(), Arc::clone(&component));
+            self.calls.push(Box::pin(async move { guests.call(&db, component, started, fresh).await }));
+        }
+    }
+
+    pub(super) fn breaker_policy(&self) -> BreakerPolicy {
+        self.worker.handler.current().manifest().breaker
+    }
+
+    pub(super) fn view(&self, entry: &Entry) -> StateView {
+        let group = Arc::clone(&self.worker.handler.group);
+        StateView::new(Some(self.worker.db.clone()), group, entry.message.key.clone())
+    }
+
+    pub(super) fn called(&mut self, ended: Ended) {
+        let Ended { key, call, message, called } = ended;
+        let requeue = |message, due| Entry { message, due, nonsense: None };
+        match self.queues.ended(key, call) {
+            Worth::Gone => return,
+            Worth::Void => {
+                self.queues.requeue(key, requeue(message, Instant::now()));
+                return;
+            }
+            Worth::Valid => {}
+        }
+        let Called { end, outgoing, mut state, last_output, digest, usage } = called;
+        let budget = Budget {
+            attempts_made: message.attempts_made,
+            attempts_max: message.attempts_max,
+            deliveries: message.deliveries,
+        };
+        self.caution.ended(&end, self.breaker_policy());
+        let verdict = decide(end, budget, &self.worker.handler.current().manifest().retry, fastrand::f64());
+        self.tell(&message, &verdict);
+        if let Verdict::Again { delay, .. } = verdict {
+            // As it was before the call: with what earlier messages of the key wrote.
+            self.queues.keep(key, state);
+            self.queues.requeue(key, requeue(message, Instant::now() + delay));
+            return;
+        }
+        let completed = verdict == Verdict::Completed;
+        let writes = if completed { state.take_writes() } else { Vec::new() };
+        let outgoing = if completed { outgoing } else { Vec::new() };
+        let retry = matches!(verdict, Verdict::Retry { .. });
+        self.block_behind(key, &verdict);
+        self.queues.decided(key, state, retry);
+        let digest = Some(digest);
+        let settlement = Settlement { message, verdict, digest, outgoing, writes, last_output, usage };
+        self.decided.push(Decided::new(key, settlement));
+    }
+
+    /// Behind a dead message the key goes on only where the handler lets it.
+    pub(super) fn block_behind(&mut self, key: Key, verdict: &Verdict) {
+        let policy = self.worker.handler.current().manifest().behind_dead;
+        let dies = matches!(verdict, Verdict::Dead { reason, .. } if *reason != DeadReason::Parked);
+        if dies && policy != BehindDead::Skip && matches!(key.order, Order::Key(_)) {
+            self.queues.block(key, policy == BehindDead::Park);
+        }
+    }
+
+    pub(super) fn tell(&self, message: &crate::message::Message, verdict: &Verdict) {
+        let (id, handler, attempt) = (message.id, &self.settler.of.handler, message.attempts_made + 1);
+        match verdict {
+            Verdict::Completed => {
+                tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is done")
+            }
+            Verdict::Skipped { reason } => {
+                tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is skipped: {reason}");
+            }
+            Verdict::Retry { delay, error, .. } => tracing::info!(
+                message.id = %id, handler.name = %handler, attempt, "Retrying message {id} in {delay:?}: {error}"
+            ),
+            Verdict::Dead { reason, cause, .. } => tracing::warn!(
+                message.id = %id, handler.name = %handler, attempt,
+                "Message {id} is dead ({}): {}", reason.as_str(), cause.error
+            ),
+            Verdict::Again { error, .. } => tracing::debug!(
+                message.id = %id, handler.name = %handler, "Message {id} waits: {error}"
+            ),
+        }
+    }
+}
+
+/// The verdict on a message that is not handed to anybody.
+fn without_call(started: &Started) -> Option<Verdict> {
+    let dead = |reason, error: &str| {
+        let cause = Cause { error: error.to_owned(), ..Cause::default() };
+        Some(Verdict::Dead { reason, counted: false, cause })
+    };
+    match &started.entry.nonsense {
+        Some(reason) => dead(DeadReason::Quarantined, reason),
+        None if started.parked => dead(DeadReason::Parked, "an earlier message of its key is dead"),
+        None => None,
+    }
+}
+
+/// A message that nobody is called for.
+fn uncalled(entry: Entry, verdict: Verdict) -> Settlement {
+    Settlement {
+        message: entry.message,
+        verdict,
+        digest: None,
+        outgoing: Vec::new(),
+        writes: Vec::new(),
+        last_output: None,
+        usage: Usage::default(),
+    }
+}
