@@ -54,6 +54,13 @@ impl Db {
         url_of(&self.server_url, &self.name)
     }
 
+    /// The server's `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let (server, _) = self.server_url.rsplit_once('/').unwrap_or((&self.server_url, ""));
+        server.rsplit(['@', '/']).next().unwrap_or(server).to_owned()
+    }
+
     /// For statements with parameters and for transactions.
     #[must_use]
     pub fn pool(&self) -> &PgPool {

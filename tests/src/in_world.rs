@@ -9,10 +9,22 @@ use crate::{Setup, World};
 ///
 /// # Panics
 /// Where `body` fails.
-#[expect(clippy::panic, reason = "a test that fails panics")]
 pub fn in_world(setup: Setup, body: impl AsyncFnOnce(&World) -> Result<()>) {
+    run(async { World::new(&setup).await }, body);
+}
+
+/// The same in a world whose own Kafka stands behind a proxy.
+///
+/// # Panics
+/// Where `body` fails.
+pub fn in_world_with_kafka_proxy(setup: Setup, body: impl AsyncFnOnce(&World) -> Result<()>) {
+    run(async { World::with_kafka_proxy(&setup).await }, body);
+}
+
+#[expect(clippy::panic, reason = "a test that fails panics")]
+fn run(world: impl Future<Output = Result<World>>, body: impl AsyncFnOnce(&World) -> Result<()>) {
     let run = async {
-        let world = World::new(&setup).await?;
+        let world = world.await?;
         let done = body(&world).await;
         if done.is_ok() { world.remove().await } else { done }
     };

@@ -6,10 +6,12 @@
 
 pub mod db;
 pub mod guests;
+pub mod history;
 pub mod host;
 pub mod kafka;
 pub mod load;
 pub mod paths;
+pub mod proxy;
 pub mod servers;
 pub mod settings;
 pub mod wait;
@@ -19,8 +21,9 @@ mod in_world;
 
 pub use guests::{Manifest, guest, second_edition};
 pub use host::{Host, Ran, Start};
-pub use in_world::in_world;
+pub use in_world::{in_world, in_world_with_kafka_proxy};
 pub use kafka::{Kafka, Message, Record};
 pub use load::Load;
+pub use proxy::{Keep, Proxy, Request};
 pub use wait::{LATER, SOON, becomes, eventually};
 pub use world::{Setup, World};

@@ -37,7 +37,7 @@ pub(crate) fn shared_postgres() -> Result<Running<Postgres>> {
 /// The Kafka of this process.
 pub(crate) fn shared_kafka() -> Result<Running<Kafka>> {
     share(&KAFKA, || {
-        let server = start_kafka(&folder()?.join("kafka"))?;
+        let server = start_kafka(&folder()?.join("kafka"), None)?;
         stop_with_this_process("TERM", server.pid())?;
         Ok(server)
     })
@@ -48,9 +48,10 @@ pub(crate) fn own_postgres(world: &str) -> Result<Running<Postgres>> {
     Ok(Arc::new(Mutex::new(start_postgres(&folder()?.join(format!("{world}-postgres")))?)))
 }
 
-/// A Kafka that lives as long as its world.
-pub(crate) fn own_kafka(world: &str) -> Result<Running<Kafka>> {
-    Ok(Arc::new(Mutex::new(start_kafka(&folder()?.join(format!("{world}-kafka")))?)))
+/// A Kafka that lives as long as its world. With a port of a proxy it sends its clients there.
+pub(crate) fn own_kafka(world: &str, proxy_port: Option<u16>) -> Result<Running<Kafka>> {
+    let folder = folder()?.join(format!("{world}-kafka"));
+    Ok(Arc::new(Mutex::new(start_kafka(&folder, proxy_port)?)))
 }
 
 /// Removes what a world's own servers have left; they must have stopped.
@@ -74,17 +75,17 @@ fn start_postgres(folder: &Path) -> Result<Postgres> {
     Postgres::start(folder, options).context("could not start a Postgres for the tests")
 }
 
-fn start_kafka(folder: &Path) -> Result<Kafka> {
+fn start_kafka(folder: &Path, proxy_port: Option<u16>) -> Result<Kafka> {
     let properties = [
         // A killed host's partitions go to another within seconds.
         ("group.min.session.timeout.ms", "1000"),
         ("offsets.topic.num.partitions", "4"),
     ];
-    let options = KafkaOptions {
-        port: None,
-        jars: paths::kafka_jars(),
-        properties: properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-    };
+    let mut properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    if let Some(port) = proxy_port {
+        properties.push(("advertised.listeners".to_owned(), format!("PLAINTEXT://127.0.0.1:{port}")));
+    }
+    let options = KafkaOptions { port: None, jars: paths::kafka_jars(), properties };
     Kafka::start(folder, options).context("could not start a Kafka for the tests")
 }
 

@@ -12,7 +12,7 @@ use crate::guests::guest;
 use crate::host::{Start, tail};
 use crate::servers::{self, Running};
 use crate::settings::Settings;
-use crate::{Host, Kafka, Manifest, Ran, paths};
+use crate::{Host, Kafka, Manifest, Proxy, Ran, paths};
 
 /// What a test needs beyond the ordinary.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,8 @@ pub struct World {
     pub db: Db,
     /// Its topics.
     pub kafka: Kafka,
+    /// Before its own Kafka, in a world that was made so.
+    pub kafka_proxy: Option<Proxy>,
     name: String,
     folder: PathBuf,
     binary: PathBuf,
@@ -48,24 +50,44 @@ impl World {
     /// # Errors
     /// Where a server cannot be had, or the binary or a guest is missing.
     pub async fn new(setup: &Setup) -> Result<Self> {
+        Self::behind(setup, None).await
+    }
+
+    /// The same with a Kafka of its own whose clients all come through [`World::kafka_proxy`].
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub async fn with_kafka_proxy(setup: &Setup) -> Result<Self> {
+        Self::behind(setup, Some(Proxy::of_kafka().await?)).await
+    }
+
+    async fn behind(setup: &Setup, kafka_proxy: Option<Proxy>) -> Result<Self> {
         let name = format!("t{:010x}", fastrand::u64(..1 << 40));
         let folder = paths::target()?.join("worlds").join(&name);
         fs::create_dir_all(folder.join("handlers"))?;
-        let (own_postgres, own_kafka) = (setup.own_postgres, setup.own_kafka);
+        let (own_postgres, own_kafka) = (setup.own_postgres, setup.own_kafka || kafka_proxy.is_some());
+        let proxy_port = kafka_proxy.as_ref().map(Proxy::port);
         let for_servers = name.clone();
         let (postgres_server, kafka_server) = tokio::task::spawn_blocking(move || -> Result<_> {
             let postgres =
                 if own_postgres { servers::own_postgres(&for_servers) } else { servers::shared_postgres() }?;
-            let kafka = if own_kafka { servers::own_kafka(&for_servers) } else { servers::shared_kafka() }?;
+            let kafka = match own_kafka {
+                true => servers::own_kafka(&for_servers, proxy_port),
+                false => servers::shared_kafka(),
+            }?;
             Ok((postgres, kafka))
         })
         .await??;
         let url = postgres_server.lock().unwrap_or_else(PoisonError::into_inner).url().to_owned();
         let brokers = kafka_server.lock().unwrap_or_else(PoisonError::into_inner).brokers().to_owned();
+        if let Some(proxy) = &kafka_proxy {
+            proxy.stand_before(&brokers)?;
+        }
         let db = Db::create(&url, &name).await?;
         let kafka = Kafka::connect(&brokers, &name)?;
         let binary = paths::binary()?;
-        let world = Self { db, kafka, name, folder, binary, env: setup.env, postgres_server, kafka_server };
+        let env = setup.env;
+        let world = Self { db, kafka, kafka_proxy, name, folder, binary, env, postgres_server, kafka_server };
         if !setup.unmigrated {
             world.mailroom(&["migrate"]).await?.ok().context("could not migrate the test's database")?;
         }
@@ -109,6 +131,17 @@ impl World {
     /// Where the binary cannot be started.
     pub fn start_host(&self, worker: &str) -> Result<Host> {
         self.start(worker)?.host()
+    }
+
+    /// The same, with Postgres behind `proxy`.
+    ///
+    /// # Errors
+    /// As [`World::start_host`].
+    pub fn start_host_behind(&self, worker: &str, proxy: &Proxy) -> Result<Host> {
+        let mut start = self.start(worker)?;
+        let url = self.db.url().replacen(&self.db.address(), &proxy.address(), 1);
+        start.env.push(("MAILROOM__POSTGRES__URL".to_owned(), url));
+        start.host()
     }
 
     /// Runs `mailroom` with these arguments to its end.

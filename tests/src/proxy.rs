@@ -1,0 +1,229 @@
+//! Stands between a host and its Postgres or Kafka, and freezes it at one kind of request: the request
+//! is kept back from the server, or its reply from the host. The test sees at the proxy that the host
+//! is there, and does then with it what it likes.
+//!
+//! It forwards whole requests, without changing a byte; only what the trap names is kept back.
+
+mod kafka;
+mod postgres;
+mod requests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use requests::Requests;
+
+/// A kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// To Postgres: a statement whose text contains this.
+    Statement(&'static str),
+    /// To Postgres: the commit of a transaction with such a statement in it.
+    CommitAfter(&'static str),
+    /// To Kafka: records to store.
+    Produce,
+}
+
+/// What is kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The request: the server never sees it.
+    Request,
+    /// The reply: the server has done what it was asked.
+    Reply,
+}
+
+type Trap = Option<(Request, Keep)>;
+
+/// A proxy of one server. Dropping it closes all connections.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    control: Arc<Control>,
+    _accepting: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Control {
+    server: OnceLock<SocketAddr>,
+    speaks: Speaks,
+    trap: watch::Sender<Trap>,
+    frozen: AtomicUsize,
+    cuts: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Speaks {
+    Postgres,
+    Kafka,
+}
+
+impl Proxy {
+    /// A proxy of a Postgres at `HOST:PORT`.
+    ///
+    /// # Errors
+    /// Where no port is to be had, or the address is none.
+    pub async fn of_postgres(server: &str) -> Result<Self> {
+        let proxy = Self::listen(Speaks::Postgres).await?;
+        proxy.stand_before(server)?;
+        Ok(proxy)
+    }
+
+    /// A proxy of a Kafka that is still to start: it has to know where clients will come in.
+    pub(crate) async fn of_kafka() -> Result<Self> {
+        Self::listen(Speaks::Kafka).await
+    }
+
+    /// Says where the server is. Who connects before that is turned away.
+    pub(crate) fn stand_before(&self, server: &str) -> Result<()> {
+        let server = server.parse().with_context(|| format!("{server} is not an address and a port"))?;
+        self.control.server.set(server).ok().context("the proxy has its server already")
+    }
+
+    async fn listen(speaks: Speaks) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let control = Arc::new(Control {
+            server: OnceLock::new(),
+            speaks,
+            trap: watch::Sender::default(),
+            frozen: AtomicUsize::new(0),
+            cuts: watch::Sender::default(),
+        });
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, Arc::clone(&control)));
+        Ok(Self { port, control, _accepting: accepting })
+    }
+
+    /// Where the host connects: `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on every request of this kind is frozen, on whatever connection, until
+    /// [`Proxy::release`] or [`Proxy::cut`].
+    pub fn freeze(&self, request: Request, keep: Keep) {
+        self.control.frozen.store(0, Ordering::SeqCst);
+        self.control.trap.send_replace(Some((request, keep)));
+    }
+
+    /// How many requests, or replies that the server has sent, are kept back or were before the release.
+    #[must_use]
+    pub fn frozen(&self) -> usize {
+        self.control.frozen.load(Ordering::SeqCst)
+    }
+
+    /// Lets everything through again, first what was kept back.
+    pub fn release(&self) {
+        self.control.trap.send_replace(None);
+    }
+
+    /// Closes all connections, and what was kept back is gone. New ones are served freely.
+    pub fn cut(&self) {
+        self.control.cuts.send_modify(|cuts| *cuts += 1);
+        self.control.trap.send_replace(None);
+    }
+}
+
+impl Control {
+    fn requests(&self) -> Requests {
+        match self.speaks {
+            Speaks::Postgres => Requests::Postgres(postgres::Client::default()),
+            Speaks::Kafka => Requests::Kafka,
+        }
+    }
+
+    fn trap(&self) -> Trap {
+        *self.trap.borrow()
+    }
+
+    /// Keeps the caller until the release.
+    async fn keep_back(&self) {
+        let mut trap = self.trap.subscribe();
+        self.frozen.fetch_add(1, Ordering::SeqCst);
+        // The sender lives as long as this reference to its owner.
+        drop(trap.wait_for(Option::is_none).await);
+    }
+}
+
+async fn accept(listener: TcpListener, control: Arc<Control>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        connections.spawn(serve(client, Arc::clone(&control)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// One connection, to its end. Errors are ends too: each side sees that the other is gone.
+async fn serve(client: TcpStream, control: Arc<Control>) {
+    let mut cuts = control.cuts.subscribe();
+    let Some(server) = control.server.get() else { return };
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+        return;
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let reply_is_kept = AtomicBool::new(false);
+    tokio::select! {
+        biased;
+        _ = cuts.changed() => {}
+        _ = forward_requests(&control, from_client, to_server, &reply_is_kept) => {}
+        _ = forward_replies(&control, from_server, to_client, &reply_is_kept) => {}
+    }
+}
+
+async fn forward_requests(
+    control: &Control,
+    mut client: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    reply_is_kept: &AtomicBool,
+) -> Result<()> {
+    let mut requests = control.requests();
+    let mut read = Vec::new();
+    while client.read_buf(&mut read).await? > 0 {
+        while let Some(message) = requests.next(&mut read) {
+            let trap = control.trap();
+            let named = requests.see(&message, trap.map(|(request, _)| request));
+            match trap.filter(|_| named) {
+                None => {}
+                Some((_, Keep::Request)) => control.keep_back().await,
+                Some((_, Keep::Reply)) => reply_is_kept.store(true, Ordering::SeqCst),
+            }
+            server.write_all(&message).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A client has taken all earlier replies when it sends the request whose reply is kept (librdkafka may
+/// not: the test then looks whether the record is stored).
+async fn forward_replies(
+    control: &Control,
+    mut server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    reply_is_kept: &AtomicBool,
+) -> Result<()> {
+    let mut read = Vec::new();
+    while server.read_buf(&mut read).await? > 0 {
+        if reply_is_kept.swap(false, Ordering::SeqCst) && control.trap().is_some() {
+            control.keep_back().await;
+        }
+        client.write_all(&read).await?;
+        read.clear();
+    }
+    Ok(())
+}

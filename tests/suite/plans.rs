@@ -1,0 +1,123 @@
+//! Plans of the product's statements over a long past: none may depend on how much is settled, nor on
+//! what the planner happens to believe.
+
+mod arguments;
+mod plan;
+mod product;
+mod rows;
+
+use anyhow::Result;
+use mailroom_tests::{Setup, World, in_world};
+
+use plan::Planner;
+
+/// Statements by a sign in their text, the index that they have to go by, and on which columns.
+const BY: [(&str, &str, &[&str]); 9] = [
+    ("with found as materialized", "inbox_ready", &["lane", "seq"]),
+    ("-- Ends deliveries", "inbox_ready", &["lane", "seq"]),
+    ("p.deliveries = w.deliveries + 1", "inbox_ready", &["lane", "seq"]),
+    ("crashes = i.crashes + 1", "inbox_ready", &["lane", "seq"]),
+    ("-- The next rows of all lanes", "outbox_ready", &["lane", "seq"]),
+    ("published_offset = s.at", "outbox_ready", &["lane", "seq"]),
+    ("failed_reason = 'rejected', last_error = $3", "outbox_ready", &["lane", "seq"]),
+    ("and i.seq = letter.seq and i.status = 'failed'", "inbox_dedup", &["message_id", "consumer_group"]),
+    ("o.id = letter.message and o.status = 'failed'", "outbox_pkey", &["id"]),
+];
+
+/// Of these, those that read a bounded page of what may be a long backlog.
+const IN_ORDER: [(&str, &str); 2] =
+    [("with found as materialized", "inbox_ready"), ("-- The next rows of all lanes", "outbox_ready")];
+
+/// What 500 rows may take: ten times what they do, a tenth of what a scan of the backlog a row does.
+const MILLIS_MAX: f64 = 200.0;
+
+#[test]
+fn no_statement_scans_a_million_settled_rows_whatever_the_planner_believes() {
+    in_world(Setup::default(), async |world| {
+        rows::a_million_settled(world).await?;
+        let mut planner = Planner::connect(&world.db.url()).await?;
+
+        plans_hold(&mut planner, "nothing was ever counted").await?;
+        rows::analyze(world).await?;
+        plans_hold(&mut planner, "nothing is pending").await?;
+        rows::fifty_thousand_pending(world).await?;
+        plans_hold(&mut planner, "50,000 rows came since the count").await?;
+        five_hundred_rows_are_quick(world, &mut planner, "50,000 rows came since the count").await?;
+        rows::forget_statistics(world).await?;
+        plans_hold(&mut planner, "50,000 rows are pending, uncounted").await?;
+        five_hundred_rows_are_quick(world, &mut planner, "50,000 rows are pending, uncounted").await?;
+        rows::analyze(world).await?;
+        plans_hold(&mut planner, "50,000 rows are pending").await?;
+        five_hundred_rows_are_quick(world, &mut planner, "50,000 rows are pending").await
+    });
+}
+
+#[test]
+fn a_lane_is_read_as_fast_after_300_000_messages_though_a_transaction_keeps_all_of_them() {
+    in_world(Setup::default(), async |world| {
+        rows::lanes(world).await?;
+        let mut planner = Planner::connect(&world.db.url()).await?;
+        // It has written, so that whatever ends after it stays in the tables and their indexes.
+        let held = world.db.hold("create temporary table written ()").await?;
+        let read = product::the_one_with("with found as materialized")?;
+
+        let mut millis = Vec::new();
+        for batch in 0..30 {
+            let mark: i64 = world.db.one("select coalesce(max(seq), 0) from mailroom.inbox").await?;
+            rows::ten_thousand_in_one_lane(world, batch).await?;
+            let page = planner.run(&read, &arguments::lane_read(mark)).await?;
+            assert_eq!(page.rows()?, 500);
+            millis.push(page.millis()?);
+            rows::settle_all(world).await?;
+        }
+        held.release().await?;
+
+        let (first, last) = (middle(&millis[..5]), middle(&millis[25..]));
+        assert!(
+            last < 2.0 * first + 2.0,
+            "a read took {first} ms at first, {last} ms in the end: {millis:?}"
+        );
+        Ok(())
+    });
+}
+
+async fn plans_hold(planner: &mut Planner, when: &str) -> Result<()> {
+    let mut wrong = Vec::new();
+    for statement in product::about_messages()? {
+        let scans = planner.plan(&statement).await?.scans();
+        if !scans.is_empty() {
+            wrong.push(format!("{scans:?} by\n{}", statement.text));
+        }
+    }
+    for (sign, index, columns) in BY {
+        let plan = planner.plan(&product::the_one_with(sign)?).await?;
+        if !plan.goes_by(index, columns) {
+            wrong.push(format!("`{sign}` does not go by {index} on {columns:?}"));
+        }
+    }
+    for (sign, index) in IN_ORDER {
+        let plan = planner.plan(&product::the_one_with(sign)?).await?;
+        if !plan.reads_in_order(index) {
+            wrong.push(format!("`{sign}` reads all that is pending for each page: {plan:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "while {when}:\n{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn five_hundred_rows_are_quick(world: &World, planner: &mut Planner, when: &str) -> Result<()> {
+    for (sign, arguments) in arguments::for_five_hundred_rows(world).await? {
+        let done = planner.run(&product::the_one_with(sign)?, &arguments).await?;
+        let (rows, millis) = (done.rows()?, done.millis()?);
+        assert!(rows >= 500, "while {when}: `{sign}` found {rows} rows of 500");
+        assert!(millis < MILLIS_MAX, "while {when}: `{sign}` took {millis} ms: {done:#?}");
+    }
+    Ok(())
+}
+
+#[expect(clippy::indexing_slicing, reason = "the middle of some is among them")]
+fn middle(millis: &[f64]) -> f64 {
+    let mut sorted = millis.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}

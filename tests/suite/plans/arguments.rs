@@ -1,0 +1,81 @@
+//! What the product's statements are called with, as SQL literals in the order of their parameters.
+
+#![expect(clippy::indexing_slicing, reason = "a query that gives no row fails the test")]
+
+use anyhow::Result;
+use mailroom_tests::World;
+
+/// How many rows a statement is given.
+const ROWS: usize = 500;
+
+/// Each statement that works on many rows, by a sign in its text, with arguments for rows that are there.
+pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let (inbox, outbox) = (pending(world, "inbox").await?, pending(world, "outbox").await?);
+    let outbox_lanes = list((0..64).map(|lane| lane.to_string()));
+    let from_the_start = same("0", 64);
+    Ok(vec![
+        ("-- Ends deliveries", settled(&inbox)),
+        ("with found as materialized", lane_read(0)),
+        (
+            "-- The next rows of all lanes",
+            vec![
+                outbox_lanes,
+                from_the_start.clone(),
+                from_the_start.clone(),
+                from_the_start,
+                "'{}'".to_owned(),
+                "125".to_owned(),
+                ROWS.to_string(),
+                "false".to_owned(),
+            ],
+        ),
+        (
+            "published_offset = s.at",
+            vec![outbox[0].clone(), outbox[1].clone(), same("0", ROWS), same("1", ROWS)],
+        ),
+        ("and i.seq = letter.seq and i.status = 'failed'", vec![letters(world, "inbox").await?]),
+        ("o.id = letter.message and o.status = 'failed'", vec![letters(world, "outbox").await?]),
+    ])
+}
+
+/// The next rows of the first inbox lane above `mark`, under its first token.
+pub(crate) fn lane_read(mark: i64) -> Vec<String> {
+    vec!["64".to_owned(), "0".to_owned(), mark.to_string(), ROWS.to_string()]
+}
+
+/// All of them completed at their first delivery.
+fn settled([lanes, seqs]: &[String; 2]) -> Vec<String> {
+    let nothing = || same("null", ROWS);
+    let mut arguments = vec![lanes.clone(), seqs.clone(), same("0", ROWS)];
+    arguments.extend([same("completed", ROWS), same("completed", ROWS), nothing(), nothing()]);
+    arguments.extend([same("0", ROWS), nothing(), nothing(), nothing()]);
+    arguments
+}
+
+/// Lanes and `seq` of pending rows from all over the table.
+async fn pending(world: &World, table: &str) -> Result<[String; 2]> {
+    let query = format!(
+        "select array_agg(lane)::text, array_agg(seq)::text
+           from (select lane, seq from mailroom.{table} where status = 'pending' order by random() limit {ROWS}) r"
+    );
+    let rows: Vec<(String, String)> = world.db.rows(sqlx::AssertSqlSafe(query)).await?;
+    let (lanes, seqs) = &rows[0];
+    Ok([format!("'{lanes}'"), format!("'{seqs}'")])
+}
+
+/// Ids of dead letters.
+async fn letters(world: &World, origin: &str) -> Result<String> {
+    let query = format!(
+        "select array_agg(id)::text
+           from (select id from mailroom.dead_letter where origin = '{origin}' order by random() limit {ROWS}) l"
+    );
+    Ok(format!("'{}'", world.db.one::<String>(sqlx::AssertSqlSafe(query)).await?))
+}
+
+fn same(value: &str, times: usize) -> String {
+    list(std::iter::repeat_n(value.to_owned(), times))
+}
+
+fn list(values: impl Iterator<Item = String>) -> String {
+    format!("'{{{}}}'", values.collect::<Vec<_>>().join(","))
+}
