@@ -1,10 +1,12 @@
 //! The project's own commands, `cargo xtask help`. This crate starts in a second because it depends on
 //! nothing but the starter of servers; it builds and runs the others through cargo.
 
+mod bench;
 mod count;
 mod demo;
 mod guests;
 mod install;
+mod planted;
 mod run;
 mod sqlx;
 mod suite;
@@ -19,6 +21,8 @@ cargo xtask test [FILTER..] [-- ARGS]
                                  all tests, on a Postgres and a Kafka of their own; FILTER is part of a
                                  test's name, --OPTION[=VALUE] goes to cargo test, ARGS to the test programs
 cargo xtask demo [ARGS]          mailroom at work, checked; `demo --help` tells more
+cargo xtask bench [ARGS]         mailroom's speed beside its floors; `bench --help` tells more
+cargo xtask planted              plant bugs that the history test must catch, one after another
 cargo xtask tidy                 check the rules of the house
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
 ";
@@ -36,6 +40,8 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         ("demo", args) => demo::run(args),
+        ("bench", args) => bench::run(args),
+        ("planted", []) => planted::run(),
         ("tidy", []) => tidy::check(),
         ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),
         ("sqlx", [check]) if check == "--check" => sqlx::run(sqlx::Mode::Check),

@@ -18,6 +18,13 @@ pub(crate) fn root() -> Result<PathBuf> {
 pub(crate) fn command(program: &str, args: &[&str]) -> Result<Command> {
     let mut command = Command::new(program);
     command.args(args).current_dir(root()?);
+    // What `cargo run` says of xtask would make cargo compile again whatever watches these.
+    for (name, _) in std::env::vars_os() {
+        let about_xtask = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if name.to_str().is_some_and(|name| about_xtask.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(&name);
+        }
+    }
     Ok(command)
 }
 

@@ -1,0 +1,69 @@
+//! Backlog drain: rows that lie pending in the inbox when the host starts.
+
+use anyhow::Result;
+
+use crate::figure::{Figure, Measured, Rates};
+use crate::floor;
+use crate::ground::{Ground, ROUNDS, rate};
+use crate::payload::{EVENT_TYPE, KEYS, PARTITIONS, payload};
+use crate::stage::Stage;
+
+const PENDING: &str =
+    "select count(*) from (select from mailroom.inbox where status = 'pending' and not held limit 1) pending";
+
+const RATE: &str =
+    "select count(*), extract(epoch from max(completed_at) - min(completed_at))::double precision
+                      from mailroom.inbox where status = 'completed'";
+
+/// Floor and mailroom in turn.
+pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
+    let mut rates = Rates::aiming_at(0.5);
+    for _ in 0..ROUNDS {
+        let floor = floor(stage, messages).await?;
+        rates.add(mailroom(stage, messages).await?, floor);
+    }
+    Ok(Figure { of: "backlog drain, Rust component", is: Measured::Rates(rates) })
+}
+
+async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
+    let ground = ground(stage, "drainfloor", messages).await?;
+    floor::drain::run(&ground).await?;
+    let rate = rate(&ground.db, RATE, messages).await?;
+    ground.remove().await?;
+    Ok(rate)
+}
+
+async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
+    let ground = ground(stage, "drain", messages).await?;
+    let mut host = ground.start_host()?;
+    ground.until_none(&mut host, PENDING).await?;
+    host.stop().await?;
+    let rate = rate(&ground.db, RATE, messages).await?;
+    ground.remove().await?;
+    Ok(rate)
+}
+
+/// A host has been there and made the lanes; then rows came, and none was handled.
+async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
+    let ground = Ground::new(stage, name).await?;
+    ground.host_up().await?.stop().await?;
+    let insert = r#"
+        insert into mailroom.inbox (lane, okey, id, message_id, consumer_group, topic, partition, "offset", source,
+                                    event_type, key, payload, headers, produced_at_ms)
+        select l.id, hashtextextended(m.key, 0), mailroom.uuid_v7(), m.name, l.consumer_group, l.topic, l.partition,
+               m.n, l.topic, $1, convert_to(m.key, 'UTF8'), $2,
+               jsonb_build_array(jsonb_build_array('message_id', m.name), jsonb_build_array('event_type', $1)), 0
+          from (select n, 'bench-' || n as name, 'key-' || n % $3 as key from generate_series(1, $4) n) m
+          join mailroom.lane l on l.kind = 'inbox' and l.partition = m.n % $3 % $5
+         order by m.n"#;
+    sqlx::query(insert)
+        .bind(EVENT_TYPE)
+        .bind(payload())
+        .bind(i32::try_from(KEYS)?)
+        .bind(i32::try_from(messages)?)
+        .bind(PARTITIONS)
+        .execute(ground.db.pool())
+        .await?;
+    ground.level().await?;
+    Ok(ground)
+}

@@ -1,0 +1,92 @@
+//! What was measured, as plain values.
+
+/// Messages a second of mailroom and of its floor, the best of some rounds: what else the machine does
+/// makes a run slower, never faster.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rates {
+    pub(crate) mailroom: f64,
+    pub(crate) floor: f64,
+    /// The ratio that is aimed at.
+    pub(crate) aim: f64,
+}
+
+/// How long messages took, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Delays {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
+/// What a host does while there is nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Idle {
+    /// `statements` where Postgres counts them, else `transactions`.
+    pub(crate) counted: &'static str,
+    pub(crate) per_sec: f64,
+    /// Percent of one core.
+    pub(crate) cpu_percent: f64,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Figure {
+    pub(crate) of: &'static str,
+    pub(crate) is: Measured,
+}
+
+/// Its figures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Measured {
+    Rates(Rates),
+    Delays(Delays),
+    Idle(Idle),
+}
+
+impl Rates {
+    /// Nothing was run yet.
+    pub(crate) fn aiming_at(aim: f64) -> Self {
+        Self { mailroom: 0.0, floor: 0.0, aim }
+    }
+
+    /// One more run of each.
+    pub(crate) fn add(&mut self, mailroom: f64, floor: f64) {
+        self.mailroom = self.mailroom.max(mailroom);
+        self.floor = self.floor.max(floor);
+    }
+}
+
+impl Delays {
+    /// The middle and the 99th percentile; `None` of nothing.
+    pub(crate) fn of(mut delays_ms: Vec<f64>) -> Option<Self> {
+        delays_ms.sort_by(f64::total_cmp);
+        Some(Self { p50_ms: at(&delays_ms, 50)?, p99_ms: at(&delays_ms, 99)? })
+    }
+}
+
+/// The smallest that `percent` of them do not exceed.
+fn at(sorted: &[f64], percent: usize) -> Option<f64> {
+    let place = (sorted.len() * percent).div_ceil(100);
+    sorted.get(place.checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_round_of_each_counts() {
+        let mut rates = Rates::aiming_at(0.5);
+        for (mailroom, floor) in [(10.0, 30.0), (20.0, 25.0), (15.0, 20.0)] {
+            rates.add(mailroom, floor);
+        }
+        assert_eq!(rates, Rates { mailroom: 20.0, floor: 30.0, aim: 0.5 });
+    }
+
+    #[test]
+    fn percentiles_are_of_the_sorted_delays() {
+        let delays = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(Delays::of(delays), Some(Delays { p50_ms: 100.0, p99_ms: 198.0 }));
+        assert_eq!(Delays::of(vec![7.0]), Some(Delays { p50_ms: 7.0, p99_ms: 7.0 }));
+        assert_eq!(Delays::of(Vec::new()), None);
+    }
+}

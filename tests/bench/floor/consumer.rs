@@ -1,0 +1,38 @@
+//! Reading a topic once, from its start.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::payload::PARTITIONS;
+
+/// For the next record of a topic that has one.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// Gives `records` records to `take`, in order within each partition. Blocks.
+pub(crate) fn read_all(
+    brokers: &str,
+    topic: &str,
+    records: u32,
+    mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
+) -> Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "bench-floor")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let mut from = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        from.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&from)?;
+    for _ in 0..records {
+        let record = consumer.poll(BOUND).with_context(|| format!("no more records in {topic}"))?;
+        take(&record?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The floor of Kafka → handled: each batch of records becomes rows that are completed already, in one
+//! statement that moves the offsets too; the next batch is consumed meanwhile.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+use anyhow::{Context as _, Result};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::consumer;
+use crate::ground::Ground;
+use crate::payload::PARTITIONS;
+
+const ROWS: usize = 500;
+
+/// A batch by column.
+#[derive(Debug, Default)]
+struct Batch {
+    ids: Vec<Uuid>,
+    message_ids: Vec<String>,
+    event_types: Vec<String>,
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    okeys: Vec<i64>,
+    keys: Vec<Vec<u8>>,
+    payloads: Vec<Vec<u8>>,
+    headers: Vec<Value>,
+    produced_at_ms: Vec<i64>,
+    /// By partition: where it goes on.
+    next: BTreeMap<i32, i64>,
+}
+
+/// Handles all records of the ground's topic.
+pub(crate) async fn run(ground: &Ground, brokers: &str, messages: u32) -> Result<()> {
+    let start = "insert into mailroom.partition_offset (consumer_group, topic, partition, next_offset)
+                 select $1, $2, p, 0 from generate_series(0, $3 - 1) p";
+    let (group, topic) = (ground.group.clone(), ground.topic.clone());
+    sqlx::query(start).bind(&group).bind(&topic).bind(PARTITIONS).execute(ground.db.pool()).await?;
+    let db = PgConnection::connect(&ground.db.url()).await?;
+    let (batches, consumed) = mpsc::channel(2);
+    let brokers = brokers.to_owned();
+    let from = topic.clone();
+    let consuming = tokio::task::spawn_blocking(move || consume(&brokers, &from, messages, &batches));
+    let written = write(db, &group, &topic, consumed).await;
+    consuming.await??;
+    written
+}
+
+fn consume(brokers: &str, topic: &str, messages: u32, batches: &mpsc::Sender<Batch>) -> Result<()> {
+    let mut batch = Batch::default();
+    consumer::read_all(brokers, topic, messages, |record| {
+        batch.push(record)?;
+        if batch.ids.len() == ROWS {
+            batches.blocking_send(std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    })?;
+    Ok(batches.blocking_send(batch)?)
+}
+
+impl Batch {
+    fn push(&mut self, record: &BorrowedMessage<'_>) -> Result<()> {
+        let mut headers = Vec::new();
+        for header in record.headers().into_iter().flat_map(|headers| headers.iter()) {
+            let value = std::str::from_utf8(header.value.unwrap_or_default())?;
+            match header.key {
+                "message_id" => self.message_ids.push(value.to_owned()),
+                "event_type" => self.event_types.push(value.to_owned()),
+                _ => {}
+            }
+            headers.push(json!([header.key, value]));
+        }
+        let key = record.key().context("a record without a key")?;
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((record.partition(), key));
+        self.ids.push(Uuid::now_v7());
+        self.partitions.push(record.partition());
+        self.offsets.push(record.offset());
+        self.okeys.push(hash.cast_signed());
+        self.keys.push(key.to_vec());
+        self.payloads.push(record.payload().unwrap_or_default().to_vec());
+        self.headers.push(Value::Array(headers));
+        self.produced_at_ms.push(record.timestamp().to_millis().unwrap_or_default());
+        self.next.insert(record.partition(), record.offset() + 1);
+        Ok(())
+    }
+}
+
+async fn write(
+    mut db: PgConnection,
+    group: &str,
+    topic: &str,
+    mut batches: mpsc::Receiver<Batch>,
+) -> Result<()> {
+    let statement = r#"
+        with moved as (
+            update mailroom.partition_offset o set next_offset = w.next, updated_at = clock_timestamp()
+              from unnest($3::integer[], $4::bigint[]) w(partition, next)
+             where o.consumer_group = $1 and o.topic = $2 and o.partition = w.partition)
+        insert into mailroom.inbox (
+            consumer_group, topic, lane, okey, id, message_id, partition, "offset", source, event_type, key, payload,
+            headers, produced_at_ms, status, outcome, deliveries, completed_at)
+        select $1, $2, 64 + r.partition, r.okey, r.id, r.message_id, r.partition, r."offset", $2, r.event_type, r.key,
+               r.payload, r.headers, r.produced_at_ms, 'completed', 'completed', 1, clock_timestamp()
+          from unnest($5::uuid[], $6::text[], $7::text[], $8::integer[], $9::bigint[], $10::bigint[], $11::bytea[],
+                      $12::bytea[], $13::jsonb[], $14::bigint[])
+               r(id, message_id, event_type, partition, "offset", okey, key, payload, headers, produced_at_ms)
+            on conflict (message_id, consumer_group) do nothing"#;
+    while let Some(batch) = batches.recv().await {
+        let (partitions, next): (Vec<i32>, Vec<i64>) = batch.next.into_iter().unzip();
+        sqlx::query(statement)
+            .bind(group)
+            .bind(topic)
+            .bind(partitions)
+            .bind(next)
+            .bind(batch.ids)
+            .bind(batch.message_ids)
+            .bind(batch.event_types)
+            .bind(batch.partitions)
+            .bind(batch.offsets)
+            .bind(batch.okeys)
+            .bind(batch.keys)
+            .bind(batch.payloads)
+            .bind(batch.headers)
+            .bind(batch.produced_at_ms)
+            .execute(&mut db)
+            .await?;
+    }
+    Ok(())
+}

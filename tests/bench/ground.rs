@@ -1,0 +1,134 @@
+//! The ground of one run: a migrated database, a topic and a configuration that names only where things
+//! are. What a host does otherwise are its defaults.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use mailroom_tests::db::Db;
+use mailroom_tests::servers::stop_with_this_process;
+use mailroom_tests::{Host, Kafka, Manifest, SOON, Start, becomes, guest, host, paths};
+use tokio::time::{Instant, interval};
+
+use crate::payload::PARTITIONS;
+use crate::stage::Stage;
+
+/// The handler that all grounds have.
+const HANDLER: &str = "bench";
+
+/// Lanes of the outbox.
+const OUTBOX_LANES: i64 = 64;
+
+/// Between two looks at a run: rare, since a look costs what is measured. Rates come from the rows' times.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// For one run, however slow.
+const RUN: Duration = Duration::from_secs(600);
+
+/// What one run has to itself.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) db: Db,
+    pub(crate) kafka: Kafka,
+    /// What the handler takes.
+    pub(crate) topic: String,
+    /// What nobody takes: the relay's.
+    pub(crate) out: String,
+    /// The consumer group of the handler.
+    pub(crate) group: String,
+    start: Start,
+}
+
+impl Ground {
+    /// Makes everything for the run `name`, of letters only.
+    pub(crate) async fn new(stage: &Stage, name: &str) -> Result<Self> {
+        let name = format!("{name}{}", stage.number());
+        let folder = stage.folder.join(&name);
+        let handlers = folder.join("handlers");
+        fs::create_dir_all(&handlers)?;
+        let db = Db::create(stage.postgres_url(), &name).await?;
+        let kafka = Kafka::connect(stage.brokers(), &name)?;
+        let topic = kafka.topic("in", PARTITIONS).await?;
+        let out = kafka.topic("out", PARTITIONS).await?;
+        fs::write(handlers.join(format!("{HANDLER}.toml")), Manifest::takes(&[&topic]).to_toml())?;
+        fs::copy(guest("scripted")?, handlers.join(format!("{HANDLER}.wasm")))?;
+        let config = folder.join("mailroom.toml");
+        let (url, brokers) = (db.url(), stage.brokers());
+        fs::write(
+            &config,
+            format!(
+                "namespace = {name:?}\n\n[host]\nworker = \"bench\"\nhandlers = {handlers:?}\n\n\
+                 [postgres]\nurl = {url:?}\n\n[kafka]\nbrokers = {brokers:?}\n"
+            ),
+        )?;
+        let log = folder.join("mailroom.log");
+        let start = Start { binary: paths::binary()?, config, env: Vec::new(), log };
+        start.ran(&["migrate"]).await?.ok().context("could not migrate")?;
+        Ok(Self { db, kafka, topic, out, group: format!("{name}.{HANDLER}"), start })
+    }
+
+    /// Starts a host and does not wait for it.
+    pub(crate) fn start_host(&self) -> Result<Host> {
+        let host = self.start.clone().host()?;
+        stop_with_this_process("TERM", host.pid()?)?;
+        Ok(host)
+    }
+
+    /// Starts a host and waits until it has all lanes of its handler and of the outbox.
+    pub(crate) async fn host_up(&self) -> Result<Host> {
+        let host = self.start_host()?;
+        let owned = "select count(*) from mailroom.lane where owner is not null";
+        let all = OUTBOX_LANES + i64::from(PARTITIONS);
+        becomes("the host has all lanes", all, SOON, async || self.db.one::<i64>(owned).await)
+            .await
+            .with_context(|| self.log_tail())?;
+        Ok(host)
+    }
+
+    /// Levels the ground: statistics as after some minutes of life, nothing left to be written back.
+    pub(crate) async fn level(&self) -> Result<()> {
+        self.db.execute("vacuum (analyze)").await?;
+        self.db.execute("checkpoint").await?;
+        Ok(())
+    }
+
+    /// Waits until the query gives 0; the host must not end meanwhile.
+    pub(crate) async fn until_none(&self, host: &mut Host, query: &'static str) -> Result<()> {
+        let deadline = Instant::now() + RUN;
+        let mut looks = interval(LOOK);
+        loop {
+            looks.tick().await;
+            host.still_runs().with_context(|| self.log_tail())?;
+            let left: i64 = self.db.one(query).await?;
+            if left == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("not done within {RUN:?}, {left} from `{query}`\n{}", self.log_tail());
+            }
+        }
+    }
+
+    /// Removes what would cost the next run: tables that are still being cleaned, topics.
+    pub(crate) async fn remove(self) -> Result<()> {
+        self.kafka.remove_topics().await?;
+        self.db.remove().await
+    }
+
+    fn log_tail(&self) -> String {
+        format!("the end of the host's log:\n{}", host::tail(&self.start.log, 30))
+    }
+}
+
+/// How often floor and mailroom are run, in turn.
+pub(crate) const ROUNDS: u32 = 3;
+
+/// The count of completed rows over the seconds that a query gives; fails unless they are all.
+pub(crate) async fn rate(db: &Db, query: &'static str, messages: u32) -> Result<f64> {
+    let (completed, secs): (i64, f64) =
+        sqlx::query_as(query).fetch_one(db.pool()).await.context("reading the rate")?;
+    if completed != i64::from(messages) {
+        bail!("{completed} of {messages} messages are completed: nothing was measured");
+    }
+    Ok(f64::from(messages) / secs)
+}

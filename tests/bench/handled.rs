@@ -1,0 +1,78 @@
+//! Kafka → handled: records that lie in a topic, through the component.
+
+use anyhow::Result;
+use mailroom_tests::{Kafka, Message};
+
+use crate::figure::{Figure, Measured, Rates};
+use crate::floor;
+use crate::ground::{Ground, ROUNDS, rate};
+use crate::payload::{EVENT_TYPE, key, payload};
+use crate::stage::Stage;
+
+/// Sent without waiting in between.
+const SENT_AT_ONCE: u32 = 10_000;
+
+/// Records that are not read, by the offsets, and rows that are not completed; 1 stands for some.
+const UNREAD: &str = "
+    select case when coalesce(sum(next_offset), 0) < (select messages from sent) then 1 else 0 end
+           + (select count(*) from (
+                select from mailroom.inbox where status = 'pending' and not held limit 1) pending)
+      from mailroom.partition_offset";
+
+const RATE: &str =
+    "select count(*), extract(epoch from max(completed_at) - min(created_at))::double precision
+                      from mailroom.inbox where status = 'completed'";
+
+/// Floor and mailroom in turn.
+pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
+    // Half of the floor is what a native handler is to reach, and 0.7 of that a component.
+    let mut rates = Rates::aiming_at(0.35);
+    for _ in 0..ROUNDS {
+        let floor = floor(stage, messages).await?;
+        rates.add(mailroom(stage, messages).await?, floor);
+    }
+    Ok(Figure { of: "Kafka → handled, Rust component", is: Measured::Rates(rates) })
+}
+
+async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
+    let ground = ground(stage, "handledfloor", messages).await?;
+    floor::handled::run(&ground, stage.brokers(), messages).await?;
+    let rate = rate(&ground.db, RATE, messages).await?;
+    ground.remove().await?;
+    Ok(rate)
+}
+
+async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
+    let ground = ground(stage, "handled", messages).await?;
+    let mut host = ground.start_host()?;
+    ground.until_none(&mut host, UNREAD).await?;
+    host.stop().await?;
+    let rate = rate(&ground.db, RATE, messages).await?;
+    ground.remove().await?;
+    Ok(rate)
+}
+
+async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
+    let ground = Ground::new(stage, name).await?;
+    ground.db.execute("create table sent (messages bigint)").await?;
+    sqlx::query("insert into sent values ($1)").bind(i64::from(messages)).execute(ground.db.pool()).await?;
+    send(&ground.kafka, &ground.topic, messages).await?;
+    ground.level().await?;
+    Ok(ground)
+}
+
+async fn send(kafka: &Kafka, topic: &str, messages: u32) -> Result<()> {
+    let payload = payload();
+    for from in (0..messages).step_by(usize::try_from(SENT_AT_ONCE)?) {
+        let some = from..messages.min(from + SENT_AT_ONCE);
+        let some: Vec<Message> = some.map(|number| message(topic, number, &payload)).collect();
+        kafka.send_all(&some).await?;
+    }
+    Ok(())
+}
+
+/// The message of this number.
+pub(crate) fn message(topic: &str, number: u32, payload: &[u8]) -> Message {
+    let message = Message::to(topic).key(key(number)).payload(payload);
+    message.id(&format!("bench-{number}")).header("event_type", EVENT_TYPE)
+}

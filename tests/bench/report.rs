@@ -1,0 +1,152 @@
+//! The figures for people and for programs.
+
+use serde_json::{Value, json};
+
+use crate::figure::{Figure, Measured};
+
+/// All of a run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) machine: String,
+    pub(crate) messages: u32,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// What whoever reads the table must know.
+const NOTES: &str = "\
+Rates are messages a second. The relay's and the drain's count from the first `completed_at` to the last, \
+*handled* from the first stored row to the last `completed_at`. All programs share the cores with Postgres \
+and Kafka; each starts on a fresh database after a checkpoint, floor and mailroom in turn three times, of \
+which the best counts; `fsync` and `synchronous_commit` are on.
+
+Floors use the same tables with all their columns and indexes, and neither fence nor wait for anything:
+
+- relay: reads 64 lanes, 32 rows each, publishes what it read with the same headers, marks it in one \
+statement once all of it is acknowledged; reading, publishing and marking overlap. Bound by the row's \
+update (five indexes) and the broker, which a database-only trial does not have beside it.
+- handled: consumes and writes 500 rows a statement, already completed, with the offset row; consuming and \
+writing overlap. mailroom stores first and completes afterwards: each row is written twice.
+- drain: reads 500 rows of a lane with their payloads, completes them in one statement; the two overlap.
+
+Latencies are of messages sent one by one: *commit → Kafka* from the insert's time in the application's \
+transaction to the broker's append time; *Kafka → committed effect* from the broker's append time to the \
+row's `completed_at`. The broker counts whole milliseconds; both are rounded up. An idle host has one \
+handler with 12 partitions, and the relay.";
+
+impl Report {
+    /// The table, and the machine under it.
+    pub(crate) fn table(&self) -> String {
+        let mut text = "| what | mailroom | floor | ratio | aim |\n|---|---:|---:|---:|---:|\n".to_owned();
+        for figure in &self.figures {
+            let [mailroom, floor, ratio, aim] = cells(figure.is);
+            text.push_str(&format!("| {} | {mailroom} | {floor} | {ratio} | {aim} |\n", figure.of));
+        }
+        text.push_str(&format!(
+            "\n{} messages of 300 bytes, 1,000 keys, 12 partitions. {}.\n",
+            thousands(f64::from(self.messages)),
+            self.machine
+        ));
+        text
+    }
+
+    /// The page for the docs.
+    pub(crate) fn page(&self) -> String {
+        format!(
+            "# Benchmark\n\nMade by `cargo xtask bench --write`; run it for the figures of your machine. What counts is the \
+             ratio: absolute figures differ between machines and runs.\n\n{}\n{NOTES}\n",
+            self.table()
+        )
+    }
+
+    /// The same for programs.
+    pub(crate) fn json(&self) -> Value {
+        let figures: Vec<Value> = self.figures.iter().map(figure_json).collect();
+        json!({ "machine": self.machine, "messages": self.messages, "figures": figures })
+    }
+}
+
+/// The columns after the first.
+fn cells(measured: Measured) -> [String; 4] {
+    match measured {
+        Measured::Rates(rates) => [
+            thousands(rates.mailroom),
+            thousands(rates.floor),
+            format!("{:.2}", rates.mailroom / rates.floor),
+            format!("≥ {}", rates.aim),
+        ],
+        Measured::Delays(delays) => [
+            format!("p50 {:.1} ms, p99 {:.1} ms", delays.p50_ms, delays.p99_ms),
+            String::new(),
+            String::new(),
+            "≤ 5 ms, ≤ 25 ms".to_owned(),
+        ],
+        Measured::Idle(idle) => [
+            format!("{:.1} {}/s, {:.2} % of a core", idle.per_sec, idle.counted, idle.cpu_percent),
+            String::new(),
+            String::new(),
+            "≤ 2/s a loop, < 1 %".to_owned(),
+        ],
+    }
+}
+
+fn figure_json(figure: &Figure) -> Value {
+    match figure.is {
+        Measured::Rates(rates) => json!({
+            "what": figure.of, "per_sec": rates.mailroom, "floor_per_sec": rates.floor,
+            "ratio": rates.mailroom / rates.floor, "aim": rates.aim,
+        }),
+        Measured::Delays(delays) => {
+            json!({ "what": figure.of, "p50_ms": delays.p50_ms, "p99_ms": delays.p99_ms })
+        }
+        Measured::Idle(idle) => json!({
+            "what": figure.of, "counted": idle.counted, "per_sec": idle.per_sec, "cpu_percent": idle.cpu_percent,
+        }),
+    }
+}
+
+/// A whole number with a comma every three digits.
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figure::{Delays, Idle, Rates};
+
+    #[test]
+    fn the_table_has_a_line_a_figure_with_its_ratio() {
+        let rates = Rates { mailroom: 61_234.4, floor: 122_468.8, aim: 0.5 };
+        let figures = vec![
+            Figure { of: "relay", is: Measured::Rates(rates) },
+            Figure { of: "wait", is: Measured::Delays(Delays { p50_ms: 2.04, p99_ms: 9.0 }) },
+            Figure {
+                of: "idle",
+                is: Measured::Idle(Idle { counted: "statements", per_sec: 3.25, cpu_percent: 0.4 }),
+            },
+        ];
+        let report = Report { machine: "2 cores".into(), messages: 100_000, figures };
+        let table = report.table();
+        assert!(table.contains("| relay | 61,234 | 122,469 | 0.50 | ≥ 0.5 |\n"), "{table}");
+        assert!(table.contains("| wait | p50 2.0 ms, p99 9.0 ms |"), "{table}");
+        assert!(table.contains("| idle | 3.2 statements/s, 0.40 % of a core |"), "{table}");
+        assert!(table.ends_with("100,000 messages of 300 bytes, 1,000 keys, 12 partitions. 2 cores.\n"));
+        assert!(report.page().contains(&table));
+        assert_eq!(report.json().pointer("/figures/0/ratio"), Some(&json!(0.5)));
+    }
+
+    #[test]
+    fn commas_stand_every_three_digits() {
+        for (number, text) in [(0.4, "0"), (999.0, "999"), (1000.0, "1,000"), (1_234_567.0, "1,234,567")] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+}

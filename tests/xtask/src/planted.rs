@@ -1,0 +1,158 @@
+//! Checks the checker: each patch in `tests/planted` plants a bug in the host, and the history test has to
+//! fail on it, with the breach that the patch names. The patches are taken out again however this ends.
+
+use crate::run::{Result, built, command, finish, output, root};
+use crate::{guests, install};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+const FOLDER: &str = "tests/planted";
+const TEST: &str = "history::two_hosts_that_are_killed_again_and_again_keep_every_promise";
+/// Enough for each scenario of the test.
+const MESSAGES: &str = "2000";
+/// The line of a patch that says how the breach begins by which the bug is caught.
+const CAUGHT_BY: &str = "Caught-by: ";
+/// How much of the output of a run that went wrong is shown.
+const LINES_SHOWN: usize = 40;
+
+/// Runs the history test once for each patch. An error names the bugs that it did not catch.
+pub(crate) fn run() -> Result {
+    let patches = patches()?;
+    for patch in &patches {
+        refuse_changed_files(patch)?;
+    }
+    install::install()?;
+    guests::build()?;
+    let mut complaints = Vec::new();
+    for patch in &patches {
+        match caught(patch) {
+            Ok(breach) => println!("{}: caught, {breach}", patch.display()),
+            Err(complaint) => complaints.push(format!("{}: {complaint}", patch.display())),
+        }
+    }
+    // What lies in the target folder is to be the host as it is written.
+    finish(build_host()?)?;
+    match complaints.as_slice() {
+        [] => Ok(()),
+        some => Err(some.join("\n").into()),
+    }
+}
+
+fn patches() -> Result<Vec<PathBuf>> {
+    let mut patches = Vec::new();
+    for entry in fs::read_dir(root()?.join(FOLDER))? {
+        let file = Path::new(FOLDER).join(entry?.file_name());
+        if file.extension().is_some_and(|extension| extension == "patch") {
+            patches.push(file);
+        }
+    }
+    patches.sort();
+    if patches.is_empty() { Err(format!("no patch in {FOLDER}").into()) } else { Ok(patches) }
+}
+
+/// A file with changes of its own might lose them.
+fn refuse_changed_files(patch: &Path) -> Result {
+    let changed = output(command("git", &["apply", "--numstat", &patch.to_string_lossy()])?)?;
+    for file in touched(&changed) {
+        if !output(command("git", &["status", "--porcelain", "--", file])?)?.is_empty() {
+            return Err(format!(
+                "{file} has changes, and {} is for it: commit or stash them",
+                patch.display()
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The files in what `git apply --numstat` prints.
+fn touched(numstat: &str) -> Vec<&str> {
+    numstat.lines().filter_map(|line| line.splitn(3, '\t').nth(2)).collect()
+}
+
+/// Plants the bug and runs the test; gives the breach by which it was caught.
+fn caught(patch: &Path) -> Result<String> {
+    let text = fs::read_to_string(root()?.join(patch))?;
+    let wanted = text.lines().find_map(|line| line.strip_prefix(CAUGHT_BY));
+    let wanted = wanted.ok_or_else(|| format!("it has no line `{CAUGHT_BY}`"))?;
+    let planted = Planted::plant(patch)?;
+    let said = finish(build_host()?).and_then(|()| tested());
+    drop(planted);
+    let said = said?;
+    match said.lines().map(str::trim).find(|line| line.starts_with(wanted)) {
+        Some(breach) => Ok(breach.to_owned()),
+        None => {
+            let from = said.lines().count().saturating_sub(LINES_SHOWN);
+            let end: Vec<&str> = said.lines().skip(from).collect();
+            Err(format!("the history test finds no breach `{wanted}`; it says\n{}", end.join("\n")).into())
+        }
+    }
+}
+
+fn build_host() -> Result<Command> {
+    // With the packages of the tests, so that dependencies are compiled with the same features once.
+    command("cargo", &["build", "--quiet", "--workspace", "--exclude", "xtask", "--bin", "mailroom"])
+}
+
+/// Everything that the test says on its standard output, with which the breaches come.
+fn tested() -> Result<String> {
+    let mut test = command("cargo", &["test", "--quiet", "--workspace", "--exclude", "xtask"])?;
+    test.args(["--test", "suite", "--", "--exact", TEST]);
+    test.env("MAILROOM_BIN", built("mailroom")?).env("MAILROOM_HISTORY_MESSAGES", MESSAGES);
+    test.env("MAILROOM_KAFKA_JARS", mailroom_servers::kafka_jars_default());
+    Ok(String::from_utf8_lossy(&test.stderr(Stdio::inherit()).output()?.stdout).into_owned())
+}
+
+/// A patch that is applied for as long as this lives. A small shell takes it out as soon as the pipe to it
+/// closes, which the end of this process does too, however it comes.
+struct Planted(Child);
+
+impl Planted {
+    fn plant(patch: &Path) -> Result<Self> {
+        finish(command("git", &["apply", &patch.to_string_lossy()])?)?;
+        let script = "trap '' INT TERM HUP; read -r nothing; exec git apply --reverse \"$0\"";
+        let mut guard = command("sh", &["-c", script, &patch.to_string_lossy()])?;
+        match guard.stdin(Stdio::piped()).spawn() {
+            Ok(guard) => Ok(Self(guard)),
+            Err(error) => {
+                finish(command("git", &["apply", "--reverse", &patch.to_string_lossy()])?)?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        // Closes the pipe first.
+        match self.0.wait() {
+            Ok(status) if status.success() => {}
+            ended => eprintln!("xtask planted: a patch was not taken out ({ended:?}): see `git status`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_patch_are_read_from_what_git_says() {
+        assert_eq!(
+            touched("3\t1\thost/src/a.rs\n1\t1\thost/src/b c.sql\n"),
+            ["host/src/a.rs", "host/src/b c.sql"]
+        );
+        assert!(touched("").is_empty());
+    }
+
+    #[test]
+    fn every_patch_says_what_catches_it() {
+        let patches = patches().unwrap();
+        assert!(patches.len() >= 3);
+        for patch in patches {
+            let text = fs::read_to_string(root().unwrap().join(&patch)).unwrap();
+            assert!(text.lines().any(|line| line.starts_with(CAUGHT_BY)), "{}", patch.display());
+        }
+    }
+}
