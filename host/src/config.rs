@@ -27,7 +27,7 @@ pub use manifest::{
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use reader::{Setting, Source};
 pub use secret::Secret;
-pub use section::{Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retry, Wake, Worker};
+pub use section::{Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Wake, Worker};
 pub use source::environment;
 
 /// The host's settings, each within its bounds.
@@ -46,7 +46,7 @@ pub struct Config {
     /// From the inbox through the handlers.
     pub worker: Worker,
     /// How often and how late a failed message is tried again.
-    pub retry: Retry,
+    pub retry: RetryPolicy,
     /// When a handler that only faults is left alone, and for how long.
     pub breaker: BreakerPolicy,
     /// What one call of a handler may use.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::manifest::BreakerPolicy;
+use super::manifest::{BreakerPolicy, RetryPolicy};
 use super::name::{Namespace, WorkerName};
 use super::reader::Reader;
-use super::section::{Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Retry, Wake, Worker};
+use super::section::{Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Wake, Worker};
 use super::servers::{kafka, postgres};
 use super::{Config, Servers, source};
 
@@ -28,7 +28,7 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         kafka: kafka(reader, servers),
         ingest: ingest(reader),
         worker: worker(reader),
-        retry: retry(reader),
+        retry: retry(reader, RetryPolicy::DEFAULT),
         breaker: breaker(reader, BreakerPolicy::DEFAULT),
         limits: limits(reader),
         relay: relay(reader),
@@ -91,11 +91,12 @@ fn worker(reader: &mut Reader) -> Worker {
     }
 }
 
-fn retry(reader: &mut Reader) -> Retry {
-    Retry {
-        attempts_max: reader.count("retry.attempts-max", 6, 1..=1000),
-        base: reader.duration("retry.base", 10 * SECOND, MILLISECOND..=24 * HOUR),
-        cap: reader.duration("retry.cap", HOUR, MILLISECOND..=720 * HOUR),
+/// How often and how late a failed message is tried again, of the host or of one handler.
+pub(super) fn retry(reader: &mut Reader, default: RetryPolicy) -> RetryPolicy {
+    RetryPolicy {
+        attempts_max: reader.count("retry.attempts-max", default.attempts_max, 1..=1000),
+        base: reader.duration("retry.base", default.base, MILLISECOND..=24 * HOUR),
+        cap: reader.duration("retry.cap", default.cap, MILLISECOND..=720 * HOUR),
     }
 }
 

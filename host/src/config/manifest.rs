@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::host::{HOUR, MIB, MILLISECOND, breaker, longest_within};
+use super::host::{MIB, MILLISECOND, breaker, longest_within, retry};
 use super::reader::Reader;
 use super::{Config, ConfigErrors, source};
 
@@ -98,6 +98,12 @@ pub enum BehindDead {
     Park,
 }
 
+impl RetryPolicy {
+    /// Where nobody says otherwise.
+    pub(super) const DEFAULT: Self =
+        Self { attempts_max: 6, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
+}
+
 /// When a handler's circuit breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerPolicy {
@@ -166,11 +172,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         ),
         subscribe: subscribed.then_some(subscribe),
         grants: Grants { publish, state: reader.flag("grants.state", false) },
-        retry: RetryPolicy {
-            attempts_max: reader.count("retry.attempts-max", config.retry.attempts_max, 1..=1000),
-            base: reader.duration("retry.base", config.retry.base, MILLISECOND..=24 * HOUR),
-            cap: reader.duration("retry.cap", config.retry.cap, MILLISECOND..=720 * HOUR),
-        },
+        retry: retry(reader, config.retry),
         breaker: breaker(reader, config.breaker),
         limits: limits(reader, config),
         ordered: reader.choice("order", &[("key", true), ("none", false)], true),

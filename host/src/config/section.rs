@@ -82,17 +82,6 @@ pub struct Worker {
     pub settle_rows_max: usize,
 }
 
-/// `[retry]`: the defaults of every handler.
-#[derive(Debug, Clone)]
-pub struct Retry {
-    /// Counted failures after which a message is dead.
-    pub attempts_max: u32,
-    /// The longest wait after the first failure; it doubles with each.
-    pub base: Duration,
-    /// The longest wait of all.
-    pub cap: Duration,
-}
-
 /// `[limits]`: what one call may use, the defaults of every handler.
 #[derive(Debug, Clone)]
 pub struct Limits {
