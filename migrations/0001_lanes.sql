@@ -40,6 +40,8 @@ create table mailroom.lane (
     -- Raised by replay, discard and unlock: "forget your mark and read again".
     reread          bigint not null default 0,
     owned_since     timestamptz,
+    -- The host to which Kafka gave the partition, while another has the lane: that one gives it up.
+    wanted_by       uuid,
     constraint lane_owner_consistency check ((owner is null) = (owned_since is null)),
     constraint lane_inbox_key check (
         (kind = 'inbox') = (consumer_group is not null and topic is not null and partition is not null)),

@@ -42,6 +42,8 @@ create table mailroom.inbox (
     crashes          integer not null default 0,
     -- Its delivery under way runs alone in its process: if that dies, this message killed it.
     lone             boolean not null default false,
+    -- Its handler takes each message at most once, and has had this one: it is not called again.
+    begun            boolean not null default false,
     last_error       text,
     handler_digest   text,
     scheduled_at     timestamptz not null default clock_timestamp(),

@@ -8,6 +8,7 @@ create table mailroom.blocked_key (
     consumer_group  text not null,
     topic           text not null,
     partition       integer not null,
+    "offset"        bigint not null,
     key             bytea not null,
     policy          text not null check (policy in ('block', 'park')),
     blocked_at      timestamptz not null default clock_timestamp(),

@@ -22,7 +22,8 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use manifest::{
-    BehindDead, BreakerPolicy, CallLimits, Form, Grants, Manifest, RetryPolicy, Start, Subscribe,
+    Ack, BehindDead, BreakerPolicy, CallLimits, CommitOffset, Form, Grants, Manifest, RetryPolicy, Settle,
+    Start, Subscribe,
 };
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use reader::{Setting, Source};

@@ -1,12 +1,13 @@
-//! The inbox table: storing what ingest read, reading what an owner left behind.
+//! The inbox table: reading what an owner left behind, holding what memory has no room for. Rows are written by
+//! `settle`.
 
+mod beginning;
 pub(crate) mod browse;
 mod held;
-mod lone;
 mod read;
-mod store;
+mod seqs;
 
+pub(crate) use beginning::{mark_begun, mark_lone};
 pub(crate) use held::{Standing, hold, let_go, standing};
-pub(crate) use lone::mark_lone;
 pub(crate) use read::{Found, read};
-pub(crate) use store::{Advance, Batch, NewRow, Stored, store};
+pub(crate) use seqs::draw;

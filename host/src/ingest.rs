@@ -10,6 +10,8 @@ mod batch;
 pub(crate) mod matching;
 mod partition;
 mod positions;
+mod reporting;
+mod seqs;
 mod turn;
 
 use std::sync::Arc;

@@ -76,4 +76,6 @@ pub(crate) struct Message {
     pub(crate) deliveries: u32,
     /// Deliveries that were lost with their host.
     pub(crate) crashes: u32,
+    /// It may be handed over once, and was.
+    pub(crate) begun: bool,
 }

@@ -178,8 +178,8 @@ impl Sweep {
         let open = open.into_iter().map(|(group, remaining)| (group, looked_at + remaining)).collect();
         self.breakers.send_replace(Breakers { looked_at, open });
         held.retain(|_, lease| !lease.is_lost());
-        let rows: HashMap<i32, lanes::Taken> =
-            lanes::rereads(&self.db, self.session.id).await?.into_iter().map(|row| (row.lane, row)).collect();
+        let rows: HashMap<i32, lanes::Owned> =
+            lanes::owned(&self.db, self.session.id).await?.into_iter().map(|row| (row.lane, row)).collect();
         let nobodys =
             rows.values().filter(|row| held.get(&row.lane).is_none_or(|lease| lease.token != row.token));
         self.give_back(nobodys.map(|row| (row.lane, row.token)).collect()).await?;
@@ -187,6 +187,7 @@ impl Sweep {
         for (lane, lease) in held.iter() {
             match rows.get(lane) {
                 Some(row) if row.token == lease.token => {
+                    lease.saw_wanted(row.wanted);
                     touched |= lease.saw_reread(row.reread) && is_outbox(*lane);
                 }
                 Some(row) if row.token > lease.token => lease.lose(),

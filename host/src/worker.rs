@@ -1,5 +1,8 @@
 //! Runs a handler's messages: keys side by side, the messages of a key one after another.
 //!
+//! A fresh message may be handled before it has a row: what is decided in time is inserted as it was decided, what
+//! is not as pending.
+//!
 //! Invariants: a message of a key is started only after those before it were decided, and settled only
 //! with or after them; a key has at most one open settlement; nothing starts that might outlast this
 //! host's own expiry. The worker knows nothing of Kafka.
@@ -7,16 +10,18 @@
 mod call;
 mod caution;
 mod entry;
+mod fresh;
 mod holding;
+mod in_hand;
 mod queues;
 mod settling;
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use call::Guests;
 pub(crate) use entry::Entry;
+pub(crate) use in_hand::{InHand, Weight};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +31,7 @@ use crate::db::Db;
 use crate::handler::Handler;
 use crate::inbox::Standing;
 use crate::lane::{Lease, Session};
+use crate::settle::Fresh;
 use crate::sweep::Breakers;
 
 /// What ingest has for the worker.
@@ -33,7 +39,9 @@ use crate::sweep::Breakers;
 pub(crate) enum Feed {
     /// A lane is ours, with its topic and the keys that do not simply go on.
     Opened(Lease, Arc<str>, Standing),
-    /// Messages of opened lanes, in the order of their `seq` within each lane.
+    /// Records that have no row yet, to be handled and stored, or `stored_first`.
+    Fresh { fresh: Fresh, stored_first: bool },
+    /// Messages of opened lanes that were read, in the order of their `seq` within each lane.
     Messages(Vec<Entry>),
     /// The lane is read from its start again.
     Reread(i32),
@@ -41,35 +49,6 @@ pub(crate) enum Feed {
     CaughtUp { lane: i32, blocked: Vec<(i64, bool)>, as_of: Instant },
     /// These lanes are to be given up: what runs is settled, then they are released.
     Closed(Vec<i32>),
-}
-
-/// How many messages of a handler are in memory.
-#[derive(Debug, Default)]
-pub(crate) struct InHand {
-    count: AtomicUsize,
-    freed: Notify,
-}
-
-impl InHand {
-    pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn add(&self, messages: usize) {
-        self.count.fetch_add(messages, Ordering::Relaxed);
-    }
-
-    pub(crate) fn remove(&self, messages: usize) {
-        if messages > 0 {
-            self.count.fetch_sub(messages, Ordering::Relaxed);
-            self.freed.notify_one();
-        }
-    }
-
-    /// Waits until some were let go.
-    pub(crate) async fn freed(&self) {
-        self.freed.notified().await;
-    }
 }
 
 /// The worker of one handler, for one session.

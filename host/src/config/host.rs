@@ -80,6 +80,12 @@ fn ingest(reader: &mut Reader) -> Ingest {
     Ingest {
         batch_rows_max: reader.count("ingest.batch-rows-max", 500, 1..=10_000),
         in_hand_max: reader.count("ingest.in-hand-max", 10_000, 1..=1_000_000),
+        in_hand_bytes_max: usize::try_from(reader.size(
+            "ingest.in-hand-bytes-max",
+            128 * MIB,
+            MIB..=65_536 * MIB,
+        ))
+        .unwrap_or(usize::MAX),
         gap: reader.choice("ingest.gap", &[("stop", Gap::Stop), ("skip", Gap::Skip)], Gap::Stop),
     }
 }

@@ -31,6 +31,41 @@ pub struct Manifest {
     pub behind_dead: BehindDead,
     /// Calls of this handler that run at once in a host.
     pub concurrency: usize,
+    /// How often a message may be handed over.
+    pub ack: Ack,
+    /// Which offset Kafka is told.
+    pub commit_offset: CommitOffset,
+    /// How messages are settled.
+    pub settle: Settle,
+}
+
+/// How often a message may be handed to its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// Until it is settled; its effects in Postgres are there once.
+    ExactlyOnce,
+    /// The same; the handler has effects of its own, which it may repeat.
+    AtLeastOnce,
+    /// Once, whatever becomes of it: a call that was lost with its host is not repeated.
+    AtMostOnce,
+}
+
+/// Which offset Kafka is told for people's tools; Postgres has the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOffset {
+    /// Behind what is stored.
+    OnPersist,
+    /// Before the first message that is not settled.
+    OnSuccess,
+}
+
+/// How messages are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// Many in one transaction.
+    Bulk,
+    /// Each in a transaction of its own.
+    Single,
 }
 
 /// Where a partition is begun that has no offset yet.
@@ -163,6 +198,12 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         reader.refuse("subscribe.topics", None, problem);
     }
     let publish = reader.list("grants.publish", is_topic, TOPICS);
+    let acks = [
+        ("exactly-once", Ack::ExactlyOnce),
+        ("at-least-once", Ack::AtLeastOnce),
+        ("at-most-once", Ack::AtMostOnce),
+    ];
+    let ack = reader.choice("ack", &acks, Ack::ExactlyOnce);
     let manifest = Manifest {
         group: group(reader),
         start: reader.choice(
@@ -182,6 +223,13 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
             BehindDead::Skip,
         ),
         concurrency: reader.count("concurrency", config.worker.concurrency, 1..=1000),
+        ack,
+        commit_offset: reader.choice(
+            "commit-offset",
+            &[("on-persist", CommitOffset::OnPersist), ("on-success", CommitOffset::OnSuccess)],
+            if ack == Ack::ExactlyOnce { CommitOffset::OnSuccess } else { CommitOffset::OnPersist },
+        ),
+        settle: reader.choice("settle", &[("bulk", Settle::Bulk), ("single", Settle::Single)], Settle::Bulk),
     };
     if !manifest.ordered && manifest.behind_dead != BehindDead::Skip {
         reader.refuse_pair("behind-dead", "order", "needs order = \"key\", not");

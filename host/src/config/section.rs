@@ -60,6 +60,8 @@ pub struct Ingest {
     pub batch_rows_max: usize,
     /// Messages of one handler that are kept in memory; beyond it they are read again from the inbox.
     pub in_hand_max: usize,
+    /// Bytes of these: payloads, keys and headers.
+    pub in_hand_bytes_max: usize,
     /// What a gap between the stored offset and the log does.
     pub gap: Gap,
 }

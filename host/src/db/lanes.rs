@@ -4,9 +4,13 @@
 //! update`, so it waits for no writer and no writer outlives it; an update of `started_to` changes no
 //! key and disturbs neither.
 
+use std::collections::HashMap;
+
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Db, DbError};
+use crate::lane::Lease;
 
 /// A lane that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +18,44 @@ pub(crate) struct Taken {
     pub(crate) lane: i32,
     pub(crate) token: i64,
     pub(crate) reread: i64,
+    /// Its owner died with it.
+    pub(crate) abandoned: bool,
+}
+
+/// A lane of a host, as the table has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owned {
+    pub(crate) lane: i32,
+    pub(crate) token: i64,
+    pub(crate) reread: i64,
+    /// Another host, to which Kafka gave the partition, waits for it.
+    pub(crate) wanted: bool,
+}
+
+/// An inbox lane and what it is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) lane: i32,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+}
+
+/// Those of the lanes that are ours, and stay so until the end of the transaction, with their reread
+/// counters.
+pub(crate) async fn fence(
+    tx: &mut Transaction<'_, Postgres>,
+    leases: impl Iterator<Item = &Lease>,
+) -> Result<HashMap<i32, i64>, DbError> {
+    let (lanes, tokens): (Vec<i32>, Vec<i64>) = leases.map(|lease| (lease.lane, lease.token)).unzip();
+    let ours = sqlx::query!(
+        "select l.id, l.reread from unnest($1::integer[], $2::bigint[]) w(id, token)
+           join mailroom.lane l on l.id = w.id and l.token = w.token
+          order by l.id for key share of l",
+        &lanes,
+        &tokens,
+    );
+    let ours = ours.fetch_all(&mut **tx).await.map_err(DbError::new("fencing lanes"))?;
+    Ok(ours.into_iter().map(|lane| (lane.id, lane.reread)).collect())
 }
 
 /// The lanes of these partitions, made where there is none.
@@ -22,7 +64,7 @@ pub(crate) async fn open(
     group: &str,
     topics: &[String],
     partitions: &[i32],
-) -> Result<Vec<(i32, String, i32)>, DbError> {
+) -> Result<Vec<Opened>, DbError> {
     sqlx::query!(
         "insert into mailroom.lane (kind, consumer_group, topic, partition)
          select 'inbox', $1, w.topic, w.partition from unnest($2::text[], $3::integer[]) w(topic, partition)
@@ -36,8 +78,9 @@ pub(crate) async fn open(
     .execute(db.pool())
     .await
     .map_err(DbError::new("opening lanes"))?;
-    let lanes = sqlx::query!(
-        r#"select l.id, w.topic as "topic!", w.partition as "partition!"
+    sqlx::query_as!(
+        Opened,
+        r#"select l.id as lane, w.topic as "topic!", w.partition as "partition!"
              from unnest($2::text[], $3::integer[]) w(topic, partition)
              join mailroom.lane l on l.consumer_group = $1 and l.topic = w.topic and l.partition = w.partition"#,
         group,
@@ -46,8 +89,49 @@ pub(crate) async fn open(
     )
     .fetch_all(db.pool())
     .await
-    .map_err(DbError::new("opening lanes"))?;
-    Ok(lanes.into_iter().map(|lane| (lane.id, lane.topic, lane.partition)).collect())
+    .map_err(DbError::new("opening lanes"))
+}
+
+/// Inbox lanes of a group that have no live owner, as many as are this host's share of the group's lanes
+/// beyond the `held` that it has. Kafka may not have given their partitions to anybody yet, or their topics
+/// may be none that the handler still subscribes to.
+pub(crate) async fn free_inbox(db: &Db, group: &str, held: i64) -> Result<Vec<Opened>, DbError> {
+    sqlx::query_as!(
+        Opened,
+        r#"with share as (
+               select ceil(count(*)::numeric / greatest(1, (
+                          select count(*) from mailroom.handler r join mailroom.host h on h.id = r.host
+                           where r.consumer_group = $1 and r.state = 'running'
+                             and h.expires_at >= clock_timestamp())))::bigint as lanes
+                 from mailroom.lane where consumer_group = $1)
+           select l.id as lane, l.topic as "topic!", l.partition as "partition!" from mailroom.lane l
+            where l.consumer_group = $1
+              and (l.owner is null or not exists (select 1 from mailroom.host h where h.id = l.owner))
+            order by l.id limit greatest(0, (select lanes from share) - $2)"#,
+        group,
+        held,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("looking for free lanes"))
+}
+
+/// Asks for lanes that other hosts have, since Kafka gave us their partitions; wakes their owners.
+pub(crate) async fn want(db: &Db, host: Uuid, lanes: &[i32]) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"with wanted as (
+               update mailroom.lane l set wanted_by = $2 from unnest($1::integer[]) w(id)
+                where l.id = w.id and l.owner <> $2 and l.wanted_by is distinct from $2
+               returning 1)
+           select pg_notify($3, '') as "told?" from wanted limit 1"#,
+        lanes,
+        host,
+        super::wake::INBOX,
+    )
+    .execute(db.pool())
+    .await
+    .map_err(DbError::new("asking for lanes"))?;
+    Ok(())
 }
 
 /// Takes those of `lanes` that have no live owner. Others are left out, and so are lanes that a
@@ -73,18 +157,25 @@ pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken
     .await
     .map_err(failed())?;
     let ids: Vec<i32> = free.iter().map(|lane| lane.id).collect();
-    let taken = sqlx::query_as!(
-        Taken,
-        "update mailroom.lane l set owner = $2, token = l.token + 1, owned_since = clock_timestamp()
+    let abandoned: Vec<i32> = free.iter().filter(|lane| lane.abandoned).map(|lane| lane.id).collect();
+    let taken = sqlx::query!(
+        "update mailroom.lane l
+            set owner = $2, token = l.token + 1, owned_since = clock_timestamp(), wanted_by = null
            from unnest($1::integer[]) w(id) where l.id = w.id
-         returning l.id as lane, l.token, l.reread",
+         returning l.id, l.token, l.reread",
         &ids,
         host,
     )
     .fetch_all(&mut *tx)
     .await
     .map_err(failed())?;
-    let abandoned: Vec<i32> = free.iter().filter(|lane| lane.abandoned).map(|lane| lane.id).collect();
+    let taken = taken.into_iter().map(|lane| Taken {
+        lane: lane.id,
+        token: lane.token,
+        reread: lane.reread,
+        abandoned: abandoned.contains(&lane.id),
+    });
+    let taken: Vec<Taken> = taken.collect();
     if !abandoned.is_empty() {
         sqlx::query_file!("src/db/lanes_abandoned.sql", &abandoned)
             .execute(&mut *tx)
@@ -127,10 +218,17 @@ pub(crate) async fn release(db: &Db, lanes: &[i32], tokens: &[i64]) -> Result<()
     Ok(())
 }
 
-/// The reread counters of a host's lanes: where one has risen, the owner forgets its mark.
-pub(crate) async fn rereads(db: &Db, host: Uuid) -> Result<Vec<Taken>, DbError> {
-    sqlx::query_as!(Taken, "select id as lane, token, reread from mailroom.lane where owner = $1", host)
-        .fetch_all(db.pool())
-        .await
-        .map_err(DbError::new("looking at this host's lanes"))
+/// The lanes of a host: where the reread counter has risen, the owner forgets its mark; what another wants
+/// is given up, unless Kafka gave us its partition as well.
+pub(crate) async fn owned(db: &Db, host: Uuid) -> Result<Vec<Owned>, DbError> {
+    sqlx::query_as!(
+        Owned,
+        r#"select l.id as lane, l.token, l.reread,
+                  exists (select 1 from mailroom.host h where h.id = l.wanted_by) as "wanted!"
+             from mailroom.lane l where l.owner = $1"#,
+        host,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("looking at this host's lanes"))
 }

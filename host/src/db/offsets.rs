@@ -14,6 +14,40 @@ pub(crate) struct Position {
     pub(crate) epoch: i64,
 }
 
+/// How far a lane's partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reached {
+    pub(crate) lane: i32,
+    /// The first offset that is not stored.
+    pub(crate) stored: i64,
+    /// The first offset that is not settled; never beyond the other.
+    pub(crate) settled: i64,
+}
+
+/// How far the partitions of these lanes are. Followers of a key that is blocked behind a dead letter may lie
+/// anywhere behind it, so the partition counts as settled up to the letter.
+pub(crate) async fn reached(db: &Db, group: &str, lanes: &[i32]) -> Result<Vec<Reached>, DbError> {
+    sqlx::query_as!(
+        Reached,
+        r#"select l.id as lane, o.next_offset as stored,
+                  least(o.next_offset, pending."offset", blocked."offset") as "settled!"
+             from unnest($2::integer[]) w(id) join mailroom.lane l on l.id = w.id
+             join mailroom.partition_offset o
+               on o.consumer_group = $1 and o.topic = l.topic and o.partition = l.partition
+             left join lateral (
+                  select m."offset" from mailroom.inbox m
+                   where m.lane = l.id and m.status = 'pending' and not m.held order by m.seq limit 1) pending on true
+             left join lateral (
+                  select min(b."offset") + 1 as "offset" from mailroom.blocked_key b
+                   where b.lane = l.id and b.policy = 'block') blocked on true"#,
+        group,
+        lanes,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("looking how far partitions are"))
+}
+
 /// Takes the rows over; an advance with an older epoch is refused from now on. Partitions that were
 /// never read have none.
 pub(crate) async fn take_over(

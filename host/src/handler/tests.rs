@@ -79,6 +79,7 @@ fn message(payload: &str) -> Message {
         attempts_max: 6,
         deliveries: 2,
         crashes: 0,
+        begun: false,
     }
 }
 

@@ -4,19 +4,14 @@
 use std::sync::Arc;
 
 use super::read::{Found, message};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, lanes};
 use crate::lane::Lease;
 
 /// Marks rows as held; those that are no longer pending stay as they are. `false`: the lane is lost.
 pub(crate) async fn hold(db: &Db, lease: &Lease, seqs: &[i64]) -> Result<bool, DbError> {
     let failed = || DbError::new("holding messages");
     let mut tx = db.pool().begin().await.map_err(failed())?;
-    let ours = sqlx::query_scalar!(
-        "select id from mailroom.lane where id = $1 and token = $2 for key share",
-        lease.lane,
-        lease.token
-    );
-    if ours.fetch_optional(&mut *tx).await.map_err(failed())?.is_none() {
+    if lanes::fence(&mut tx, std::iter::once(lease)).await?.is_empty() {
         return Ok(false);
     }
     sqlx::query!(

@@ -43,7 +43,7 @@ pub(crate) async fn read(
                 where l.id = $1 and l.token = $2 and f.seq is not null)
            select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
                   content_type, headers, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
-                  idempotency_key, attempts_made, max_attempts, deliveries, crashes,
+                  idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun,
                   greatest(0, extract(epoch from scheduled_at - clock_timestamp()))::double precision as "due_secs!"
              from found order by seq"#,
         lease.lane,
@@ -81,6 +81,7 @@ pub(super) struct Row {
     pub(super) max_attempts: i32,
     pub(super) deliveries: i32,
     pub(super) crashes: i32,
+    pub(super) begun: bool,
     pub(super) due_secs: f64,
 }
 
@@ -115,6 +116,7 @@ pub(super) fn message(row: Row, lane: i32, group: &Arc<str>, topic: &Arc<str>) -
         attempts_max: count(row.max_attempts),
         deliveries: count(row.deliveries),
         crashes: count(row.crashes),
+        begun: row.begun,
     };
     Found { message, due_in: Duration::try_from_secs_f64(row.due_secs).unwrap_or_default(), nonsense }
 }

@@ -1,18 +1,19 @@
 //! Which partitions this host has: assigned and revoked by Kafka, their lanes taken and lost, their
 //! positions found and found again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::partition::{Lane, Partition, Position};
-use super::positions::Found;
-use super::turn::Turns;
+use super::positions::{Found, Took};
+use super::turn::{ADOPT_EVERY, Turns};
 use crate::inbox;
 use crate::kafka::Place;
-use crate::lane::Lease;
 use crate::worker::Feed;
+
+/// Batches that a host may have had in hand and not stored, at most.
+const BATCHES_UNSTORED: usize = 16;
 
 impl Turns {
     /// Partitions that were given to us. Those whose lanes are free are read from now on; the others
@@ -20,7 +21,8 @@ impl Turns {
     pub(super) async fn assigned(&mut self, places: Vec<Place>) {
         self.kafka.over();
         for place in places {
-            self.partitions.insert(place, Partition::default());
+            // Its lane may be ours already, since nobody had it.
+            self.partitions.entry(place).or_insert_with(Partition::assigned).assigned = true;
         }
         if let Err(error) = self.consumer.assign(&[]) {
             tracing::warn!(%error, "Answering a rebalance");
@@ -77,17 +79,19 @@ impl Turns {
 
     /// Takes lanes that are free, finds positions that are not known, and fetches from there.
     pub(super) async fn go_on(&mut self) {
-        let without_lane = self.places(|partition| partition.lane.is_none());
+        let without_lane = self.places(|partition| partition.assigned && partition.lane.is_none());
         if !without_lane.is_empty() {
             match self.finder.take(&without_lane).await {
-                Ok(taken) => self.took(taken).await,
+                Ok(taken) => self.took(taken, true).await,
                 Err(error) => {
                     self.not_before = Instant::now() + self.postgres.failed(&error);
                     return;
                 }
             }
         }
-        let lost_place = self.places(|partition| partition.lane.is_some() && partition.position.is_none());
+        let lost_place = self.places(|partition| {
+            partition.assigned && partition.lane.is_some() && partition.position.is_none()
+        });
         if lost_place.is_empty() {
             return;
         }
@@ -109,8 +113,39 @@ impl Turns {
             .collect()
     }
 
-    async fn took(&mut self, taken: Vec<(Place, Lease)>) {
-        for (place, lease) in taken {
+    /// Lanes of the group that nobody has are worked off here until somebody wants them: those of a host that
+    /// died before Kafka noticed, and of topics that the handler no longer takes.
+    pub(super) async fn adopt(&mut self) {
+        self.give_to_others().await;
+        if Instant::now() < self.adopt_due {
+            return;
+        }
+        self.adopt_due = Instant::now() + ADOPT_EVERY;
+        let held = self.partitions.values().filter(|partition| partition.lane.is_some()).count();
+        match self.finder.adopt(held).await {
+            Ok(taken) => self.took(taken, false).await,
+            Err(error) => self.not_before = Instant::now() + self.postgres.failed(&error),
+        }
+    }
+
+    /// Adopted lanes that Kafka's choice waits for.
+    async fn give_to_others(&mut self) {
+        let wanted = self.places(Partition::is_anothers);
+        if wanted.is_empty() {
+            return;
+        }
+        let partitions = wanted.iter().filter_map(|place| self.partitions.remove(place));
+        let lanes = partitions.filter_map(|partition| Some(partition.lane?.lease.lane)).collect();
+        self.tell_worker(Feed::Closed(lanes)).await;
+        // They are not for us to take again at once.
+        self.adopt_due = Instant::now() + 2 * ADOPT_EVERY;
+    }
+
+    async fn took(&mut self, taken: Vec<Took>, assigned: bool) {
+        if !taken.is_empty() {
+            self.draw_anew();
+        }
+        for Took { place, lease, abandoned } in taken {
             let as_of = Instant::now();
             let standing = match inbox::standing(&self.ingest.db, lease.lane).await {
                 Ok(standing) => standing,
@@ -123,9 +158,10 @@ impl Turns {
             let blocked = (standing.blocked.clone(), as_of);
             self.tell_worker(Feed::Opened(lease.clone(), Arc::clone(&place.topic), standing)).await;
             self.tell_sweep(lease.clone());
-            if let Some(partition) = self.partitions.get_mut(&place) {
-                partition.lane = Some(Lane { lease, mark: 0, backlog: true, blocked });
-            }
+            let adopted = Partition { assigned: false, ..Partition::assigned() };
+            let partition = self.partitions.entry(place).or_insert(adopted);
+            partition.assigned |= assigned;
+            partition.lane = Some(Lane { lease, mark: 0, backlog: true, away_to: 0, abandoned, blocked });
         }
     }
 
@@ -148,7 +184,13 @@ impl Turns {
                 offsets.push((place.clone(), position.next));
             }
             if let Some(partition) = self.partitions.get_mut(&place) {
-                partition.position = Some(position);
+                let bounds = &self.ingest.config.ingest;
+                let careful =
+                    bounds.in_hand_max.saturating_add(bounds.batch_rows_max.saturating_mul(BATCHES_UNSTORED));
+                let careful = i64::try_from(careful).unwrap_or(i64::MAX);
+                let abandoned = partition.lane.as_ref().is_some_and(|lane| lane.abandoned);
+                let careful_to = if abandoned { position.next.saturating_add(careful) } else { 0 };
+                partition.position = Some(Position { careful_to, ..position });
             }
         }
         if offsets.is_empty() {
@@ -166,17 +208,5 @@ impl Turns {
         if let Err(error) = like_the_others {
             tracing::debug!(%error, "Pausing or resuming partitions");
         }
-    }
-
-    /// By the number of their lanes.
-    pub(super) fn lanes(&mut self) -> HashMap<i32, &mut Lane> {
-        let lanes = self.partitions.values_mut().filter_map(|partition| partition.lane.as_mut());
-        lanes.map(|lane| (lane.lease.lane, lane)).collect()
-    }
-
-    /// A partition's position, where records may be stored.
-    pub(super) fn position(&mut self, topic: &Arc<str>, partition: i32) -> Option<&mut Position> {
-        let place = Place { topic: Arc::clone(topic), partition };
-        self.partitions.get_mut(&place)?.live().map(|(_, position)| position)
     }
 }

@@ -9,7 +9,7 @@ use super::partition::Partition;
 use crate::db::DbError;
 use crate::inbox;
 use crate::kafka::Place;
-use crate::worker::{Entry, Feed};
+use crate::worker::{Entry, Feed, Weight};
 
 /// Reads one page of each lane that has a backlog, while there is room; gives whether any was read.
 pub(super) async fn read(
@@ -27,12 +27,14 @@ pub(super) async fn read(
             lane.mark = 0;
             lane.backlog = true;
         }
-        if !lane.backlog || ingest.in_hand.count() >= ingest.config.ingest.in_hand_max {
+        if !lane.backlog || ingest.in_hand.is_full(&ingest.config.ingest) {
             continue;
         }
         let group = &ingest.handler.group;
+        // What was given away to be stored lies above the mark, once it is stored.
+        let all_stored = lane.lease.stored_to() >= lane.away_to;
         let found = inbox::read(&ingest.db, &lane.lease, group, &place.topic, lane.mark, rows_max).await?;
-        lane.backlog = found.len() >= rows_max;
+        lane.backlog = found.len() >= rows_max || !all_stored;
         if let Some(last) = found.last() {
             lane.mark = last.message.seq;
             any = true;
@@ -46,18 +48,18 @@ pub(super) async fn read(
     Ok(any)
 }
 
-async fn tell(ingest: &Ingest, feed: Feed) {
+pub(super) async fn tell(ingest: &Ingest, feed: Feed) {
     if ingest.feed.send(feed).await.is_err() {
         tracing::debug!("The worker has ended");
     }
 }
 
-/// Hands messages to the worker.
-pub(super) async fn feed(ingest: &Ingest, entries: Vec<Entry>) {
-    let count = entries.len();
-    ingest.in_hand.add(count);
+/// Hands messages that were read to the worker.
+async fn feed(ingest: &Ingest, entries: Vec<Entry>) {
+    let weight = entries.iter().map(|entry| Weight::of(&entry.message)).sum();
+    ingest.in_hand.add(weight);
     if ingest.feed.send(Feed::Messages(entries)).await.is_err() {
         // The worker has ended, and so does ingest in a moment; the rows are in Postgres.
-        ingest.in_hand.remove(count);
+        ingest.in_hand.remove(weight);
     }
 }

@@ -7,47 +7,55 @@ use uuid::Uuid;
 
 use super::matching;
 use super::partition::{Lane, Partition, Position};
-use crate::config::Form;
+use crate::config::{Ack, Form, Settle};
 use crate::handler::{Component, Handler};
-use crate::inbox::{Advance, Batch, NewRow};
 use crate::kafka::Place;
 use crate::lane::Lease;
 use crate::message::{Decoded, Message, Record, decode, order_key};
+use crate::settle::{Advance, Fresh, FreshRow};
 
 /// What a poll's records come to.
 #[derive(Debug)]
 pub(super) struct Sorted {
-    pub(super) batch: Batch,
+    pub(super) fresh: Fresh,
     /// Records that no subscription takes.
     pub(super) unmatched: usize,
+    /// Whether they are to be stored before any of them is handled.
+    pub(super) stored_first: bool,
 }
 
-/// Sorts records into rows. Records of partitions that are not read, and offsets that are stored
-/// already, are left out: they come again or came before.
+/// Sorts records, each with a place in the order of the inbox, into rows. Records of partitions that are not
+/// read, and offsets that were taken already, are left out: they come again or came before.
 pub(super) fn sort(
     handler: &Handler,
     partitions: &mut HashMap<Place, Partition>,
-    records: Vec<(Arc<str>, Record)>,
+    records: Vec<(i64, Arc<str>, Record)>,
 ) -> Sorted {
     let component = handler.current();
+    let manifest = component.manifest();
+    let mut stored_first = manifest.ack == Ack::AtMostOnce || manifest.settle == Settle::Single;
     let mut advances: HashMap<Place, (Lease, Advance)> = HashMap::new();
     let mut rows = Vec::with_capacity(records.len());
     let mut unmatched = 0;
-    for (topic, record) in records {
+    for (seq, topic, record) in records {
         let place = Place { topic: Arc::clone(&topic), partition: record.partition };
         let Some((lane, position)) = partitions.get_mut(&place).and_then(Partition::live) else { continue };
-        let from = advances.get(&place).map_or(position.next, |(_, advance)| advance.to);
-        if record.offset < from {
+        if record.offset < position.next {
             continue;
         }
+        let (from, epoch) = (position.next, position.epoch);
         let (_, advance) = advances.entry(place).or_insert_with(|| {
-            let advance =
-                Advance { topic, partition: record.partition, epoch: position.epoch, from, to: from };
+            let advance = Advance { topic, partition: record.partition, epoch, from, to: from };
             (lane.lease.clone(), advance)
         });
         advance.to = record.offset + 1;
+        position.next = advance.to;
+        stored_first |= record.offset < position.careful_to;
         match row(handler, &component, (lane, position), &advance.topic, record) {
-            Some(row) => rows.push(row),
+            Some((message, quarantined)) => {
+                lane.take(seq);
+                rows.push(FreshRow { message: Arc::new(Message { seq, ..message }), quarantined });
+            }
             None => unmatched += 1,
         }
     }
@@ -55,16 +63,20 @@ pub(super) fn sort(
     let lanes = partitions.values().filter_map(|partition| partition.lane.as_ref());
     let direct = lanes.filter(|lane| !lane.backlog).map(|lane| lane.lease.lane).collect();
     let (leases, advances) = advances.into_values().unzip();
-    let batch = Batch {
-        group: Arc::clone(&handler.group),
-        handler: Arc::from(handler.name.as_str()),
-        attempts_max: component.manifest().retry.attempts_max,
-        leases,
-        direct,
-        advances,
-        rows,
-    };
-    Sorted { batch, unmatched }
+    Sorted { fresh: Fresh { leases, direct, advances, rows }, unmatched, stored_first }
+}
+
+impl Lane {
+    /// A record of it got this place.
+    fn take(&mut self, seq: i64) {
+        // What an operator touched goes before what is taken now.
+        self.backlog |= self.lease.wants_reread();
+        if self.backlog {
+            self.away_to = self.away_to.max(seq);
+        } else {
+            self.mark = self.mark.max(seq);
+        }
+    }
 }
 
 /// The record's row; `None` where no subscription takes it.
@@ -74,7 +86,7 @@ fn row(
     (lane, position): (&Lane, &Position),
     topic: &Arc<str>,
     record: Record,
-) -> Option<NewRow> {
+) -> Option<(Message, Option<String>)> {
     // A topic that is deleted and made again counts its offsets from 0: its id tells them apart.
     let place = match position.topic_id {
         Some(id) => format!("{topic}:{}:{}:{id}", record.partition, record.offset),
@@ -93,20 +105,27 @@ fn row(
             (bare, Some(error.to_string()))
         }
     };
-    let message = message(handler, lane, topic, record, decoded);
+    let message = message(handler, component, lane, topic, (record, decoded));
     if undecodable.is_some() {
-        return Some(NewRow { message, quarantined: undecodable });
+        return Some((message, undecodable));
     }
     let subscription = matching::first(component.subscriptions(), &message)?;
     let text = message.payload.as_deref().is_none_or(|payload| std::str::from_utf8(payload).is_ok());
     let quarantined = (subscription.form == Form::Text && !text)
         .then(|| "the payload is not UTF-8, and the subscription asks for text".to_owned());
-    Some(NewRow { message, quarantined })
+    Some((message, quarantined))
 }
 
-fn message(handler: &Handler, lane: &Lane, topic: &Arc<str>, record: Record, decoded: Decoded) -> Message {
+fn message(
+    handler: &Handler,
+    component: &Component,
+    lane: &Lane,
+    topic: &Arc<str>,
+    (record, decoded): (Record, Decoded),
+) -> Message {
+    let manifest = component.manifest();
     Message {
-        // Drawn by the insert.
+        // Given to it once it is known to be one of ours.
         seq: 0,
         lane: lane.lease.lane,
         okey: order_key(topic, record.partition, record.key.as_deref()),
@@ -130,8 +149,10 @@ fn message(handler: &Handler, lane: &Lane, topic: &Arc<str>, record: Record, dec
         causation_id: decoded.causation_id,
         idempotency_key: decoded.idempotency_key,
         attempts_made: 0,
-        attempts_max: handler.current().manifest().retry.attempts_max,
+        // What may be called once may fail once.
+        attempts_max: if manifest.ack == Ack::AtMostOnce { 1 } else { manifest.retry.attempts_max },
         deliveries: 0,
         crashes: 0,
+        begun: false,
     }
 }

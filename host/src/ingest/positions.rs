@@ -22,6 +22,15 @@ pub(super) struct Finder {
     pub(super) group: Arc<str>,
 }
 
+/// A lane that was taken.
+#[derive(Debug)]
+pub(super) struct Took {
+    pub(super) place: Place,
+    pub(super) lease: Lease,
+    /// Its last owner died with it.
+    pub(super) abandoned: bool,
+}
+
 /// Why a position was not found.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfound {
@@ -35,19 +44,39 @@ pub(super) enum Unfound {
 pub(super) type Found = Result<Position, Unfound>;
 
 impl Finder {
-    /// Takes those of the partitions' lanes that are free.
-    pub(super) async fn take(&self, places: &[Place]) -> Result<Vec<(Place, Lease)>, DbError> {
+    /// Takes those of the partitions' lanes that are free, and asks for the others.
+    pub(super) async fn take(&self, places: &[Place]) -> Result<Vec<Took>, DbError> {
         let (topics, partitions) = columns(places);
         let opened = lanes::open(&self.db, &self.group, &topics, &partitions).await?;
-        let ids: Vec<i32> = opened.iter().map(|(id, _, _)| *id).collect();
+        let took = self.take_opened(&opened).await?;
+        let wanted =
+            opened.iter().map(|of| of.lane).filter(|lane| !took.iter().any(|of| of.lease.lane == *lane));
+        let wanted: Vec<i32> = wanted.collect();
+        if !wanted.is_empty() {
+            lanes::want(&self.db, self.session.id, &wanted).await?;
+        }
+        Ok(took)
+    }
+
+    /// Takes lanes that nobody has, up to this host's share; `held` are the handler's that it has.
+    pub(super) async fn adopt(&self, held: usize) -> Result<Vec<Took>, DbError> {
+        let held = i64::try_from(held).unwrap_or(i64::MAX);
+        let free = lanes::free_inbox(&self.db, &self.group, held).await?;
+        if free.is_empty() { Ok(Vec::new()) } else { self.take_opened(&free).await }
+    }
+
+    async fn take_opened(&self, opened: &[lanes::Opened]) -> Result<Vec<Took>, DbError> {
+        let ids: Vec<i32> = opened.iter().map(|of| of.lane).collect();
         let taken = lanes::take(&self.db, self.session.id, &ids).await?;
-        let leases = taken.into_iter().filter_map(|taken| {
-            let (_, topic, partition) = opened.iter().find(|(id, _, _)| *id == taken.lane)?;
-            let place =
-                places.iter().find(|place| *place.topic == **topic && place.partition == *partition)?;
-            Some((place.clone(), Lease::new(taken.lane, taken.token, taken.reread, &self.session)))
+        let took = taken.into_iter().filter_map(|taken| {
+            let of = opened.iter().find(|of| of.lane == taken.lane)?;
+            Some(Took {
+                place: Place { topic: Arc::from(of.topic.as_str()), partition: of.partition },
+                lease: Lease::new(taken.lane, taken.token, taken.reread, &self.session),
+                abandoned: taken.abandoned,
+            })
         });
-        Ok(leases.collect())
+        Ok(took.collect())
     }
 
     /// Finds where partitions go on whose lanes are ours. One that cannot be found holds up no other.
@@ -99,9 +128,9 @@ impl Finder {
         let bounds = self.topics.bounds(place).await?;
         let mut position = Position {
             next: row.next_offset,
-            reported: row.next_offset,
             epoch: row.epoch,
             topic_id: topic_id.or(row.topic_id),
+            careful_to: 0,
             stopped: false,
         };
         let replaced = matches!((row.topic_id, topic_id), (Some(old), Some(new)) if old != new);
@@ -123,7 +152,7 @@ impl Finder {
                 );
                 let (epoch, id) = (position.epoch, position.topic_id);
                 offsets::skip_to(&self.db, &self.group, topic, *partition, epoch, id, to).await?;
-                (position.next, position.reported) = (to, to);
+                position.next = to;
             }
         }
         Ok(position)

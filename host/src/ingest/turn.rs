@@ -8,18 +8,21 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::partition::Partition;
 use super::positions::Finder;
+use super::reporting::Reporting;
+use super::seqs::Seqs;
 use super::{Ingest, backlog, batch};
-use crate::inbox::{self, Stored};
 use crate::kafka::{Consumer, Event, KafkaError, Place, Topics};
 use crate::lane::Lease;
-use crate::message::{Message, Record};
+use crate::message::Record;
 use crate::outage::Outage;
-use crate::worker::{Entry, Feed};
+use crate::worker::{Feed, Weight};
 
 /// Bytes of payload that one transaction stores, about.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often partitions that wait, rereads and Kafka's view of our offsets are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// How often lanes of the group that nobody has are looked for.
+pub(super) const ADOPT_EVERY: Duration = Duration::from_secs(1);
 /// How often missing topics are looked for.
 const TOPICS_TICK: Duration = Duration::from_secs(3);
 
@@ -46,6 +49,10 @@ pub(super) struct Turns {
     pub(super) postgres: Outage,
     pub(super) kafka: Outage,
     tick: Interval,
+    seqs: Seqs,
+    reporting: Reporting,
+    /// When lanes without an owner are looked for.
+    pub(super) adopt_due: Instant,
 }
 
 impl Turns {
@@ -80,6 +87,9 @@ impl Turns {
             postgres: ingest.db.outage(),
             kafka: Outage::of(format!("Kafka at {}", ingest.config.kafka.brokers)),
             tick,
+            seqs: Seqs::default(),
+            reporting: Reporting::default(),
+            adopt_due: Instant::now() + ADOPT_EVERY,
             ingest,
         })
     }
@@ -101,7 +111,7 @@ impl Turns {
     /// Takes what happened.
     pub(super) async fn take(&mut self, step: Step) {
         match step {
-            Step::Kafka(Event::Records(records)) => self.store(records).await,
+            Step::Kafka(Event::Records(records)) => self.pass_on(records).await,
             Step::Kafka(Event::Assigned(places)) => self.assigned(places).await,
             Step::Kafka(Event::Revoked(places)) => self.revoked(&places).await,
             Step::Kafka(Event::OutOfLog) => self.find_all_again(),
@@ -123,67 +133,37 @@ impl Turns {
         self.drop_lost();
         if Instant::now() >= self.not_before {
             self.go_on().await;
+            self.adopt().await;
+            self.report().await;
         }
-        self.report();
         if Instant::now() >= self.topics_due {
             self.look_for_topics().await;
         }
     }
 
-    async fn store(&mut self, records: Vec<(Arc<str>, Record)>) {
+    /// Gives records to the worker, which handles and stores them.
+    async fn pass_on(&mut self, records: Vec<(Arc<str>, Record)>) {
         self.kafka.over();
-        let sorted = batch::sort(&self.ingest.handler, &mut self.partitions, records);
-        if sorted.batch.advances.is_empty() {
+        if let Err(error) = self.seqs.fill(&self.ingest.db, records.len()).await {
+            // They come again from where the offset rows stand.
+            self.not_before = Instant::now() + self.postgres.failed(&error);
+            self.find_all_again();
             return;
         }
+        let records = self.seqs.give(records);
+        let sorted = batch::sort(&self.ingest.handler, &mut self.partitions, records);
         if sorted.unmatched > 0 {
             tracing::debug!(handler.name = %self.ingest.handler.name, "{} records match no subscription", sorted.unmatched);
         }
-        let advances = sorted.batch.advances.clone();
-        let places: Vec<Place> = advances
-            .iter()
-            .map(|advance| Place { topic: Arc::clone(&advance.topic), partition: advance.partition })
-            .collect();
-        match inbox::store(&self.ingest.db, sorted.batch).await {
-            Ok(Stored::Done { fresh, duplicates }) => {
-                self.postgres.over();
-                if duplicates > 0 {
-                    tracing::debug!(handler.name = %self.ingest.handler.name, "{duplicates} messages were here already");
-                }
-                for advance in advances {
-                    if let Some(position) = self.position(&advance.topic, advance.partition) {
-                        position.next = advance.to;
-                    }
-                }
-                self.hand_over(fresh).await;
-            }
-            Ok(Stored::Refused) => {
-                tracing::warn!(handler.name = %self.ingest.handler.name, "A partition is another host's, or its offset was moved by hand; finding its place again");
-                self.find_again(&places);
-            }
-            // Whether it was committed is not known: the offset rows know.
-            Err(error) => {
-                self.not_before = Instant::now() + self.postgres.failed(&error);
-                self.find_all_again();
-            }
+        if sorted.fresh.advances.is_empty() {
+            return;
         }
-    }
-
-    /// Fresh messages go to the worker directly, unless older ones of their lane still lie in Postgres.
-    async fn hand_over(&mut self, fresh: Vec<Message>) {
-        let mut lanes = self.lanes();
-        let mut entries = Vec::with_capacity(fresh.len());
-        for message in fresh {
-            let Some(lane) = lanes.get_mut(&message.lane) else { continue };
-            lane.backlog |= lane.lease.wants_reread();
-            if !lane.backlog {
-                lane.mark = lane.mark.max(message.seq);
-                entries.push(Entry::fresh(message));
-            }
-        }
-        if !entries.is_empty() {
-            backlog::feed(&self.ingest, entries).await;
-        }
+        let rows = sorted.fresh.rows.iter();
+        self.ingest.in_hand.add(rows.map(|row| Weight::of(&row.message)).sum());
+        self.reporting.moved();
+        // Should the worker have ended, so does ingest in a moment, and nothing was stored.
+        let feed = Feed::Fresh { fresh: sorted.fresh, stored_first: sorted.stored_first };
+        backlog::tell(&self.ingest, feed).await;
     }
 
     async fn read_backlog(&mut self) {
@@ -197,8 +177,8 @@ impl Turns {
 
     /// Pauses reading while memory is full, and goes on when half of it is free.
     fn balance(&mut self) {
-        let (count, most) = (self.ingest.in_hand.count(), self.ingest.config.ingest.in_hand_max);
-        let full = if self.paused { count > most / 2 } else { count >= most };
+        let (in_hand, bounds) = (&self.ingest.in_hand, &self.ingest.config.ingest);
+        let full = if self.paused { !in_hand.has_room(bounds) } else { in_hand.is_full(bounds) };
         if full == self.paused {
             return;
         }
@@ -211,16 +191,18 @@ impl Turns {
         }
     }
 
-    fn report(&mut self) {
-        let mut moved = Vec::new();
-        for (place, partition) in &mut self.partitions {
-            if let Some(position) = partition.position.as_mut().filter(|of| of.reported != of.next) {
-                position.reported = position.next;
-                moved.push((place.clone(), position.next));
-            }
-        }
-        if !moved.is_empty() {
-            self.consumer.report(&moved);
+    /// Tells Kafka how far we are.
+    async fn report(&mut self) {
+        let lanes = self.partitions.iter().filter(|(_, partition)| partition.assigned);
+        let lanes =
+            lanes.filter_map(|(place, partition)| Some((place.clone(), partition.lane.as_ref()?.lease.lane)));
+        let component = self.ingest.handler.current();
+        let policy = component.manifest().commit_offset;
+        match self.reporting.due(&self.ingest.db, &self.ingest.handler.group, lanes.collect(), policy).await {
+            Ok(reached) if reached.is_empty() => {}
+            Ok(reached) => self.consumer.report(&reached),
+            // It is for people's tools: the next time.
+            Err(error) => tracing::debug!(%error, "Looking how far the partitions are"),
         }
     }
 
@@ -252,9 +234,12 @@ impl Turns {
     }
 
     pub(super) async fn tell_worker(&self, feed: Feed) {
-        if self.ingest.feed.send(feed).await.is_err() {
-            tracing::debug!("The worker has ended");
-        }
+        backlog::tell(&self.ingest, feed).await;
+    }
+
+    /// A lane was taken: places that were drawn before lie below what its last owner wrote.
+    pub(super) fn draw_anew(&mut self) {
+        self.seqs = Seqs::default();
     }
 
     pub(super) fn tell_sweep(&self, lease: Lease) {

@@ -15,6 +15,16 @@ pub(crate) enum HeaderName {
     Bytes(Vec<u8>),
 }
 
+impl HeaderName {
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(name) => name.len(),
+            Self::Bytes(name) => name.len(),
+        }
+    }
+}
+
 impl fmt::Display for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Postgres, Transaction};
-
 use super::Pending;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, lanes};
 use crate::lane::Lease;
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::decide::{Cause, DeadReason};
@@ -38,9 +36,11 @@ pub(crate) async fn mark(
 ) -> Result<Marked, DbError> {
     let failed = || DbError::new("marking published messages");
     let mut tx = db.pool().begin().await.map_err(failed())?;
-    let lost = lost(&mut tx, leases).await?;
-    if !lost.is_empty() {
-        return Ok(Marked::LanesLost(lost));
+    let ours = lanes::fence(&mut tx, leases.values()).await?;
+    if ours.len() < leases.len() {
+        return Ok(Marked::LanesLost(
+            leases.keys().copied().filter(|lane| !ours.contains_key(lane)).collect(),
+        ));
     }
     // Found one by one through the index and updated by their place, as settle does it.
     sqlx::query!(
@@ -70,9 +70,8 @@ pub(crate) async fn mark(
 pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> Result<Marked, DbError> {
     let failed = || DbError::new("failing a message");
     let mut tx = db.pool().begin().await.map_err(failed())?;
-    let lost = lost(&mut tx, &BTreeMap::from([(lease.lane, lease.clone())])).await?;
-    if !lost.is_empty() {
-        return Ok(Marked::LanesLost(lost));
+    if lanes::fence(&mut tx, std::iter::once(lease)).await?.is_empty() {
+        return Ok(Marked::LanesLost(vec![lease.lane]));
     }
     let error = bounded(error, LAST_ERROR_BYTES_MAX);
     let hit = sqlx::query!(
@@ -111,21 +110,4 @@ pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> 
     }
     tx.commit().await.map_err(failed())?;
     Ok(Marked::Done)
-}
-
-async fn lost(
-    tx: &mut Transaction<'_, Postgres>,
-    leases: &BTreeMap<i32, Lease>,
-) -> Result<Vec<i32>, DbError> {
-    let lanes: Vec<i32> = leases.keys().copied().collect();
-    let tokens: Vec<i64> = leases.values().map(|lease| lease.token).collect();
-    let ours = sqlx::query_scalar!(
-        "select l.id from unnest($1::integer[], $2::bigint[]) w(id, token)
-           join mailroom.lane l on l.id = w.id and l.token = w.token
-          order by l.id for key share of l",
-        &lanes,
-        &tokens,
-    );
-    let ours = ours.fetch_all(&mut **tx).await.map_err(DbError::new("fencing lanes"))?;
-    Ok(lanes.into_iter().filter(|lane| !ours.contains(lane)).collect())
 }

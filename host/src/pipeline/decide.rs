@@ -25,6 +25,20 @@ pub(crate) enum Verdict {
     Again { delay: Duration, error: String },
 }
 
+impl Verdict {
+    /// What follows where the message is not to be handed over a second time.
+    pub(crate) fn at_most_once(self) -> Self {
+        match self {
+            Self::Retry { error, .. } | Self::Again { error, .. } => Self::Dead {
+                reason: DeadReason::Exhausted,
+                counted: true,
+                cause: Cause { error, ..Cause::default() },
+            },
+            Self::Completed | Self::Skipped { .. } | Self::Dead { .. } => self,
+        }
+    }
+}
+
 /// Why a message is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeadReason {
@@ -184,6 +198,16 @@ mod tests {
     fn what_is_outside_the_guest_settles_nothing() {
         let verdict = decide(End::Unavailable("away".into()), budget(2), &POLICY, 1.0);
         assert_eq!(verdict, Verdict::Again { delay: Duration::from_secs(1), error: "away".into() });
+    }
+
+    #[test]
+    fn what_may_run_once_is_dead_where_it_would_run_again() {
+        let again = decide(retry(None, false), budget(0), &POLICY, 1.0).at_most_once();
+        assert!(
+            matches!(again, Verdict::Dead { reason: DeadReason::Exhausted, counted: true, .. }),
+            "{again:?}"
+        );
+        assert_eq!(Verdict::Completed.at_most_once(), Verdict::Completed);
     }
 
     #[test]

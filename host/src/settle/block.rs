@@ -27,14 +27,16 @@ pub(super) async fn keys(
         let dies = matches!(&item.verdict, Verdict::Dead { reason, .. } if *reason != DeadReason::Parked);
         let (true, Some(okey), Some(key)) = (dies, message.okey, &message.key) else { continue };
         sqlx::query!(
-            "insert into mailroom.blocked_key (lane, okey, seq, consumer_group, topic, partition, key, policy)
-             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+            r#"insert into mailroom.blocked_key (
+                 lane, okey, seq, consumer_group, topic, partition, "offset", key, policy)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing"#,
             message.lane,
             okey,
             message.seq,
             &*message.consumer_group,
             &*message.topic,
             message.partition,
+            message.offset,
             key,
             policy,
         )

@@ -19,7 +19,7 @@ pub(super) async fn insert(
     let emitted: Vec<(&Message, &Outgoing)> = items
         .iter()
         .filter(|item| hit.contains(&(item.message.lane, item.message.seq)))
-        .flat_map(|item| item.outgoing.iter().map(|outgoing| (&item.message, outgoing)))
+        .flat_map(|item| item.outgoing.iter().map(|outgoing| (&*item.message, outgoing)))
         .collect();
     if emitted.is_empty() {
         return Ok(());

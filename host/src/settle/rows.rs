@@ -5,67 +5,19 @@ use std::collections::HashSet;
 use sqlx::{Postgres, Transaction};
 
 use super::Settlement;
+use super::ending::Ending;
 use crate::db::DbError;
-use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::decide::Verdict;
-
-/// A row's new values.
-struct Row {
-    status: &'static str,
-    outcome: Option<&'static str>,
-    outcome_reason: Option<String>,
-    failed_reason: Option<&'static str>,
-    counted: i32,
-    error: Option<String>,
-    delay: Option<f64>,
-}
-
-impl Row {
-    fn of(verdict: &Verdict) -> Self {
-        let row = Self {
-            status: "completed",
-            outcome: None,
-            outcome_reason: None,
-            failed_reason: None,
-            counted: 0,
-            error: None,
-            delay: None,
-        };
-        match verdict {
-            Verdict::Completed => Self { outcome: Some("completed"), ..row },
-            Verdict::Skipped { reason } => Self {
-                outcome: Some("skipped"),
-                outcome_reason: Some(bounded(reason, LAST_ERROR_BYTES_MAX)),
-                ..row
-            },
-            Verdict::Retry { delay, counted, error } => Self {
-                status: "pending",
-                counted: i32::from(*counted),
-                error: Some(bounded(error, LAST_ERROR_BYTES_MAX)),
-                delay: Some(delay.as_secs_f64()),
-                ..row
-            },
-            Verdict::Dead { reason, counted, cause } => Self {
-                status: "failed",
-                failed_reason: Some(reason.as_str()),
-                counted: i32::from(*counted),
-                error: Some(bounded(&cause.error, LAST_ERROR_BYTES_MAX)),
-                ..row
-            },
-            // Never offered to settle; pending without a change would be true of it.
-            Verdict::Again { error, .. } => {
-                Self { status: "pending", error: Some(bounded(error, LAST_ERROR_BYTES_MAX)), ..row }
-            }
-        }
-    }
-}
 
 /// Ends the deliveries; gives (lane, seq) of the rows that were as we left them.
 pub(super) async fn update(
     tx: &mut Transaction<'_, Postgres>,
-    items: &[Settlement],
+    items: &[&Settlement],
 ) -> Result<HashSet<(i32, i64)>, DbError> {
-    let rows: Vec<Row> = items.iter().map(|item| Row::of(&item.verdict)).collect();
+    if items.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows: Vec<Ending> = items.iter().map(|item| Ending::of(&item.verdict)).collect();
     let hit = sqlx::query_file!(
         "src/settle/rows.sql",
         &items.iter().map(|item| item.message.lane).collect::<Vec<_>>(),

@@ -1,12 +1,15 @@
 //! The transaction itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use sqlx::{Postgres, Transaction};
+
+use super::fresh::{self, Fresh};
 use super::state::Write;
 use super::{DeadLetter, block, emit, rows, write, write_dead_letters};
 use crate::config::BehindDead;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, lanes};
 use crate::lane::Lease;
 use crate::message::{Message, Outgoing};
 use crate::pipeline::decide::Verdict;
@@ -15,7 +18,7 @@ use crate::pipeline::outcome::Usage;
 /// One delivery to end.
 #[derive(Debug)]
 pub(crate) struct Settlement {
-    pub(crate) message: Message,
+    pub(crate) message: Arc<Message>,
     pub(crate) verdict: Verdict,
     /// What ran; `None` where nothing did.
     pub(crate) digest: Option<Arc<str>>,
@@ -23,6 +26,20 @@ pub(crate) struct Settlement {
     pub(crate) writes: Vec<Write>,
     pub(crate) last_output: Option<String>,
     pub(crate) usage: Usage,
+}
+
+impl Settlement {
+    /// Lane and `seq` of its row.
+    pub(crate) fn place(&self) -> (i32, i64) {
+        (self.message.lane, self.message.seq)
+    }
+}
+
+/// Records that have no row yet, and those of them that are to be held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToStore<'f> {
+    pub(crate) fresh: &'f Fresh,
+    pub(crate) held: &'f HashSet<i64>,
 }
 
 /// What came of a batch.
@@ -33,10 +50,14 @@ pub(crate) enum Settled {
         /// Rows that were no longer as we left them; nothing was written for these.
         missed: HashSet<(i32, i64)>,
         /// The reread counters of the lanes.
-        rereads: Vec<(i32, i64)>,
+        rereads: HashMap<i32, i64>,
+        /// Records of which the group had a row already, by their `seq`.
+        duplicates: Vec<i64>,
     },
     /// These lanes are another's; nothing was written.
     LanesLost(Vec<i32>),
+    /// An offset row is not where we left it; nothing was written.
+    OffsetMoved,
     /// Another wrote this state after it was read; nothing was written. The messages at these places of
     /// the batch are to be redone.
     StateLost(HashSet<(i32, i64)>),
@@ -50,47 +71,97 @@ pub(crate) struct Whose {
     pub(crate) behind_dead: BehindDead,
 }
 
-/// Settles a batch of one handler, sorted by (lane, seq), all of it or nothing.
+/// Settles a batch of one handler, sorted by (lane, seq), and stores the records that some of it are about: all
+/// of it or nothing.
 pub(crate) async fn settle(
     db: &Db,
     of: &Whose,
     leases: &BTreeMap<i32, Lease>,
     items: &[Settlement],
+    store: Option<ToStore<'_>>,
 ) -> Result<Settled, DbError> {
     let mut tx = db.pool().begin().await.map_err(DbError::new("settling messages"))?;
-    let lanes: Vec<i32> = leases.keys().copied().collect();
-    let tokens: Vec<i64> = leases.values().map(|lease| lease.token).collect();
-    let ours = sqlx::query!(
-        "select l.id, l.reread from unnest($1::integer[], $2::bigint[]) w(id, token)
-           join mailroom.lane l on l.id = w.id and l.token = w.token
-          order by l.id for key share of l",
-        &lanes,
-        &tokens,
-    );
-    let ours = ours.fetch_all(&mut *tx).await.map_err(DbError::new("fencing lanes"))?;
-    if ours.len() < lanes.len() {
-        let ours: HashSet<i32> = ours.iter().map(|lane| lane.id).collect();
-        return Ok(Settled::LanesLost(lanes.into_iter().filter(|lane| !ours.contains(lane)).collect()));
+    let ours = lanes::fence(&mut tx, leases.values()).await?;
+    if ours.len() < leases.len() {
+        let lost = leases.keys().copied().filter(|lane| !ours.contains_key(lane));
+        return Ok(Settled::LanesLost(lost.collect()));
     }
-    let hit = rows::update(&mut tx, items).await?;
+    if let Some(store) = store
+        && !fresh::advance(&mut tx, &of.group, &store.fresh.advances).await?
+    {
+        return Ok(Settled::OffsetMoved);
+    }
+    let new: HashSet<i64> =
+        store.iter().flat_map(|store| &store.fresh.rows).map(|row| row.message.seq).collect();
+    let there: Vec<&Settlement> = items.iter().filter(|item| !new.contains(&item.message.seq)).collect();
+    let mut hit = rows::update(&mut tx, &there).await?;
+    let mut duplicates = Vec::new();
+    if let Some(store) = store {
+        let inserted = insert(&mut tx, of, items, store).await?;
+        let lost = saw_duplicates(items, &new, &inserted);
+        if !lost.is_empty() {
+            return Ok(Settled::StateLost(lost));
+        }
+        let fresh = items.iter().filter(|item| inserted.contains(&item.message.seq));
+        hit.extend(fresh.map(Settlement::place));
+        duplicates.extend(new.difference(&inserted));
+    }
     emit::insert(&mut tx, items, &hit).await?;
-    let dead: Vec<DeadLetter> = items
-        .iter()
-        .filter(|item| hit.contains(&(item.message.lane, item.message.seq)))
-        .filter_map(|item| DeadLetter::of(&of.handler, item))
-        .collect();
+    let dead = items.iter().filter(|item| hit.contains(&item.place()));
+    let dead: Vec<DeadLetter> = dead.filter_map(|item| DeadLetter::of(&of.handler, item)).collect();
     write_dead_letters(&mut tx, &dead).await?;
     block::keys(&mut tx, of.behind_dead, items, &hit).await?;
     let lost = write::state(&mut tx, &of.group, items, &hit).await?;
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
-    let all = items.iter().map(|item| (item.message.lane, item.message.seq));
-    let mut missed: HashSet<(i32, i64)> = all.filter(|row| !hit.contains(row)).collect();
+    let mut missed: HashSet<(i32, i64)> =
+        items.iter().map(Settlement::place).filter(|row| !hit.contains(row)).collect();
     if !missed.is_empty() {
         let ours = rows::retried(&mut tx, items, &missed).await?;
         missed.retain(|row| !ours.contains(row));
     }
     tx.commit().await.map_err(DbError::new("settling messages"))?;
-    Ok(Settled::Done { missed, rereads: ours.into_iter().map(|lane| (lane.id, lane.reread)).collect() })
+    Ok(Settled::Done { missed, rereads: ours, duplicates })
+}
+
+/// Inserts the records, each as it was decided; gives the `seq` of each that is new.
+async fn insert(
+    tx: &mut Transaction<'_, Postgres>,
+    of: &Whose,
+    items: &[Settlement],
+    store: ToStore<'_>,
+) -> Result<HashSet<i64>, DbError> {
+    let ToStore { fresh, held } = store;
+    let decided: HashMap<i64, &Settlement> = items.iter().map(|item| (item.message.seq, item)).collect();
+    let inserted = fresh::insert(tx, &of.group, fresh, &decided, held).await?;
+    let new = fresh.rows.iter().filter(|row| inserted.contains(&row.message.seq));
+    let letters: Vec<DeadLetter> = new
+        .clone()
+        .filter_map(|row| Some(DeadLetter::quarantined(&of.handler, &row.message, row.quarantined.clone()?)))
+        .collect();
+    write_dead_letters(tx, &letters).await?;
+    let undecided = new
+        .filter(|row| row.quarantined.is_none() && fresh.direct.contains(&row.message.lane))
+        .map(|row| &*row.message)
+        .filter(|message| !decided.contains_key(&message.seq) && !held.contains(&message.seq));
+    fresh::begin(tx, undecided).await?;
+    Ok(inserted)
+}
+
+/// Messages that saw what a duplicate before them in their key wrote: it has no row, so it has no effects.
+fn saw_duplicates(items: &[Settlement], new: &HashSet<i64>, inserted: &HashSet<i64>) -> HashSet<(i32, i64)> {
+    let mut keys = HashSet::new();
+    let mut lost = HashSet::new();
+    for item in items {
+        let (lane, seq) = item.place();
+        let key = (lane, item.message.okey);
+        if item.message.okey.is_some() && keys.contains(&key) {
+            lost.insert((lane, seq));
+        }
+        if new.contains(&seq) && !inserted.contains(&seq) && !item.writes.is_empty() {
+            keys.insert(key);
+        }
+    }
+    lost
 }

@@ -7,13 +7,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::entry::Key;
 use super::queues::Started;
-use crate::config::Form;
+use crate::config::{Ack, Form};
 use crate::db::Db;
 use crate::handler::Component;
 use crate::inbox;
 use crate::ingest::matching;
 use crate::message::Message;
-use crate::pipeline::outcome::{Called, End, Usage};
+use crate::pipeline::outcome::{self, End, Usage};
 use crate::settle::StateView;
 
 /// More calls than run at once in any host.
@@ -43,11 +43,11 @@ impl Drop for Ending {
 
 /// A call that ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct Called {
     pub(super) key: Key,
     pub(super) call: u64,
-    pub(super) message: Message,
-    pub(super) called: Called,
+    pub(super) message: Arc<Message>,
+    pub(super) outcome: outcome::Called,
 }
 
 impl Guests {
@@ -88,14 +88,22 @@ impl Guests {
         component: Arc<Component>,
         started: Started,
         fresh: StateView,
-    ) -> Ended {
+    ) -> Called {
         let Started { key, entry, state, call, parked: _ } = started;
-        let message = Arc::new(entry.message);
+        let mut message = entry.message;
         let form = matching::first(component.subscriptions(), &message).map_or(Form::Binary, |of| of.form);
         let digest = Arc::clone(component.digest());
         let state = state.unwrap_or_else(|| fresh.clone());
-        let called = match self.place(db, &message).await {
+        let once = component.manifest().ack == Ack::AtMostOnce;
+        let place = match self.place(db, &message).await {
+            Ok(place) if once => begun(db, &message).await.map(|()| place),
+            place => place,
+        };
+        let outcome = match place {
             Ok(place) => {
+                if once {
+                    Arc::make_mut(&mut message).begun = true;
+                }
                 let running = Arc::clone(&message);
                 let called =
                     self.handle.spawn(async move { component.call(&running, form, state).await }).await;
@@ -108,7 +116,7 @@ impl Guests {
             }
             Err(reason) => Err(reason),
         };
-        let called = called.unwrap_or_else(|reason| Called {
+        let outcome = outcome.unwrap_or_else(|reason| outcome::Called {
             end: End::Unavailable(reason),
             outgoing: Vec::new(),
             state: fresh,
@@ -116,7 +124,15 @@ impl Guests {
             digest,
             usage: Usage::default(),
         });
-        let message = Arc::try_unwrap(message).unwrap_or_else(|shared| (*shared).clone());
-        Ended { key, call, message, called }
+        Called { key, call, message, outcome }
+    }
+}
+
+/// Notes that a message is begun that may be begun once.
+async fn begun(db: &Db, message: &Message) -> Result<(), String> {
+    match inbox::mark_begun(db, message).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its row changed".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }

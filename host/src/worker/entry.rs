@@ -1,5 +1,7 @@
 //! A message in memory, and when it may start.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use crate::inbox::Found;
@@ -8,7 +10,7 @@ use crate::message::Message;
 /// A message that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) message: Message,
+    pub(crate) message: Arc<Message>,
     /// Not before.
     pub(crate) due: Instant,
     /// Why it cannot be handed to anybody.
@@ -16,14 +18,18 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// A message that was stored a moment ago.
-    pub(crate) fn fresh(message: Message) -> Self {
-        Self { message, due: Instant::now(), nonsense: None }
+    /// A message that was polled a moment ago, or waits again until `due`.
+    pub(crate) fn due_at(message: Arc<Message>, due: Instant) -> Self {
+        Self { message, due, nonsense: None }
     }
 
     /// A message that was read from its lane.
     pub(crate) fn found(found: Found) -> Self {
-        Self { message: found.message, due: Instant::now() + found.due_in, nonsense: found.nonsense }
+        Self {
+            message: Arc::new(found.message),
+            due: Instant::now() + found.due_in,
+            nonsense: found.nonsense,
+        }
     }
 
     /// Whose turn it waits for.

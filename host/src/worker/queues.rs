@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use tokio::time::Instant;
 
 use super::entry::{Entry, Key, Order};
+use super::in_hand::Weight;
 use crate::inbox::Standing;
 use crate::settle::StateView;
 
@@ -61,7 +62,7 @@ pub(super) struct Queues {
     /// Keys whose first message is not due yet.
     timers: BTreeSet<(Instant, Key)>,
     /// The seqs in memory, by lane: a row that is read twice is known by them.
-    in_hand: HashMap<i32, HashSet<i64>>,
+    in_hand: HashMap<i32, HashMap<i64, Weight>>,
     /// Lanes that are being given up: nothing of them starts.
     closing: HashSet<i32>,
     next_call: u64,
@@ -72,7 +73,7 @@ pub(super) struct Queues {
     /// How far each lane was read: whatever is not held up to there is, or was, in memory.
     read_to: HashMap<i32, i64>,
     /// Messages that left the memory since that was last asked.
-    shed: usize,
+    shed: Weight,
 }
 
 /// What a call's end is worth.
@@ -122,7 +123,7 @@ impl Queues {
         if let Some(read_to) = self.read_to.get_mut(&lane) {
             *read_to = (*read_to).max(seq);
         }
-        if known.contains(&seq) {
+        if known.contains_key(&seq) {
             return false;
         }
         let key = entry.key(ordered);
@@ -133,7 +134,7 @@ impl Queues {
             self.to_hold.entry(lane).or_default().push((key, seq));
             return false;
         }
-        known.insert(seq);
+        known.insert(seq, Weight::of(&entry.message));
         self.requeue(key, entry);
         true
     }
@@ -153,8 +154,11 @@ impl Queues {
 
     /// A message that was in memory all along waits again.
     pub(super) fn requeue(&mut self, key: Key, entry: Entry) {
-        let queue = self.queues.entry(key).or_default();
         let seq = entry.message.seq;
+        if !self.in_hand.get(&key.lane).is_some_and(|known| known.contains_key(&seq)) {
+            return;
+        }
+        let queue = self.queues.entry(key).or_default();
         let place = queue.waiting.partition_point(|before| before.message.seq < seq);
         if queue.waiting.get(place).is_none_or(|at| at.message.seq != seq) {
             queue.waiting.insert(place, entry);
@@ -246,15 +250,31 @@ impl Queues {
         self.arm(key);
     }
 
-    /// A message's settlement ended; with `done` it is out of our hands. Gives how many left the memory.
-    pub(super) fn settled(&mut self, key: Key, seq: i64, done: bool) -> usize {
-        let left = done && self.in_hand.get_mut(&key.lane).is_some_and(|known| known.remove(&seq));
+    /// A message's settlement ended; with `done` it is out of our hands. Gives what left the memory.
+    pub(super) fn settled(&mut self, key: Key, seq: i64, done: bool) -> Weight {
+        let left = if done { self.drop_known(key.lane, seq) } else { Weight::default() };
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.unsettled = queue.unsettled.saturating_sub(1);
             queue.retry_unsettled &= done;
         }
         self.tidy(key);
-        usize::from(left)
+        left
+    }
+
+    fn drop_known(&mut self, lane: i32, seq: i64) -> Weight {
+        self.in_hand.get_mut(&lane).and_then(|known| known.remove(&seq)).unwrap_or_default()
+    }
+
+    /// A message that is not to be handled after all, since the group had it already. A call of it is void.
+    pub(super) fn drop_message(&mut self, key: Key, seq: i64) -> Weight {
+        let left = self.drop_known(key.lane, seq);
+        self.void(key);
+        if let Some(queue) = self.queues.get_mut(&key) {
+            queue.waiting.retain(|entry| entry.message.seq != seq);
+        }
+        self.arm(key);
+        self.tidy(key);
+        left
     }
 
     /// The state as a call that decided nothing left it.
@@ -278,25 +298,29 @@ impl Queues {
         self.in_hand.contains_key(&lane)
     }
 
-    /// Stops starting messages of a lane, and lets go of those that wait; gives how many.
-    pub(super) fn close(&mut self, lane: i32) -> usize {
+    /// Whether any lane is being given up.
+    pub(super) fn is_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
+    /// Stops starting messages of a lane, and lets go of those that wait; gives what left the memory.
+    pub(super) fn close(&mut self, lane: i32) -> Weight {
         self.closing.insert(lane);
-        let mut dropped = 0;
+        let mut dropped = Weight::default();
         for (_, queue) in self.queues.iter_mut().filter(|(key, _)| key.lane == lane) {
             for entry in queue.waiting.drain(..) {
-                dropped += 1;
-                if let Some(known) = self.in_hand.get_mut(&lane) {
-                    known.remove(&entry.message.seq);
-                }
+                let known = self.in_hand.get_mut(&lane).and_then(|known| known.remove(&entry.message.seq));
+                dropped += known.unwrap_or_default();
             }
         }
         dropped
     }
 
-    /// Lanes that were closed and have nothing under way any more, and how many messages left the memory.
-    pub(super) fn closed(&mut self) -> (Vec<i32>, usize) {
+    /// Lanes that were closed and have nothing under way any more, and what left the memory. Those in
+    /// `unstored` have records that are to be stored first.
+    pub(super) fn closed(&mut self, unstored: &HashMap<i32, i64>) -> (Vec<i32>, Weight) {
         if self.closing.is_empty() {
-            return (Vec::new(), 0);
+            return (Vec::new(), Weight::default());
         }
         let busy: HashSet<i32> = self
             .queues
@@ -304,19 +328,20 @@ impl Queues {
             .filter(|(_, queue)| queue.running.is_some() || queue.unsettled > 0)
             .map(|(key, _)| key.lane)
             .collect();
-        let closed: Vec<i32> = self.closing.iter().copied().filter(|lane| !busy.contains(lane)).collect();
+        let idle = |lane: &i32| !busy.contains(lane) && !unstored.contains_key(lane);
+        let closed: Vec<i32> = self.closing.iter().copied().filter(idle).collect();
         let dropped = closed.iter().map(|lane| self.forget(*lane)).sum();
         (closed, dropped)
     }
 
-    /// Drops everything of a lane; gives how many messages were in memory.
-    pub(super) fn forget(&mut self, lane: i32) -> usize {
+    /// Drops everything of a lane; gives what was in memory.
+    pub(super) fn forget(&mut self, lane: i32) -> Weight {
         self.closing.remove(&lane);
         self.queues.retain(|key, _| key.lane != lane);
         self.held.retain(|key, _| key.lane != lane);
         self.to_hold.remove(&lane);
         self.read_to.remove(&lane);
         self.timers.retain(|(_, key)| key.lane != lane);
-        self.in_hand.remove(&lane).map_or(0, |known| known.len())
+        self.in_hand.remove(&lane).map_or_else(Weight::default, |known| known.into_values().sum())
     }
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::entry::Key;
+use super::fresh::Unstored;
 use crate::config::RetryPolicy;
 use crate::db::{Db, DbError, Meaning};
 use crate::lane::Lease;
+use crate::outage::Outage;
 use crate::pipeline::decide::{Budget, Verdict, decide};
 use crate::pipeline::outcome::{End, Fault};
-use crate::settle::{Settled, Settlement, Whose, settle};
+use crate::settle::{Settled, Settlement, ToStore, Whose, settle};
 
 /// A decided message on its way to be settled.
 #[derive(Debug)]
@@ -38,6 +40,22 @@ pub(super) enum Fate {
     Redo(Decided),
 }
 
+/// What became of records that had no row yet.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// They have rows now, but for those that the group had already, by their `seq`.
+    Done(Unstored, Vec<i64>),
+    /// Nothing was stored, and their lanes are given up: they are polled again from where the offset rows stand.
+    Dropped(Unstored),
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    pub(super) fates: Vec<Fate>,
+    pub(super) stored: Option<Stored>,
+}
+
 /// What settling needs.
 #[derive(Debug, Clone)]
 pub(super) struct Settler {
@@ -47,113 +65,112 @@ pub(super) struct Settler {
 }
 
 impl Settler {
-    /// Settles the batch. Ends when each message has its fate, or when all its lanes are lost.
-    pub(super) async fn settle(self, leases: HashMap<i32, Lease>, batch: Vec<Decided>) -> Vec<Fate> {
-        let mut outage = self.db.outage();
-        let mut fates = Vec::with_capacity(batch.len());
-        let mut rest = batch;
-        rest.sort_by_key(|decided| (decided.settlement.message.lane, decided.settlement.message.seq));
-        // Bad data somewhere in the batch: what is left goes one by one.
-        let mut at_once = usize::MAX;
-        while !rest.is_empty() {
-            let (lost, kept): (Vec<_>, Vec<_>) = rest
-                .into_iter()
-                .partition(|decided| leases.get(&decided.key.lane).is_none_or(Lease::is_lost));
-            fates.extend(lost.into_iter().map(Fate::Gone));
-            let mut now = kept;
-            rest = now.split_off(at_once.min(now.len()));
-            if now.is_empty() {
+    /// Settles the batch, and stores the records that some of it are about. Ends when each message has its
+    /// fate, or when all its lanes are lost.
+    pub(super) async fn settle(
+        self,
+        leases: HashMap<i32, Lease>,
+        items: Vec<Decided>,
+        unstored: Option<Unstored>,
+    ) -> Ended {
+        let mut batch = Batch {
+            leases,
+            rest: items,
+            unstored,
+            one_by_one: false,
+            ended: Ended::default(),
+            outage: self.db.outage(),
+        };
+        batch.rest.sort_by_key(|decided| decided.settlement.place());
+        while !batch.rest.is_empty() || batch.unstored.is_some() {
+            batch.let_go_of_lost();
+            let now = batch.next();
+            if now.is_empty() && batch.unstored.is_none() {
                 continue;
             }
-            match self.attempt(&leases, &mut now).await {
-                Ok(ended) => {
-                    outage.over();
-                    fates.extend(ended);
-                    now.append(&mut rest);
-                    rest = now;
-                }
-                Err(error) if error.meaning() == Meaning::BadData && now.len() > 1 => {
-                    at_once = 1;
-                    now.append(&mut rest);
-                    rest = now;
-                }
-                Err(error) if error.meaning() == Meaning::BadData => {
-                    let keys: BTreeSet<Key> = now.iter().map(|guilty| guilty.key).collect();
-                    now.iter_mut().for_each(|guilty| self.blame(guilty, &error));
-                    // Later messages of the same key saw effects that are none.
-                    let (redo, others): (Vec<_>, Vec<_>) =
-                        rest.into_iter().partition(|decided| keys.contains(&decided.key));
-                    fates.extend(redo.into_iter().map(Fate::Redo));
-                    rest = others;
-                    now.append(&mut rest);
-                    rest = now;
-                }
-                Err(error) => {
-                    now.append(&mut rest);
-                    rest = now;
-                    tokio::time::sleep(outage.failed(&error)).await;
-                }
-            }
+            self.attempt(&mut batch, now).await;
         }
-        fates
+        batch.ended
     }
 
-    /// One transaction. Gives the fates of what it ended and leaves the others in `batch`.
-    async fn attempt(
-        &self,
-        leases: &HashMap<i32, Lease>,
-        batch: &mut Vec<Decided>,
-    ) -> Result<Vec<Fate>, DbError> {
-        let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
-        let leases: BTreeMap<i32, Lease> =
-            lanes.iter().filter_map(|lane| Some((*lane, leases.get(lane)?.clone()))).collect();
+    /// One transaction.
+    async fn attempt(&self, batch: &mut Batch, now: Vec<Decided>) {
         let (keys, items): (Vec<(Key, bool)>, Vec<Settlement>) =
-            batch.drain(..).map(|decided| ((decided.key, decided.blamed), decided.settlement)).unzip();
-        let settled = settle(&self.db, &self.of, &leases, &items).await;
-        let all = keys.into_iter().zip(items).map(|((key, blamed), settlement)| Decided {
-            key,
-            settlement,
-            blamed,
-        });
-        let place = |decided: &Decided| (decided.settlement.message.lane, decided.settlement.message.seq);
+            now.into_iter().map(|decided| ((decided.key, decided.blamed), decided.settlement)).unzip();
+        let leases = batch.leases_of(&items);
+        let store = batch.unstored.as_ref().map(|of| ToStore { fresh: &of.fresh, held: &of.held });
+        let settled = settle(&self.db, &self.of, &leases, &items, store).await;
+        let now: Vec<Decided> = keys
+            .into_iter()
+            .zip(items)
+            .map(|((key, blamed), settlement)| Decided { key, settlement, blamed })
+            .collect();
         match settled {
-            Err(error) => {
-                batch.extend(all);
-                Err(error)
-            }
-            Ok(Settled::Done { missed, rereads }) => {
+            Ok(Settled::Done { missed, rereads, duplicates }) => {
+                batch.outage.over();
                 for (lane, counter) in rereads {
                     if let Some(lease) = leases.get(&lane) {
                         lease.saw_reread(counter);
                     }
                 }
-                let fate = |decided| {
-                    if missed.contains(&place(&decided)) {
-                        Fate::Gone(decided)
-                    } else {
-                        Fate::Settled(decided)
-                    }
-                };
-                Ok(all.map(fate).collect())
+                batch.ended.fates.extend(now.into_iter().map(|decided| {
+                    let is_missed = missed.contains(&decided.settlement.place());
+                    if is_missed { Fate::Gone(decided) } else { Fate::Settled(decided) }
+                }));
+                batch.ended.stored = batch
+                    .unstored
+                    .take()
+                    .map(|of| Stored::Done(of, duplicates))
+                    .or(batch.ended.stored.take());
             }
             Ok(Settled::LanesLost(lost)) => {
                 for lease in lost.iter().filter_map(|lane| leases.get(lane)) {
                     tracing::warn!(handler.name = %self.of.handler, "Lane {} is another host's now", lease.lane);
                     lease.lose();
                 }
-                batch.extend(all);
-                Ok(Vec::new())
+                batch.put_back(now);
+            }
+            Ok(Settled::OffsetMoved) => {
+                tracing::warn!(
+                    handler.name = %self.of.handler,
+                    "A partition is another host's, or its offset was moved by hand; finding its place again"
+                );
+                batch.put_back(now);
+                batch.drop_unstored();
             }
             Ok(Settled::StateLost(lost)) => {
-                let all: Vec<Decided> = all.collect();
                 // Later messages of the same key saw what the overtaken one wrote.
-                let keys: BTreeSet<Key> =
-                    all.iter().filter(|decided| lost.contains(&place(decided))).map(|of| of.key).collect();
+                let lost = |decided: &&Decided| lost.contains(&decided.settlement.place());
+                let keys: BTreeSet<Key> = now.iter().filter(lost).map(|of| of.key).collect();
                 let (redo, others): (Vec<_>, Vec<_>) =
-                    all.into_iter().partition(|decided| keys.contains(&decided.key));
-                batch.extend(others);
-                Ok(redo.into_iter().map(Fate::Redo).collect())
+                    now.into_iter().partition(|decided| keys.contains(&decided.key));
+                batch.put_back(others);
+                batch.ended.fates.extend(redo.into_iter().map(Fate::Redo));
             }
+            Err(error) => self.failed(batch, now, &error).await,
+        }
+    }
+
+    async fn failed(&self, batch: &mut Batch, mut now: Vec<Decided>, error: &DbError) {
+        let bad_data = error.meaning() == Meaning::BadData;
+        if bad_data && (now.len() > 1 || (batch.unstored.is_some() && !now.is_empty())) {
+            // Somewhere in the batch. Records are stored as undecided, and what is left goes one by one.
+            batch.one_by_one = true;
+            batch.put_back(now);
+        } else if bad_data && !now.is_empty() {
+            let keys: BTreeSet<Key> = now.iter().map(|guilty| guilty.key).collect();
+            now.iter_mut().for_each(|guilty| self.blame(guilty, error));
+            // Later messages of the same key saw effects that are none.
+            let (redo, others): (Vec<_>, Vec<_>) =
+                batch.rest.drain(..).partition(|decided| keys.contains(&decided.key));
+            batch.ended.fates.extend(redo.into_iter().map(Fate::Redo));
+            batch.rest = others;
+            batch.put_back(now);
+        } else {
+            batch.put_back(now);
+            // Whether it was committed may be unknown: the offset rows know.
+            batch.drop_unstored();
+            tokio::time::sleep(batch.outage.failed(error)).await;
         }
     }
 
@@ -176,6 +193,61 @@ impl Settler {
             handler.name = %self.of.handler, message.id = %message.id, %error,
             "The effects of message {} are refused by the database", message.id
         );
+    }
+}
+
+/// A batch on its way.
+struct Batch {
+    leases: HashMap<i32, Lease>,
+    /// In order of their rows.
+    rest: Vec<Decided>,
+    unstored: Option<Unstored>,
+    one_by_one: bool,
+    ended: Ended,
+    outage: Outage,
+}
+
+impl Batch {
+    /// What is tried now. Records go first, alone, where their effects may be bad.
+    fn next(&mut self) -> Vec<Decided> {
+        let at_once = match (self.one_by_one, &self.unstored) {
+            (false, _) => self.rest.len(),
+            (true, Some(_)) => 0,
+            (true, None) => 1,
+        };
+        self.rest.drain(..at_once.min(self.rest.len())).collect()
+    }
+
+    fn put_back(&mut self, mut now: Vec<Decided>) {
+        now.append(&mut self.rest);
+        self.rest = now;
+    }
+
+    fn leases_of(&self, items: &[Settlement]) -> BTreeMap<i32, Lease> {
+        let lanes = items.iter().map(|item| item.message.lane);
+        let of_items = lanes.filter_map(|lane| Some((lane, self.leases.get(&lane)?.clone())));
+        let unstored = self.unstored.iter().flat_map(|of| &of.fresh.leases);
+        of_items.chain(unstored.map(|lease| (lease.lane, lease.clone()))).collect()
+    }
+
+    /// Messages whose lanes are another's.
+    fn let_go_of_lost(&mut self) {
+        if self.unstored.as_ref().is_some_and(|of| of.fresh.leases.iter().any(Lease::is_lost)) {
+            self.drop_unstored();
+        }
+        let leases = &self.leases;
+        let is_lost = |decided: &Decided| leases.get(&decided.key.lane).is_none_or(Lease::is_lost);
+        let (lost, kept): (Vec<_>, Vec<_>) = self.rest.drain(..).partition(is_lost);
+        self.rest = kept;
+        self.ended.fates.extend(lost.into_iter().map(Fate::Gone));
+    }
+
+    /// Gives up the lanes of the records that have no row: all of these are found anew.
+    fn drop_unstored(&mut self) {
+        if let Some(unstored) = self.unstored.take() {
+            unstored.fresh.leases.iter().for_each(Lease::lose);
+            self.ended.stored = Some(Stored::Dropped(unstored));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod calling;
 mod ending;
+mod fed;
 mod room;
 
 use std::collections::HashMap;
@@ -14,11 +15,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::call::Ended;
+use super::call::Called;
 use super::caution::{Caution, Told};
+use super::fresh::FreshBatches;
 use super::holding::Done;
 use super::queues::Queues;
-use super::settling::{Decided, Fate, Settler};
+use super::settling::{Decided, Ended, Settler};
 use super::{Feed, Worker};
 use crate::db::{DbError, lanes};
 use crate::lane::Lease;
@@ -33,8 +35,8 @@ type Work_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Something that happened.
 pub(super) enum Step {
     Fed(Option<Feed>),
-    Called(Box<Ended>),
-    Settled(Vec<Fate>),
+    Called(Box<Called>),
+    Settled(Ended),
     /// Something was written about the breaker.
     Told(Result<Told, DbError>),
     /// A look at the breakers.
@@ -51,10 +53,12 @@ pub(super) struct Work {
     topics: HashMap<i32, Arc<str>>,
     queues: Queues,
     caution: Caution,
-    calls: FuturesUnordered<Work_<Ended>>,
-    /// Decided and waiting for the settlement under way to end.
+    calls: FuturesUnordered<Work_<Called>>,
+    /// Records that have no row yet.
+    fresh: FreshBatches,
+    /// Decided, with rows of their own, and waiting for the settlement under way to end.
     decided: Vec<Decided>,
-    settling: Option<Work_<Vec<Fate>>>,
+    settling: Option<Work_<Ended>>,
     /// Rows that are being held or let go.
     holding: Option<Work_<Done>>,
     hold_after: Instant,
@@ -86,6 +90,7 @@ impl Work {
             queues: Queues::default(),
             caution,
             calls: FuturesUnordered::new(),
+            fresh: FreshBatches::default(),
             decided: Vec::new(),
             settling: None,
             stopping: false,
@@ -94,14 +99,15 @@ impl Work {
 
     /// Waits for the next thing to happen. Cancel safe.
     pub(super) async fn next(&mut self) -> Step {
-        let due = [self.queues.next_due(), self.caution.due()].into_iter().flatten().min();
+        let store = self.fresh.due().filter(|_| self.settling.is_none());
+        let due = [self.queues.next_due(), self.caution.due(), store].into_iter().flatten().min();
         let due = due.unwrap_or_else(|| Instant::now() + RECHECK * 4);
         // While the host may not start anything, or a key becomes due, look again soon.
         let due = due.max(Instant::now() + Duration::from_millis(1));
         tokio::select! {
             biased;
-            fates = wait(&mut self.settling) => Step::Settled(fates),
-            Some(ended) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(ended)),
+            ended = wait(&mut self.settling) => Step::Settled(ended),
+            Some(called) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(called)),
             done = wait(&mut self.holding) => Step::Held(done),
             told = self.caution.told() => Step::Told(told),
             Ok(()) = self.worker.breakers.changed() => Step::Looked,
@@ -116,8 +122,8 @@ impl Work {
             Step::Fed(Some(feed)) => self.fed(feed),
             // Ingest has ended: what is in hand is worked off until the stop.
             Step::Fed(None) => self.stopping = true,
-            Step::Called(ended) => self.called(*ended),
-            Step::Settled(fates) => self.settled(fates),
+            Step::Called(called) => self.called(*called),
+            Step::Settled(ended) => self.settled(ended),
             Step::Told(told) => self.caution.take(told, self.breaker_policy()),
             Step::Looked => self.caution.learned(&self.worker.breakers.borrow_and_update()),
             Step::Held(done) => self.held(done),
@@ -130,36 +136,6 @@ impl Work {
         self.worker.in_hand.remove(self.queues.take_shed());
         self.start_holding();
         self.release_closed();
-    }
-
-    fn fed(&mut self, feed: Feed) {
-        match feed {
-            Feed::Opened(lease, topic, standing) => {
-                // What was in hand under an older lease of the lane is another life's.
-                self.decided.retain(|decided| decided.key.lane != lease.lane);
-                let stale = self.queues.forget(lease.lane);
-                self.worker.in_hand.remove(stale);
-                self.queues.open(lease.lane, &standing);
-                self.topics.insert(lease.lane, topic);
-                self.leases.insert(lease.lane, lease);
-            }
-            Feed::Messages(entries) => {
-                let ordered = self.worker.handler.current().manifest().ordered;
-                let refused = entries
-                    .into_iter()
-                    .filter_map(|entry| (!self.queues.push(entry, ordered)).then_some(()))
-                    .count();
-                self.worker.in_hand.remove(refused);
-            }
-            Feed::Reread(lane) => self.queues.reread(lane),
-            Feed::CaughtUp { lane, blocked, as_of } => self.queues.caught_up(lane, &blocked, as_of),
-            Feed::Closed(lanes) => {
-                for lane in lanes {
-                    let dropped = self.queues.close(lane);
-                    self.worker.in_hand.remove(dropped);
-                }
-            }
-        }
     }
 
     /// Lanes that are another's: everything in hand of them is dropped.
@@ -176,7 +152,10 @@ impl Work {
 
     /// Gives back lanes that were to be closed and have nothing under way.
     fn release_closed(&mut self) {
-        let (closed, dropped) = self.queues.closed();
+        if !self.queues.is_closing() {
+            return;
+        }
+        let (closed, dropped) = self.queues.closed(&self.fresh.lanes());
         self.worker.in_hand.remove(dropped);
         let closed: Vec<Lease> = closed.into_iter().filter_map(|lane| self.leases.remove(&lane)).collect();
         if closed.is_empty() {
@@ -186,12 +165,12 @@ impl Work {
         let stand_in = self.settling.take();
         // Released after the settlement under way, which may still write for other lanes.
         self.settling = Some(Box::pin(async move {
-            let fates = match stand_in {
+            let ended = match stand_in {
                 Some(settling) => settling.await,
-                None => Vec::new(),
+                None => Ended::default(),
             };
             release(&db, &closed).await;
-            fates
+            ended
         }));
     }
 
@@ -199,12 +178,16 @@ impl Work {
     pub(super) async fn finish(mut self) {
         self.stopping = true;
         let deadline = Instant::now() + self.worker.config.host.stop_grace;
-        while !self.calls.is_empty() || self.settling.is_some() || !self.decided.is_empty() {
+        while !self.calls.is_empty()
+            || self.settling.is_some()
+            || !self.decided.is_empty()
+            || !self.fresh.is_empty()
+        {
             self.start_settling();
             tokio::select! {
                 step = self.next() => match step {
-                    Step::Called(ended) => self.called(*ended),
-                    Step::Settled(fates) => self.settled(fates),
+                    Step::Called(called) => self.called(*called),
+                    Step::Settled(ended) => self.settled(ended),
                     Step::Told(told) => self.caution.take(told, self.breaker_policy()),
                     Step::Fed(_) | Step::Looked | Step::Held(_) | Step::Due => {}
                 },

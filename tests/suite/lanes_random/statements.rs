@@ -23,9 +23,10 @@ pub(super) struct Statements {
     pub(super) advance: String,
     pub(super) begin: String,
     pub(super) read: String,
+    pub(super) draw: String,
 }
 
-pub(super) const STORE: &str = include_str!("../../../host/src/inbox/store.sql");
+pub(super) const STORE: &str = include_str!("../../../host/src/settle/fresh.sql");
 pub(super) const SETTLE: &str = include_str!("../../../host/src/settle/rows.sql");
 pub(super) const EMIT: &str = include_str!("../../../host/src/settle/emit.sql");
 
@@ -58,6 +59,7 @@ impl Statements {
             advance: with("set next_offset = w.next")?,
             begin: with("set started_to = w.seq")?,
             read: with("with found as materialized")?,
+            draw: with("select nextval")?,
         })
     }
 }

@@ -35,6 +35,10 @@ impl Host<'_> {
         let Some(last) = offsets.last() else { return Ok(()) };
         let statements = &self.game.statements;
         let mut connection = self.game.pool.acquire().await?;
+        // Drawn by a host that has the lane, and used a while later.
+        let seqs =
+            sqlx::query_scalar(AssertSqlSafe(statements.draw.as_str())).bind(i32::try_from(offsets.len())?);
+        let seqs: Vec<i64> = seqs.fetch_all(&mut *connection).await?;
         self.stall(&mut connection).await?;
         drop(connection);
         let mut tx = self.game.pool.begin().await?;
@@ -58,24 +62,59 @@ impl Host<'_> {
             }
             return Ok(());
         }
-        let messages = store(self.game, &mut tx, (lane, partition), &offsets).await?;
         let direct = self.lanes.get(&lane).is_some_and(|of| !of.backlog);
-        if direct {
-            let highest = messages.iter().map(|message| message.seq).max().unwrap_or(0);
+        let records = self.handle_first(lane, partition, &offsets, seqs, direct);
+        store(self.game, &mut tx, (lane, partition), &records).await?;
+        emit(&mut tx, &decided_of(lane, &records)).await?;
+        let left: Vec<Message> = records.iter().filter_map(Handled::left).collect();
+        let highest = left.iter().map(|message| message.seq).max();
+        if let Some(highest) = highest.filter(|_| direct) {
             let begun =
                 sqlx::query(AssertSqlSafe(statements.begin.as_str())).bind(vec![lane]).bind(vec![highest]);
             begun.execute(&mut *tx).await?;
         }
         self.stall(&mut tx).await?;
         tx.commit().await?;
+        for record in records.iter().filter(|record| record.verdict == Some(Verdict::Retry)) {
+            self.game.failed(&record.message.id);
+        }
         if let Some(of) = self.lanes.get_mut(&lane) {
             of.position = Some((epoch, last + 1));
             if direct {
-                of.mark = messages.iter().map(|message| message.seq).max().unwrap_or(of.mark);
-                of.queue.extend(messages.into_iter().map(|message| (message.seq, message)));
+                of.mark = records.iter().map(|record| record.message.seq).max().unwrap_or(of.mark);
+                of.queue.extend(left.into_iter().map(|message| (message.seq, message)));
             }
         }
         Ok(())
+    }
+
+    /// Records with the places that were drawn for them. Where the lane has no backlog, some of them are decided
+    /// before they have rows, each with those before it in its key.
+    fn handle_first(
+        &mut self,
+        lane: i32,
+        partition: i32,
+        offsets: &[i64],
+        seqs: Vec<i64>,
+        direct: bool,
+    ) -> Vec<Handled> {
+        let queued = self.lanes.get(&lane).into_iter().flat_map(|of| of.queue.values());
+        let mut waits: BTreeSet<i64> = queued.filter_map(|message| message.okey).collect();
+        let keys: HashMap<i64, Option<i64>> =
+            (0_i64..).zip(self.game.log(partition).iter().copied()).collect();
+        let mut records = Vec::new();
+        for (offset, seq) in offsets.iter().zip(seqs) {
+            let okey = keys.get(offset).copied().flatten();
+            let free = direct && !okey.is_some_and(|okey| waits.contains(&okey));
+            let verdict = (free && self.rng.u32(..10) < 7).then(|| any_verdict(&mut self.rng));
+            if verdict.is_none_or(|verdict| verdict == Verdict::Retry) {
+                waits.extend(okey);
+            }
+            let id = self.game.message_id(partition, *offset);
+            let message = Message { seq, okey, id, offset: *offset, deliveries: 0, due: Instant::now() };
+            records.push(Handled { message, verdict });
+        }
+        records
     }
 
     /// Takes the partition's offset row over; what others had of it is void.
@@ -176,11 +215,7 @@ impl Host<'_> {
                     waits.extend(message.okey);
                     continue;
                 }
-                let verdict = match self.rng.u32(..100) {
-                    0..8 => Verdict::Retry,
-                    8..11 => Verdict::Rejected,
-                    _ => Verdict::Completed,
-                };
+                let verdict = any_verdict(&mut self.rng);
                 if verdict == Verdict::Retry {
                     waits.extend(message.okey);
                 }
@@ -191,53 +226,100 @@ impl Host<'_> {
     }
 }
 
+/// A record with what was decided before it has a row, if anything.
+#[derive(Debug)]
+struct Handled {
+    message: Message,
+    verdict: Option<Verdict>,
+}
+
+impl Handled {
+    /// The message as it waits on.
+    fn left(&self) -> Option<Message> {
+        match self.verdict {
+            None => Some(self.message.clone()),
+            Some(Verdict::Retry) => {
+                Some(Message { deliveries: 1, due: Host::due(RETRY_SECS), ..self.message.clone() })
+            }
+            Some(Verdict::Completed | Verdict::Rejected) => None,
+        }
+    }
+}
+
+fn decided_of(lane: i32, records: &[Handled]) -> Vec<(i32, Message, Verdict)> {
+    let decided = records.iter().filter_map(|record| Some((lane, record.message.clone(), record.verdict?)));
+    decided.collect()
+}
+
+fn any_verdict(rng: &mut fastrand::Rng) -> Verdict {
+    match rng.u32(..100) {
+        0..8 => Verdict::Retry,
+        8..11 => Verdict::Rejected,
+        _ => Verdict::Completed,
+    }
+}
+
 /// How long a retried message waits.
 const RETRY_SECS: f64 = 0.02;
 
-/// Inserts the rows of a partition's records; gives those that were not there.
+/// Inserts the rows of a partition's records, each as it was decided.
 async fn store(
     game: &Game<'_>,
     connection: &mut PgConnection,
     (lane, partition): (i32, i32),
-    offsets: &[i64],
-) -> Result<Vec<Message>> {
-    let keys: HashMap<i64, Option<i64>> = (0_i64..).zip(game.log(partition).iter().copied()).collect();
-    let okey = |offset: &i64| keys.get(offset).copied().flatten();
-    let texts = |text: &str| vec![text.to_owned(); offsets.len()];
-    let nothing: Vec<Option<String>> = vec![None; offsets.len()];
-    let no_bytes: Vec<Option<Vec<u8>>> = vec![None; offsets.len()];
-    let rows = sqlx::query(STORE)
+    records: &[Handled],
+) -> Result<()> {
+    fn each<T>(records: &[Handled], column: impl Fn(&Handled) -> T) -> Vec<T> {
+        records.iter().map(column).collect()
+    }
+    let of = |wanted: Verdict, text: &'static str| {
+        each(records, |record| (record.verdict == Some(wanted)).then_some(text))
+    };
+    let same = |text: &str| vec![text.to_owned(); records.len()];
+    let nothing: Vec<Option<String>> = vec![None; records.len()];
+    let no_bytes: Vec<Option<Vec<u8>>> = vec![None; records.len()];
+    let rows: Vec<i64> = sqlx::query_scalar(STORE)
         .bind(&game.group)
-        .bind(ATTEMPTS_MAX)
-        .bind(vec![lane; offsets.len()])
-        .bind(offsets.iter().map(okey).collect::<Vec<_>>())
-        .bind(offsets.iter().map(|_| Uuid::new_v4()).collect::<Vec<_>>())
-        .bind(offsets.iter().map(|offset| game.message_id(partition, *offset)).collect::<Vec<_>>())
-        .bind(texts(TOPIC))
-        .bind(vec![partition; offsets.len()])
-        .bind(offsets)
-        .bind(texts(TOPIC))
-        .bind(texts("random"))
+        .bind(each(records, |record| record.message.seq))
+        .bind(vec![ATTEMPTS_MAX; records.len()])
+        .bind(vec![lane; records.len()])
+        .bind(each(records, |record| record.message.okey))
+        .bind(each(records, |_| Uuid::new_v4()))
+        .bind(each(records, |record| record.message.id.clone()))
+        .bind(same(TOPIC))
+        .bind(vec![partition; records.len()])
+        .bind(each(records, |record| record.message.offset))
+        .bind(same(TOPIC))
+        .bind(same("random"))
         .bind(&nothing)
         .bind(&no_bytes)
         .bind(&no_bytes)
         .bind(&nothing)
-        .bind(vec![None::<Value>; offsets.len()])
-        .bind(vec![0_i64; offsets.len()])
+        .bind(vec![None::<Value>; records.len()])
+        .bind(vec![0_i64; records.len()])
         .bind(&nothing)
         .bind(&nothing)
         .bind(&nothing)
         .bind(&nothing)
         .bind(&nothing)
+        .bind(vec![false; records.len()])
+        .bind(each(records, |record| match record.verdict {
+            Some(Verdict::Completed) => "completed",
+            Some(Verdict::Rejected) => "failed",
+            Some(Verdict::Retry) | None => "pending",
+        }))
+        .bind(of(Verdict::Completed, "completed"))
         .bind(&nothing)
+        .bind(of(Verdict::Rejected, "rejected"))
+        .bind(each(records, |record| i32::from(record.verdict == Some(Verdict::Retry))))
+        .bind(each(records, |record| i32::from(record.verdict.is_some())))
+        .bind(&nothing)
+        .bind(&nothing)
+        .bind(each(records, |record| if record.verdict == Some(Verdict::Retry) { RETRY_SECS } else { 0.0 }))
         .fetch_all(connection)
         .await?;
-    let messages = rows.iter().map(|row| {
-        let offset: i64 = row.try_get("offset")?;
-        let (seq, id) = (row.try_get("seq")?, game.message_id(partition, offset));
-        Ok(Message { seq, okey: okey(&offset), id, offset, deliveries: 0, due: Instant::now() })
-    });
-    messages.collect()
+    ensure!(rows.len() == records.len(), "a record was stored before");
+    Ok(())
 }
 
 /// Ends the deliveries; gives how many rows were as they were delivered.

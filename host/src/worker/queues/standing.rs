@@ -1,30 +1,54 @@
 //! Keys that do not simply go on: those with rows that are held in Postgres, and those behind a dead message.
 
+use std::collections::{HashMap, HashSet};
+
 use tokio::time::Instant;
 
 use super::{Blocked, FOLLOWERS_MAX, FOLLOWERS_MIN, Queues};
 use crate::worker::entry::{Entry, Key, Order};
+use crate::worker::in_hand::Weight;
 
 impl Queues {
-    /// A message that was let go; `false` where its lane is not open.
-    pub(in crate::worker) fn push_freed(&mut self, key: Key, entry: Entry) -> bool {
-        let seq = entry.message.seq;
-        let fresh = self.in_hand.get_mut(&key.lane).is_some_and(|known| known.insert(seq));
-        if fresh {
-            self.requeue(key, entry);
+    /// A message that was let go, where its lane is open; gives what came into memory.
+    pub(in crate::worker) fn push_freed(&mut self, key: Key, entry: Entry) -> Weight {
+        let (seq, weight) = (entry.message.seq, Weight::of(&entry.message));
+        let fresh = self.in_hand.get_mut(&key.lane).is_some_and(|known| known.insert(seq, weight).is_none());
+        if !fresh {
+            return Weight::default();
         }
-        fresh
+        self.requeue(key, entry);
+        weight
     }
 
-    /// Messages of one lane that are to be marked as held.
-    pub(in crate::worker) fn next_hold(&mut self, rows_max: usize) -> Option<(i32, Vec<(Key, i64)>)> {
-        let lane = *self.to_hold.keys().next()?;
-        let rows = self.to_hold.get_mut(&lane)?;
-        let batch = rows.drain(..rows.len().min(rows_max)).collect();
+    /// Messages of one lane that are to be marked as held. Those from the first in `unstored` on have no row
+    /// yet.
+    pub(in crate::worker) fn next_hold(
+        &mut self,
+        unstored: &HashMap<i32, i64>,
+        rows_max: usize,
+    ) -> Option<(i32, Vec<(Key, i64)>)> {
+        let has_row = |lane: &i32, seq: i64| unstored.get(lane).is_none_or(|first| seq < *first);
+        let (lane, rows) =
+            self.to_hold.iter_mut().find(|(lane, rows)| rows.iter().any(|(_, seq)| has_row(lane, *seq)))?;
+        let lane = *lane;
+        let batch = rows.extract_if(.., |(_, seq)| has_row(&lane, *seq)).take(rows_max).collect();
         if rows.is_empty() {
             self.to_hold.remove(&lane);
         }
         Some((lane, batch))
+    }
+
+    /// Those of these messages that are to be held: they are inserted so.
+    pub(in crate::worker) fn to_hold_among(&self, seqs: &HashSet<i64>) -> HashSet<i64> {
+        self.to_hold.values().flatten().map(|(_, seq)| *seq).filter(|seq| seqs.contains(seq)).collect()
+    }
+
+    /// These messages were inserted as held, or will never be inserted.
+    pub(in crate::worker) fn inserted_held(&mut self, held: &HashSet<i64>) {
+        for rows in self.to_hold.values_mut() {
+            rows.retain(|(_, seq)| !held.contains(seq));
+        }
+        self.to_hold.retain(|_, rows| !rows.is_empty());
     }
 
     /// They could not be marked yet.
@@ -35,7 +59,7 @@ impl Queues {
     }
 
     /// A key whose held rows are to be let go, and up to which `seq`: what lies above may have earlier
-    /// followers that were not read yet. Only while nothing of its lane waits for being held.
+    /// followers that were not read yet. Only while nothing of it waits for being held.
     pub(in crate::worker) fn next_let_go(&self) -> Option<(Key, i64)> {
         self.held.iter().find_map(|(key, none_to)| {
             let queue = self.queues.get(key)?;
@@ -44,7 +68,7 @@ impl Queues {
             let wanted = goes_on
                 && queue.waiting.len() <= FOLLOWERS_MIN
                 && read_to > *none_to
-                && !self.to_hold.contains_key(&key.lane)
+                && !self.waits_for_hold(*key)
                 && !self.closing.contains(&key.lane);
             wanted.then_some((*key, read_to))
         })
@@ -55,7 +79,7 @@ impl Queues {
         if !all {
             return;
         }
-        let more = self.to_hold.get(&key.lane).is_some_and(|rows| rows.iter().any(|(of, _)| *of == key));
+        let more = self.waits_for_hold(key);
         if seq_max == i64::MAX && !more {
             self.held.remove(&key);
             if let Some(queue) = self.queues.get_mut(&key) {
@@ -65,6 +89,10 @@ impl Queues {
         } else if let Some(none_to) = self.held.get_mut(&key) {
             *none_to = if seq_max == i64::MAX { 0 } else { seq_max };
         }
+    }
+
+    fn waits_for_hold(&self, key: Key) -> bool {
+        self.to_hold.get(&key.lane).is_some_and(|rows| rows.iter().any(|(of, _)| *of == key))
     }
 
     /// The lane is read from its start again.
@@ -103,19 +131,15 @@ impl Queues {
         }
         let Some(known) = self.in_hand.get_mut(&key.lane) else { return };
         let rows = queue.waiting.drain(FOLLOWERS_MAX..).map(|entry| (key, entry.message.seq));
-        let rows: Vec<(Key, i64)> = rows
-            .inspect(|(_, seq)| {
-                known.remove(seq);
-            })
-            .collect();
+        let rows: Vec<(Key, i64)> = rows.collect();
+        self.shed += rows.iter().filter_map(|(_, seq)| known.remove(seq)).sum();
         queue.held = true;
-        self.shed += rows.len();
         self.held.entry(key).or_insert(0);
         self.to_hold.entry(key.lane).or_default().extend(rows);
     }
 
-    /// How many messages left the memory since this was last asked.
-    pub(in crate::worker) fn take_shed(&mut self) -> usize {
+    /// What left the memory since this was last asked.
+    pub(in crate::worker) fn take_shed(&mut self) -> Weight {
         std::mem::take(&mut self.shed)
     }
 }

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::Work;
 use crate::config::{BehindDead, BreakerPolicy};
 use crate::pipeline::decide::{Budget, Cause, DeadReason, Verdict, decide};
-use crate::pipeline::outcome::{Called, Usage};
+use crate::pipeline::outcome::{self as pipeline, Usage};
 use crate::settle::{Settlement, StateView};
-use crate::worker::call::Ended;
+use crate::worker::call::Called;
 use crate::worker::entry::{Entry, Key, Order};
 use crate::worker::queues::{Started, Worth};
 use crate::worker::settling::Decided;
@@ -39,7 +39,7 @@ impl Work {
                 let state = started.state.unwrap_or_else(|| self.view(&started.entry));
                 if self.queues.ended(key, call) == Worth::Valid {
                     self.queues.decided(key, state, false);
-                    self.decided.push(Decided::new(key, uncalled(started.entry, verdict)));
+                    self.decide(Decided::new(key, uncalled(started.entry, verdict)));
                 }
                 continue;
             }
@@ -59,30 +59,31 @@ impl Work {
         StateView::new(Some(self.worker.db.clone()), group, entry.message.key.clone())
     }
 
-    pub(super) fn called(&mut self, ended: Ended) {
-        let Ended { key, call, message, called } = ended;
-        let requeue = |message, due| Entry { message, due, nonsense: None };
+    pub(super) fn called(&mut self, called: Called) {
+        let Called { key, call, message, outcome } = called;
         match self.queues.ended(key, call) {
             Worth::Gone => return,
             Worth::Void => {
-                self.queues.requeue(key, requeue(message, Instant::now()));
+                self.queues.requeue(key, Entry::due_at(message, Instant::now()));
                 return;
             }
             Worth::Valid => {}
         }
-        let Called { end, outgoing, mut state, last_output, digest, usage } = called;
+        let pipeline::Called { end, outgoing, mut state, last_output, digest, usage } = outcome;
         let budget = Budget {
             attempts_made: message.attempts_made,
             attempts_max: message.attempts_max,
             deliveries: message.deliveries,
         };
         self.caution.ended(&end, self.breaker_policy());
-        let verdict = decide(end, budget, &self.worker.handler.current().manifest().retry, fastrand::f64());
+        let component = self.worker.handler.current();
+        let verdict = decide(end, budget, &component.manifest().retry, fastrand::f64());
+        let verdict = if message.begun { verdict.at_most_once() } else { verdict };
         self.tell(&message, &verdict);
         if let Verdict::Again { delay, .. } = verdict {
             // As it was before the call: with what earlier messages of the key wrote.
             self.queues.keep(key, state);
-            self.queues.requeue(key, requeue(message, Instant::now() + delay));
+            self.queues.requeue(key, Entry::due_at(message, Instant::now() + delay));
             return;
         }
         let completed = verdict == Verdict::Completed;
@@ -93,7 +94,7 @@ impl Work {
         self.queues.decided(key, state, retry);
         let digest = Some(digest);
         let settlement = Settlement { message, verdict, digest, outgoing, writes, last_output, usage };
-        self.decided.push(Decided::new(key, settlement));
+        self.decide(Decided::new(key, settlement));
     }
 
     /// Behind a dead message the key goes on only where the handler lets it.
@@ -137,6 +138,9 @@ fn without_call(started: &Started) -> Option<Verdict> {
     match &started.entry.nonsense {
         Some(reason) => dead(DeadReason::Quarantined, reason),
         None if started.parked => dead(DeadReason::Parked, "an earlier message of its key is dead"),
+        None if started.entry.message.begun => Some(Verdict::Skipped {
+            reason: "it was begun before and did not end, and its handler takes it at most once".to_owned(),
+        }),
         None => None,
     }
 }

@@ -1,33 +1,50 @@
 //! Settling what was decided, and what follows from it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::Work;
+use crate::config::Settle;
 use crate::pipeline::decide::Verdict;
 use crate::worker::entry::{Entry, Key};
-use crate::worker::settling::{Decided, Fate, wait_of};
+use crate::worker::settling::{Decided, Ended, Fate, Stored, wait_of};
 
 impl Work {
     pub(super) fn start_settling(&mut self) {
-        if self.settling.is_some() || self.decided.is_empty() {
+        if self.settling.is_some() {
             return;
         }
-        let rows_max = self.worker.config.worker.settle_rows_max;
-        let batch: Vec<Decided> = self.decided.drain(..self.decided.len().min(rows_max)).collect();
+        let component = self.worker.handler.current();
+        let manifest = component.manifest();
+        let rows_max = match manifest.settle {
+            Settle::Bulk => self.worker.config.worker.settle_rows_max,
+            Settle::Single => 1,
+        };
+        // What was decided before goes with it: a message of a key is settled after those before it.
+        let all = self.decided.len() <= rows_max;
+        let mut unstored = if all { self.fresh.pop_due(Instant::now()) } else { None };
+        if unstored.is_none() && self.decided.is_empty() {
+            return;
+        }
+        let mut batch: Vec<Decided> = self.decided.drain(..self.decided.len().min(rows_max)).collect();
+        if let Some(unstored) = &mut unstored {
+            batch.extend(unstored.take_decided());
+            let seqs = unstored.fresh.rows.iter().map(|row| row.message.seq).collect();
+            unstored.held = self.queues.to_hold_among(&seqs);
+        }
         let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
         let leases = lanes.iter().filter_map(|lane| Some((*lane, self.leases.get(lane)?.clone()))).collect();
-        let component = self.worker.handler.current();
-        self.settler.policy = component.manifest().retry;
-        self.settler.of.behind_dead = component.manifest().behind_dead;
-        self.settling = Some(Box::pin(self.settler.clone().settle(leases, batch)));
+        self.settler.policy = manifest.retry;
+        self.settler.of.behind_dead = manifest.behind_dead;
+        self.settling = Some(Box::pin(self.settler.clone().settle(leases, batch, unstored)));
     }
 
-    pub(super) fn settled(&mut self, fates: Vec<Fate>) {
+    pub(super) fn settled(&mut self, ended: Ended) {
         self.settling = None;
         let mut emitted = false;
-        for fate in fates {
+        for fate in ended.fates {
             match fate {
                 Fate::Settled(decided) => {
                     if decided.blamed {
@@ -50,6 +67,20 @@ impl Work {
         if emitted {
             self.worker.outbox_wake.notify_one();
         }
+        match ended.stored {
+            Some(Stored::Done(unstored, duplicates)) => self.stored(unstored, &duplicates),
+            // What of it is queued goes with its lanes, which are lost.
+            Some(Stored::Dropped(unstored)) => {
+                self.queues.inserted_held(&unstored.held);
+                self.worker.in_hand.remove(unstored.away);
+            }
+            None => {}
+        }
+    }
+
+    /// A message was decided: with its batch where it has no row, else with the next settlement.
+    pub(super) fn decide(&mut self, decided: Decided) {
+        self.decided.extend(self.fresh.decide(decided));
     }
 
     pub(super) fn ended(&mut self, decided: Decided) {
@@ -57,14 +88,15 @@ impl Work {
             self.let_go(&decided);
             return;
         };
-        let mut message = decided.settlement.message;
+        let mut message = Arc::unwrap_or_clone(decided.settlement.message);
         message.deliveries += 1;
         if matches!(decided.settlement.verdict, Verdict::Retry { counted: true, .. }) {
             message.attempts_made += 1;
         }
         self.queues.settled(decided.key, message.seq, false);
         if self.queues.has(decided.key.lane) {
-            self.queues.requeue(decided.key, Entry { message, due: Instant::now() + wait, nonsense: None });
+            let entry = Entry::due_at(Arc::new(message), Instant::now() + wait);
+            self.queues.requeue(decided.key, entry);
         }
     }
 
@@ -78,7 +110,7 @@ impl Work {
         self.queues.void(key);
         let (void, valid): (Vec<_>, Vec<_>) = self.decided.drain(..).partition(|decided| decided.key == key);
         self.decided = valid;
-        for decided in void {
+        for decided in void.into_iter().chain(self.fresh.undo(key)) {
             self.redo(decided);
         }
     }
@@ -87,7 +119,7 @@ impl Work {
         let message = decided.settlement.message;
         self.queues.settled(decided.key, message.seq, false);
         if self.queues.has(decided.key.lane) {
-            self.queues.requeue(decided.key, Entry { message, due: Instant::now(), nonsense: None });
+            self.queues.requeue(decided.key, Entry::due_at(message, Instant::now()));
         }
     }
 }

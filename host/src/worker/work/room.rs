@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Work;
 use crate::worker::entry::Entry;
 use crate::worker::holding::{Done, Job, ROWS_MAX};
+use crate::worker::in_hand::Weight;
 
 impl Work {
     /// Holds what memory has no room for, else lets go of what it has room for.
@@ -14,7 +15,7 @@ impl Work {
         if self.holding.is_some() || self.stopping || Instant::now() < self.hold_after {
             return;
         }
-        let job = if let Some((lane, rows)) = self.queues.next_hold(ROWS_MAX) {
+        let job = if let Some((lane, rows)) = self.queues.next_hold(&self.fresh.lanes(), ROWS_MAX) {
             self.leases.get(&lane).map(|lease| Job::Hold { lease: lease.clone(), rows })
         } else {
             self.queues.next_let_go().and_then(|(key, seq_max)| {
@@ -35,10 +36,8 @@ impl Work {
             Done::LetGo { key, seq_max, found } => {
                 self.outage.over();
                 let all = found.len() < ROWS_MAX;
-                let freed = found
-                    .into_iter()
-                    .filter_map(|of| self.queues.push_freed(key, Entry::found(of)).then_some(()));
-                let freed = freed.count();
+                let freed = found.into_iter().map(|of| self.queues.push_freed(key, Entry::found(of)));
+                let freed: Weight = freed.sum();
                 self.worker.in_hand.add(freed);
                 self.queues.let_go(key, seq_max, all);
             }

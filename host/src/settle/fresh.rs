@@ -1,0 +1,172 @@
+//! Records that have no row yet: inserted with what became of them so far, and the offset moves with them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use sqlx::{Postgres, Transaction};
+
+use super::Settlement;
+use super::ending::Ending;
+use crate::db::DbError;
+use crate::lane::Lease;
+use crate::message::{Message, headers_to_json};
+
+/// What one poll brought for one handler.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) leases: Vec<Lease>,
+    /// Lanes whose fresh messages go straight to the worker; those of the others are read later.
+    pub(crate) direct: HashSet<i32>,
+    pub(crate) advances: Vec<Advance>,
+    /// In the order of their `seq`.
+    pub(crate) rows: Vec<FreshRow>,
+}
+
+/// How far a partition was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Advance {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) epoch: i64,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+/// A message that has no row yet.
+#[derive(Debug)]
+pub(crate) struct FreshRow {
+    pub(crate) message: Arc<Message>,
+    /// Why it cannot be handled: it is kept as failed, and nobody is called for it.
+    pub(crate) quarantined: Option<String>,
+}
+
+/// Moves the offset rows under their epochs; `false` where one is no longer where we left it.
+pub(super) async fn advance(
+    tx: &mut Transaction<'_, Postgres>,
+    group: &str,
+    advances: &[Advance],
+) -> Result<bool, DbError> {
+    let topics: Vec<&str> = advances.iter().map(|advance| &*advance.topic).collect();
+    let partitions: Vec<i32> = advances.iter().map(|advance| advance.partition).collect();
+    let epochs: Vec<i64> = advances.iter().map(|advance| advance.epoch).collect();
+    let from: Vec<i64> = advances.iter().map(|advance| advance.from).collect();
+    let to: Vec<i64> = advances.iter().map(|advance| advance.to).collect();
+    let moved = sqlx::query!(
+        "update mailroom.partition_offset o set next_offset = w.next, updated_at = clock_timestamp()
+           from unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[])
+                w(topic, partition, epoch, expected, next)
+          where o.consumer_group = $1 and o.topic = w.topic and o.partition = w.partition
+            and o.epoch = w.epoch and o.next_offset = w.expected",
+        group,
+        &topics as &[&str],
+        &partitions,
+        &epochs,
+        &from,
+        &to,
+    );
+    let moved = moved.execute(&mut **tx).await.map_err(DbError::new("advancing offsets"))?;
+    Ok(moved.rows_affected() == u64::try_from(advances.len()).unwrap_or(u64::MAX))
+}
+
+/// Inserts the rows; those in `held` are behind a waiting message of their key. Gives the `seq` of each row
+/// that the group did not have.
+pub(super) async fn insert(
+    tx: &mut Transaction<'_, Postgres>,
+    group: &str,
+    fresh: &Fresh,
+    decided: &HashMap<i64, &Settlement>,
+    held: &HashSet<i64>,
+) -> Result<HashSet<i64>, DbError> {
+    if fresh.rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let of = Columns(&fresh.rows);
+    let ended: Vec<Option<&&Settlement>> =
+        fresh.rows.iter().map(|row| decided.get(&row.message.seq)).collect();
+    let endings: Vec<Ending> = fresh
+        .rows
+        .iter()
+        .zip(&ended)
+        .map(|(row, settlement)| match (settlement, &row.quarantined) {
+            (Some(settlement), _) => Ending::of(&settlement.verdict),
+            (None, Some(reason)) => Ending::quarantined(reason),
+            (None, None) => Ending::pending(),
+        })
+        .collect();
+    let rows = sqlx::query_file_scalar!(
+        "src/settle/fresh.sql",
+        group,
+        &of.each(|message| message.seq),
+        &of.each(|message| i32::try_from(message.attempts_max).unwrap_or(i32::MAX)),
+        &of.each(|message| message.lane),
+        &of.each(|message| message.okey) as &[Option<i64>],
+        &of.each(|message| message.id),
+        &of.each(|message| message.message_id.as_str()) as &[&str],
+        &of.each(|message| &*message.topic) as &[&str],
+        &of.each(|message| message.partition),
+        &of.each(|message| message.offset),
+        &of.each(|message| message.source.as_str()) as &[&str],
+        &of.each(|message| message.event_type.as_str()) as &[&str],
+        &of.each(|message| message.schema_version.as_deref()) as &[Option<&str>],
+        &of.each(|message| message.key.as_deref()) as &[Option<&[u8]>],
+        &of.each(|message| message.payload.as_deref()) as &[Option<&[u8]>],
+        &of.each(|message| message.content_type.as_deref()) as &[Option<&str>],
+        &of.each(|message| headers_to_json(&message.headers)) as &[Option<Value>],
+        &of.each(|message| message.produced_at_ms),
+        &of.each(|message| message.trace_id.as_deref()) as &[Option<&str>],
+        &of.each(|message| message.traceparent.as_deref()) as &[Option<&str>],
+        &of.each(|message| message.correlation_id.as_deref()) as &[Option<&str>],
+        &of.each(|message| message.causation_id.as_deref()) as &[Option<&str>],
+        &of.each(|message| message.idempotency_key.as_deref()) as &[Option<&str>],
+        &of.each(|message| held.contains(&message.seq)),
+        &endings.iter().map(|ending| ending.status).collect::<Vec<_>>() as &[&str],
+        &endings.iter().map(|ending| ending.outcome).collect::<Vec<_>>() as &[Option<&str>],
+        &endings.iter().map(|ending| ending.outcome_reason.as_deref()).collect::<Vec<_>>()
+            as &[Option<&str>],
+        &endings.iter().map(|ending| ending.failed_reason).collect::<Vec<_>>() as &[Option<&str>],
+        &endings.iter().map(|ending| ending.counted).collect::<Vec<_>>(),
+        &ended.iter().map(|settlement| i32::from(settlement.is_some())).collect::<Vec<_>>(),
+        &endings.iter().map(|ending| ending.error.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
+        &ended.iter().map(|settlement| settlement.and_then(|of| of.digest.as_deref())).collect::<Vec<_>>()
+            as &[Option<&str>],
+        &endings.iter().map(|ending| ending.delay.unwrap_or(0.0)).collect::<Vec<_>>(),
+    );
+    let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("storing records"))?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Messages that are in the worker's hands and undecided count as begun from here on.
+pub(super) async fn begin(
+    tx: &mut Transaction<'_, Postgres>,
+    begun: impl Iterator<Item = &Message>,
+) -> Result<(), DbError> {
+    let mut highest: HashMap<i32, i64> = HashMap::new();
+    for message in begun {
+        let seq = highest.entry(message.lane).or_default();
+        *seq = (*seq).max(message.seq);
+    }
+    if highest.is_empty() {
+        return Ok(());
+    }
+    let (lanes, seqs): (Vec<i32>, Vec<i64>) = highest.into_iter().unzip();
+    sqlx::query!(
+        "update mailroom.lane l set started_to = w.seq
+           from unnest($1::integer[], $2::bigint[]) w(id, seq) where l.id = w.id",
+        &lanes,
+        &seqs,
+    )
+    .execute(&mut **tx)
+    .await
+    .map_err(DbError::new("marking messages as begun"))?;
+    Ok(())
+}
+
+/// The rows by column, as `unnest` takes them.
+struct Columns<'b>(&'b [FreshRow]);
+
+impl<'b> Columns<'b> {
+    fn each<T>(&self, field: impl Fn(&'b Message) -> T) -> Vec<T> {
+        self.0.iter().map(|row| field(&row.message)).collect()
+    }
+}

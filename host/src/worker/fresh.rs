@@ -1,0 +1,115 @@
+//! Records that have no row yet, batch by batch in the order in which they were polled. A batch is stored once
+//! all of it was decided, or when it has waited long enough: what is undecided then is stored as pending.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::entry::Key;
+use super::in_hand::Weight;
+use super::settling::Decided;
+use crate::settle::Fresh;
+
+/// So long a batch waits for its calls. A slow handler's messages are stored as pending then, and their
+/// neighbours are not kept waiting for them.
+const WAIT: Duration = Duration::from_millis(10);
+
+/// One batch.
+#[derive(Debug)]
+pub(super) struct Unstored {
+    pub(super) fresh: Fresh,
+    /// Nothing of it is handled before it is stored.
+    pub(super) stored_first: bool,
+    /// What of it is in no queue.
+    pub(super) away: Weight,
+    /// Its messages that are queued and undecided, by `seq`.
+    open: HashSet<i64>,
+    /// By `seq`.
+    decided: HashMap<i64, Decided>,
+    /// Those that are inserted as held.
+    pub(super) held: HashSet<i64>,
+    since: Instant,
+}
+
+impl Unstored {
+    /// A batch of which these are queued, and `away` is not.
+    pub(super) fn new(fresh: Fresh, stored_first: bool, open: HashSet<i64>, away: Weight) -> Self {
+        let (decided, held) = (HashMap::new(), HashSet::new());
+        Self { fresh, stored_first, away, open, decided, held, since: Instant::now() }
+    }
+
+    /// What was decided of it.
+    pub(super) fn take_decided(&mut self) -> Vec<Decided> {
+        self.decided.drain().map(|(_, decided)| decided).collect()
+    }
+}
+
+/// All of them, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct FreshBatches {
+    batches: VecDeque<Unstored>,
+}
+
+impl FreshBatches {
+    pub(super) fn push(&mut self, batch: Unstored) {
+        self.batches.push_back(batch);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Takes note of a decision; gives it back where its message has its row.
+    pub(super) fn decide(&mut self, decided: Decided) -> Option<Decided> {
+        let seq = decided.settlement.message.seq;
+        for batch in &mut self.batches {
+            if batch.open.remove(&seq) {
+                batch.decided.insert(seq, decided);
+                return None;
+            }
+        }
+        Some(decided)
+    }
+
+    /// Takes back what was decided about messages of a key: they are undecided again.
+    pub(super) fn undo(&mut self, key: Key) -> Vec<Decided> {
+        let mut undone = Vec::new();
+        for batch in &mut self.batches {
+            let of_key = batch.decided.extract_if(|_, decided| decided.key == key);
+            let of_key: Vec<Decided> = of_key.map(|(_, decided)| decided).collect();
+            batch.open.extend(of_key.iter().map(|decided| decided.settlement.message.seq));
+            undone.extend(of_key);
+        }
+        undone
+    }
+
+    /// When the oldest batch is to be stored at the latest.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.batches
+            .front()
+            .map(|oldest| if oldest.open.is_empty() { oldest.since } else { oldest.since + WAIT })
+    }
+
+    /// The oldest batch, where it is to be stored now.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Unstored> {
+        if self.due().is_none_or(|due| due > now) {
+            return None;
+        }
+        let due = self.batches.pop_front();
+        // The next one's calls could hardly begin before this one's were done.
+        if let Some(next) = self.batches.front_mut() {
+            next.since = next.since.max(now);
+        }
+        due
+    }
+
+    /// Lanes with records that have no row yet, and the first `seq` of each.
+    pub(super) fn lanes(&self) -> HashMap<i32, i64> {
+        let mut firsts = HashMap::new();
+        for row in self.batches.iter().flat_map(|batch| &batch.fresh.rows) {
+            firsts.entry(row.message.lane).or_insert(row.message.seq);
+        }
+        firsts
+    }
+}

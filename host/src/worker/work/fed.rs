@@ -1,0 +1,97 @@
+//! Taking in what ingest has.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Work;
+use crate::settle::{Fresh, FreshRow};
+use crate::worker::Feed;
+use crate::worker::entry::Entry;
+use crate::worker::fresh::Unstored;
+use crate::worker::in_hand::Weight;
+
+impl Work {
+    pub(super) fn fed(&mut self, feed: Feed) {
+        match feed {
+            Feed::Opened(lease, topic, standing) => {
+                // What was in hand under an older lease of the lane is another life's.
+                self.decided.retain(|decided| decided.key.lane != lease.lane);
+                let stale = self.queues.forget(lease.lane);
+                self.worker.in_hand.remove(stale);
+                self.queues.open(lease.lane, &standing);
+                self.topics.insert(lease.lane, topic);
+                self.leases.insert(lease.lane, lease);
+            }
+            Feed::Fresh { fresh, stored_first } => self.fed_fresh(fresh, stored_first),
+            Feed::Messages(entries) => {
+                let ordered = self.ordered();
+                let mut refused = Weight::default();
+                for entry in entries {
+                    let weight = Weight::of(&entry.message);
+                    if !self.queues.push(entry, ordered) {
+                        refused += weight;
+                    }
+                }
+                self.worker.in_hand.remove(refused);
+            }
+            Feed::Reread(lane) => self.queues.reread(lane),
+            Feed::CaughtUp { lane, blocked, as_of } => self.queues.caught_up(lane, &blocked, as_of),
+            Feed::Closed(lanes) => {
+                for lane in lanes {
+                    let dropped = self.queues.close(lane);
+                    self.worker.in_hand.remove(dropped);
+                }
+            }
+        }
+    }
+
+    fn fed_fresh(&mut self, fresh: Fresh, stored_first: bool) {
+        let (mut open, mut away) = (HashSet::new(), Weight::default());
+        for row in &fresh.rows {
+            if !stored_first && self.push_fresh(&fresh, row) {
+                open.insert(row.message.seq);
+            } else {
+                away += Weight::of(&row.message);
+            }
+        }
+        self.fresh.push(Unstored::new(fresh, stored_first, open, away));
+    }
+
+    /// Queues a record, where it is to be handled now.
+    fn push_fresh(&mut self, fresh: &Fresh, row: &FreshRow) -> bool {
+        let ordered = self.ordered();
+        row.quarantined.is_none()
+            && fresh.direct.contains(&row.message.lane)
+            && self.queues.push(Entry::due_at(Arc::clone(&row.message), Instant::now()), ordered)
+    }
+
+    /// Records have rows now.
+    pub(super) fn stored(&mut self, unstored: Unstored, duplicates: &[i64]) {
+        let Unstored { fresh, stored_first, mut away, held, .. } = unstored;
+        self.queues.inserted_held(&held);
+        for row in &fresh.rows {
+            let (lane, seq) = (row.message.lane, row.message.seq);
+            if duplicates.contains(&seq) {
+                let key = Entry::due_at(Arc::clone(&row.message), Instant::now()).key(self.ordered());
+                let dropped = self.queues.drop_message(key, seq);
+                self.worker.in_hand.remove(dropped);
+            } else if stored_first && self.push_fresh(&fresh, row) {
+                away.take(Weight::of(&row.message));
+            } else if !fresh.direct.contains(&lane)
+                && let Some(lease) = self.leases.get(&lane)
+            {
+                lease.stored(seq);
+            }
+        }
+        self.worker.in_hand.remove(away);
+        if !duplicates.is_empty() {
+            tracing::debug!(handler.name = %self.settler.of.handler, "{} messages were here already", duplicates.len());
+        }
+    }
+
+    fn ordered(&self) -> bool {
+        self.worker.handler.current().manifest().ordered
+    }
+}
