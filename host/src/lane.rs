@@ -56,6 +56,11 @@ impl Lease {
         self.notes.reread_done.load(Ordering::Relaxed) < self.notes.reread_seen.load(Ordering::Relaxed)
     }
 
+    /// The counter on which the owner acted last.
+    pub(crate) fn reread_done(&self) -> i64 {
+        self.notes.reread_done.load(Ordering::Relaxed)
+    }
+
     /// Whether the lane is to be read from its start; asking counts as acting on it.
     pub(crate) fn take_reread(&self) -> bool {
         let seen = self.notes.reread_seen.load(Ordering::Relaxed);

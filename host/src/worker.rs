@@ -43,10 +43,12 @@ pub(crate) enum Feed {
     Fresh { fresh: Fresh, stored_first: bool },
     /// Messages of opened lanes that were read, in the order of their `seq` within each lane.
     Messages(Vec<Entry>),
-    /// The lane is read from its start again.
-    Reread(i32),
-    /// All of the lane was read but what is held; these keys were blocked as of then.
-    CaughtUp { lane: i32, blocked: Vec<(i64, bool)>, as_of: Instant },
+    /// The lane is read from its start again, since its counter rose to this: nothing of it starts before all
+    /// of it was read.
+    Reread { lane: i32, counter: i64 },
+    /// All of the lane was read but what is held; these keys were blocked as of then. What raised its
+    /// counter to this was seen.
+    CaughtUp { lane: i32, blocked: Vec<(i64, bool)>, as_of: Instant, counter: i64 },
     /// These lanes are to be given up: what runs is settled, then they are released.
     Closed(Vec<i32>),
 }

@@ -21,7 +21,8 @@ pub(super) async fn read(
     for (place, partition) in partitions.iter_mut() {
         let Some(lane) = &mut partition.lane else { continue };
         if lane.lease.take_reread() {
-            tell(ingest, Feed::Reread(lane.lease.lane)).await;
+            let counter = lane.lease.reread_done();
+            tell(ingest, Feed::Reread { lane: lane.lease.lane, counter }).await;
             let as_of = Instant::now();
             lane.blocked = (inbox::standing(&ingest.db, lane.lease.lane).await?.blocked, as_of);
             lane.mark = 0;
@@ -42,7 +43,8 @@ pub(super) async fn read(
         }
         if !lane.backlog {
             let (blocked, as_of) = lane.blocked.clone();
-            tell(ingest, Feed::CaughtUp { lane: lane.lease.lane, blocked, as_of }).await;
+            let (lane, counter) = (lane.lease.lane, lane.lease.reread_done());
+            tell(ingest, Feed::CaughtUp { lane, blocked, as_of, counter }).await;
         }
     }
     Ok(any)

@@ -40,6 +40,19 @@ impl Settlement {
 pub(crate) struct ToStore<'f> {
     pub(crate) fresh: &'f Fresh,
     pub(crate) held: &'f HashSet<i64>,
+    /// By lane, the reread counter that its owner has acted on.
+    pub(crate) reread_to: &'f HashMap<i32, i64>,
+}
+
+impl ToStore<'_> {
+    /// Lanes whose records go straight to the worker though their counter says that they are to be read first.
+    fn touched(&self, rereads: &HashMap<i32, i64>) -> Vec<(i32, i64)> {
+        let known = |lane| self.reread_to.get(&lane).copied().unwrap_or(i64::MAX);
+        let counters = rereads.iter().map(|(lane, counter)| (*lane, *counter));
+        counters
+            .filter(|(lane, counter)| self.fresh.direct.contains(lane) && *counter > known(*lane))
+            .collect()
+    }
 }
 
 /// What came of a batch.
@@ -56,6 +69,9 @@ pub(crate) enum Settled {
     },
     /// These lanes are another's; nothing was written.
     LanesLost(Vec<i32>),
+    /// An operator touched these lanes, whose reread counters are given: what was touched goes before records
+    /// that have no row yet. Nothing was written.
+    Touched(Vec<(i32, i64)>),
     /// An offset row is not where we left it; nothing was written.
     OffsetMoved,
     /// Another wrote this state after it was read; nothing was written. The messages at these places of
@@ -85,6 +101,10 @@ pub(crate) async fn settle(
     if ours.len() < leases.len() {
         let lost = leases.keys().copied().filter(|lane| !ours.contains_key(lane));
         return Ok(Settled::LanesLost(lost.collect()));
+    }
+    let touched = store.map(|store| store.touched(&ours)).unwrap_or_default();
+    if !touched.is_empty() {
+        return Ok(Settled::Touched(touched));
     }
     if let Some(store) = store
         && !fresh::advance(&mut tx, &of.group, &store.fresh.advances).await?
@@ -132,7 +152,7 @@ async fn insert(
     items: &[Settlement],
     store: ToStore<'_>,
 ) -> Result<HashSet<i64>, DbError> {
-    let ToStore { fresh, held } = store;
+    let ToStore { fresh, held, .. } = store;
     let decided: HashMap<i64, &Settlement> = items.iter().map(|item| (item.message.seq, item)).collect();
     let inserted = fresh::insert(tx, &of.group, fresh, &decided, held).await?;
     let new = fresh.rows.iter().filter(|row| inserted.contains(&row.message.seq));

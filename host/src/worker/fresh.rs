@@ -29,14 +29,24 @@ pub(super) struct Unstored {
     decided: HashMap<i64, Decided>,
     /// Those that are inserted as held.
     pub(super) held: HashSet<i64>,
+    /// By lane, the reread counter that was acted on.
+    pub(super) reread_to: HashMap<i32, i64>,
     since: Instant,
 }
 
 impl Unstored {
     /// A batch of which these are queued, and `away` is not.
     pub(super) fn new(fresh: Fresh, stored_first: bool, open: HashSet<i64>, away: Weight) -> Self {
-        let (decided, held) = (HashMap::new(), HashSet::new());
-        Self { fresh, stored_first, away, open, decided, held, since: Instant::now() }
+        Self {
+            fresh,
+            stored_first,
+            away,
+            open,
+            decided: HashMap::new(),
+            held: HashSet::new(),
+            reread_to: HashMap::new(),
+            since: Instant::now(),
+        }
     }
 
     /// What was decided of it.
@@ -82,6 +92,24 @@ impl FreshBatches {
             undone.extend(of_key);
         }
         undone
+    }
+
+    /// A batch that was not stored is the oldest again, with what was decided of it.
+    pub(super) fn put_back(&mut self, mut batch: Unstored, decided: Vec<Decided>) {
+        batch.decided.extend(decided.into_iter().map(|decided| (decided.settlement.message.seq, decided)));
+        self.batches.push_front(batch);
+    }
+
+    /// Messages of a lane that have no row yet, by `seq`.
+    pub(super) fn of_lane(&self, lane: i32) -> HashSet<i64> {
+        let rows = self.batches.iter().flat_map(|batch| &batch.fresh.rows);
+        rows.filter(|row| row.message.lane == lane).map(|row| row.message.seq).collect()
+    }
+
+    /// Keys of a lane of which something was decided.
+    pub(super) fn decided_keys(&self, lane: i32) -> HashSet<Key> {
+        let decided = self.batches.iter().flat_map(|batch| batch.decided.values());
+        decided.map(|decided| decided.key).filter(|key| key.lane == lane).collect()
     }
 
     /// When the oldest batch is to be stored at the latest.

@@ -16,8 +16,8 @@ use crate::settle::StateView;
 struct Queue {
     /// In order of `seq`.
     waiting: VecDeque<Entry>,
-    /// The call under way.
-    running: Option<u64>,
+    /// The call under way, and its message's `seq`.
+    running: Option<(u64, i64)>,
     /// Messages whose verdict is not settled; while one of them is a retry, those behind it wait.
     unsettled: usize,
     retry_unsettled: bool,
@@ -65,6 +65,10 @@ pub(super) struct Queues {
     in_hand: HashMap<i32, HashMap<i64, Weight>>,
     /// Lanes that are being given up: nothing of them starts.
     closing: HashSet<i32>,
+    /// Lanes of which nothing starts before they were read again, as their counter said it.
+    paused: HashMap<i32, i64>,
+    /// By lane, the counter up to which it was, or is being, read again.
+    reread_to: HashMap<i32, i64>,
     next_call: u64,
     /// Messages that are to be marked as held, by lane.
     to_hold: HashMap<i32, Vec<(Key, i64)>>,
@@ -100,7 +104,8 @@ pub(super) struct Started {
 
 impl Queues {
     /// A lane is ours, with the keys that do not simply go on.
-    pub(super) fn open(&mut self, lane: i32, standing: &Standing) {
+    pub(super) fn open(&mut self, lane: i32, standing: &Standing, counter: i64) {
+        self.reread_to.insert(lane, counter);
         self.in_hand.entry(lane).or_default();
         self.closing.remove(&lane);
         self.read_to.insert(lane, 0);
@@ -211,13 +216,14 @@ impl Queues {
             // A key may stand here twice, or have been overtaken by what happened since.
             let parks = queue.blocked.map(|blocked| blocked.parks);
             let blocked = queue.running.is_some() || queue.retry_unsettled || parks == Some(false);
-            if blocked || !due || self.closing.contains(&key.lane) {
+            let waits = self.closing.contains(&key.lane) || self.paused.contains_key(&key.lane);
+            if blocked || !due || waits {
                 continue;
             }
             let Some(entry) = queue.waiting.pop_front() else { continue };
             let call = self.next_call;
             self.next_call += 1;
-            queue.running = Some(call);
+            queue.running = Some((call, entry.message.seq));
             return Some(Started {
                 key,
                 entry,
@@ -232,7 +238,7 @@ impl Queues {
     /// A call ended.
     pub(super) fn ended(&mut self, key: Key, call: u64) -> Worth {
         match self.queues.get_mut(&key) {
-            Some(queue) if queue.running == Some(call) => {
+            Some(queue) if queue.running.is_some_and(|(running, _)| running == call) => {
                 queue.running = None;
                 if call >= queue.valid_from { Worth::Valid } else { Worth::Void }
             }
@@ -337,6 +343,8 @@ impl Queues {
     /// Drops everything of a lane; gives what was in memory.
     pub(super) fn forget(&mut self, lane: i32) -> Weight {
         self.closing.remove(&lane);
+        self.paused.remove(&lane);
+        self.reread_to.remove(&lane);
         self.queues.retain(|key, _| key.lane != lane);
         self.held.retain(|key, _| key.lane != lane);
         self.to_hold.remove(&lane);

@@ -1,7 +1,7 @@
 //! Settling a batch until it is settled: what is away is waited for, what is lost is let go, and one
 //! bad message does not take the others with it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::entry::Key;
@@ -45,6 +45,9 @@ pub(super) enum Fate {
 pub(super) enum Stored {
     /// They have rows now, but for those that the group had already, by their `seq`.
     Done(Unstored, Vec<i64>),
+    /// Nothing was stored: an operator touched these lanes, whose reread counters are given. It goes before the
+    /// records.
+    Postponed { unstored: Unstored, decided: Vec<Decided>, touched: Vec<(i32, i64)> },
     /// Nothing was stored, and their lanes are given up: they are polled again from where the offset rows stand.
     Dropped(Unstored),
 }
@@ -98,7 +101,11 @@ impl Settler {
         let (keys, items): (Vec<(Key, bool)>, Vec<Settlement>) =
             now.into_iter().map(|decided| ((decided.key, decided.blamed), decided.settlement)).unzip();
         let leases = batch.leases_of(&items);
-        let store = batch.unstored.as_ref().map(|of| ToStore { fresh: &of.fresh, held: &of.held });
+        let store = batch.unstored.as_ref().map(|of| ToStore {
+            fresh: &of.fresh,
+            held: &of.held,
+            reread_to: &of.reread_to,
+        });
         let settled = settle(&self.db, &self.of, &leases, &items, store).await;
         let now: Vec<Decided> = keys
             .into_iter()
@@ -129,6 +136,15 @@ impl Settler {
                     lease.lose();
                 }
                 batch.put_back(now);
+            }
+            Ok(Settled::Touched(touched)) => {
+                for (lane, counter) in &touched {
+                    if let Some(lease) = leases.get(lane) {
+                        lease.saw_reread(*counter);
+                    }
+                }
+                batch.put_back(now);
+                batch.postpone(touched);
             }
             Ok(Settled::OffsetMoved) => {
                 tracing::warn!(
@@ -240,6 +256,16 @@ impl Batch {
         let (lost, kept): (Vec<_>, Vec<_>) = self.rest.drain(..).partition(is_lost);
         self.rest = kept;
         self.ended.fates.extend(lost.into_iter().map(Fate::Gone));
+    }
+
+    /// Leaves the records, and what was decided of them, to the next settlement.
+    fn postpone(&mut self, touched: Vec<(i32, i64)>) {
+        let Some(unstored) = self.unstored.take() else { return };
+        let seqs: HashSet<i64> = unstored.fresh.rows.iter().map(|row| row.message.seq).collect();
+        let (decided, rest) =
+            self.rest.drain(..).partition(|decided| seqs.contains(&decided.settlement.message.seq));
+        self.rest = rest;
+        self.ended.stored = Some(Stored::Postponed { unstored, decided, touched });
     }
 
     /// Gives up the lanes of the records that have no row: all of these are found anew.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::time::Instant;
 
-use super::{Blocked, FOLLOWERS_MAX, FOLLOWERS_MIN, Queues};
+use super::{Blocked, FOLLOWERS_MAX, FOLLOWERS_MIN, Queue, Queues};
 use crate::worker::entry::{Entry, Key, Order};
 use crate::worker::in_hand::Weight;
 
@@ -89,6 +89,38 @@ impl Queues {
         } else if let Some(none_to) = self.held.get_mut(&key) {
             *none_to = if seq_max == i64::MAX { 0 } else { seq_max };
         }
+    }
+
+    /// Nothing of the lane starts before what raised its counter to this was read; `false` where that is so
+    /// already.
+    pub(in crate::worker) fn pause(&mut self, lane: i32, counter: i64) -> bool {
+        if !self.has(lane) || self.paused.get(&lane).is_some_and(|paused| *paused >= counter) {
+            return false;
+        }
+        self.paused.insert(lane, counter);
+        self.reread_to.insert(lane, counter);
+        true
+    }
+
+    /// The lane was read as its counter said it.
+    pub(in crate::worker) fn go_on(&mut self, lane: i32, counter: i64) {
+        if self.paused.get(&lane).is_some_and(|paused| *paused <= counter) {
+            self.paused.remove(&lane);
+            let keys: Vec<Key> = self.queues.keys().copied().filter(|key| key.lane == lane).collect();
+            keys.into_iter().for_each(|key| self.arm(key));
+        }
+    }
+
+    /// By lane, the counter up to which it was, or will be, read again before anything else.
+    pub(in crate::worker) fn reread_to(&self) -> &HashMap<i32, i64> {
+        &self.reread_to
+    }
+
+    /// Keys of the lane of which one of these messages runs.
+    pub(in crate::worker) fn running_among(&self, lane: i32, seqs: &HashSet<i64>) -> HashSet<Key> {
+        let runs = |queue: &Queue| queue.running.is_some_and(|(_, seq)| seqs.contains(&seq));
+        let keys = self.queues.iter().filter(|(key, queue)| key.lane == lane && runs(queue));
+        keys.map(|(key, _)| *key).collect()
     }
 
     fn waits_for_hold(&self, key: Key) -> bool {

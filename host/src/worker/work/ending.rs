@@ -33,6 +33,7 @@ impl Work {
             batch.extend(unstored.take_decided());
             let seqs = unstored.fresh.rows.iter().map(|row| row.message.seq).collect();
             unstored.held = self.queues.to_hold_among(&seqs);
+            unstored.reread_to = self.queues.reread_to().clone();
         }
         let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
         let leases = lanes.iter().filter_map(|lane| Some((*lane, self.leases.get(lane)?.clone()))).collect();
@@ -69,6 +70,10 @@ impl Work {
         }
         match ended.stored {
             Some(Stored::Done(unstored, duplicates)) => self.stored(unstored, &duplicates),
+            Some(Stored::Postponed { unstored, decided, touched }) => {
+                self.fresh.put_back(unstored, decided);
+                touched.into_iter().for_each(|(lane, counter)| self.pause(lane, counter));
+            }
             // What of it is queued goes with its lanes, which are lost.
             Some(Stored::Dropped(unstored)) => {
                 self.queues.inserted_held(&unstored.held);

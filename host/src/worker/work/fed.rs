@@ -20,7 +20,7 @@ impl Work {
                 self.decided.retain(|decided| decided.key.lane != lease.lane);
                 let stale = self.queues.forget(lease.lane);
                 self.worker.in_hand.remove(stale);
-                self.queues.open(lease.lane, &standing);
+                self.queues.open(lease.lane, &standing, lease.reread_done());
                 self.topics.insert(lease.lane, topic);
                 self.leases.insert(lease.lane, lease);
             }
@@ -36,8 +36,14 @@ impl Work {
                 }
                 self.worker.in_hand.remove(refused);
             }
-            Feed::Reread(lane) => self.queues.reread(lane),
-            Feed::CaughtUp { lane, blocked, as_of } => self.queues.caught_up(lane, &blocked, as_of),
+            Feed::Reread { lane, counter } => {
+                self.queues.reread(lane);
+                self.pause(lane, counter);
+            }
+            Feed::CaughtUp { lane, blocked, as_of, counter } => {
+                self.queues.caught_up(lane, &blocked, as_of);
+                self.queues.go_on(lane, counter);
+            }
             Feed::Closed(lanes) => {
                 for lane in lanes {
                     let dropped = self.queues.close(lane);
@@ -89,6 +95,18 @@ impl Work {
         if !duplicates.is_empty() {
             tracing::debug!(handler.name = %self.settler.of.handler, "{} messages were here already", duplicates.len());
         }
+    }
+
+    /// What an operator touched in the lane goes before what has no row yet: nothing of it starts before that was
+    /// read, and what was begun is begun again.
+    pub(super) fn pause(&mut self, lane: i32, counter: i64) {
+        if !self.queues.pause(lane, counter) {
+            return;
+        }
+        let unstored = self.fresh.of_lane(lane);
+        let mut keys = self.queues.running_among(lane, &unstored);
+        keys.extend(self.fresh.decided_keys(lane));
+        keys.into_iter().for_each(|key| self.void(key));
     }
 
     fn ordered(&self) -> bool {
