@@ -159,8 +159,8 @@ pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken
     let ids: Vec<i32> = free.iter().map(|lane| lane.id).collect();
     let abandoned: Vec<i32> = free.iter().filter(|lane| lane.abandoned).map(|lane| lane.id).collect();
     let taken = sqlx::query!(
-        "update mailroom.lane l
-            set owner = $2, token = l.token + 1, owned_since = clock_timestamp(), wanted_by = null
+        "update mailroom.lane l set owner = $2, token = l.token + 1, owned_since = clock_timestamp(),
+                wanted_by = null
            from unnest($1::integer[]) w(id) where l.id = w.id
          returning l.id, l.token, l.reread",
         &ids,

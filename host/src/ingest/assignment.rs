@@ -1,6 +1,7 @@
 //! Which partitions this host has: assigned and revoked by Kafka, their lanes taken and lost, their
 //! positions found and found again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use super::positions::{Found, Took};
 use super::turn::{ADOPT_EVERY, Turns};
 use crate::inbox;
 use crate::kafka::Place;
+use crate::message::Record;
 use crate::worker::Feed;
 
 /// Batches that a host may have had in hand and not stored, at most.
@@ -65,6 +67,23 @@ impl Turns {
             if let Some(partition) = self.partitions.get_mut(place) {
                 partition.position = None;
             }
+        }
+    }
+
+    /// Records that could not be taken are fetched once more, from where their partitions stand.
+    pub(super) fn fetch_again(&mut self, records: &[(Arc<str>, Record)]) {
+        let place = |(topic, record): &(Arc<str>, Record)| Place {
+            topic: Arc::clone(topic),
+            partition: record.partition,
+        };
+        let places: BTreeSet<Place> = records.iter().map(place).collect();
+        let places: Vec<Place> = places.into_iter().collect();
+        let next = |place: &Place| Some((place.clone(), self.partitions.get(place)?.position.as_ref()?.next));
+        let offsets: Vec<(Place, i64)> = places.iter().filter_map(next).collect();
+        let again = self.consumer.unassign(&places).and_then(|()| self.consumer.assign(&offsets));
+        if let Err(error) = again {
+            tracing::debug!(%error, "Fetching records once more");
+            self.find_again(&places);
         }
     }
 

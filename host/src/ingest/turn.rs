@@ -145,9 +145,10 @@ impl Turns {
     async fn pass_on(&mut self, records: Vec<(Arc<str>, Record)>) {
         self.kafka.over();
         if let Err(error) = self.seqs.fill(&self.ingest.db, records.len()).await {
-            // They come again from where the offset rows stand.
-            self.not_before = Instant::now() + self.postgres.failed(&error);
-            self.find_all_again();
+            let wait = self.postgres.failed(&error);
+            self.not_before = Instant::now() + wait;
+            self.fetch_again(&records);
+            tokio::time::sleep(wait).await;
             return;
         }
         let records = self.seqs.give(records);

@@ -69,6 +69,44 @@ pub(super) async fn advance(
     Ok(moved.rows_affected() == u64::try_from(advances.len()).unwrap_or(u64::MAX))
 }
 
+/// Where the offset rows stand as this very batch left them, it was committed before, and its reply was lost:
+/// gives the `seq` of each of its rows. Nobody else moves the offsets under these epochs.
+pub(super) async fn committed(
+    tx: &mut Transaction<'_, Postgres>,
+    group: &str,
+    fresh: &Fresh,
+) -> Result<Option<HashSet<i64>>, DbError> {
+    let advances = &fresh.advances;
+    let topics: Vec<&str> = advances.iter().map(|advance| &*advance.topic).collect();
+    let reached = sqlx::query_scalar!(
+        r#"select count(*) as "reached!"
+             from unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) w(topic, partition, epoch, next)
+             join mailroom.partition_offset o
+               on o.consumer_group = $1 and o.topic = w.topic and o.partition = w.partition
+              and o.epoch = w.epoch and o.next_offset = w.next"#,
+        group,
+        &topics as &[&str],
+        &advances.iter().map(|advance| advance.partition).collect::<Vec<_>>(),
+        &advances.iter().map(|advance| advance.epoch).collect::<Vec<_>>(),
+        &advances.iter().map(|advance| advance.to).collect::<Vec<_>>(),
+    );
+    let reached = reached.fetch_one(&mut **tx).await.map_err(DbError::new("looking for a lost commit"))?;
+    if usize::try_from(reached).ok() != Some(advances.len()) {
+        return Ok(None);
+    }
+    let of = Columns(&fresh.rows);
+    let rows = sqlx::query_scalar!(
+        r#"select w.seq as "seq!" from unnest($2::text[], $3::bigint[]) w(message_id, seq)
+             join mailroom.inbox i
+               on i.message_id = w.message_id and i.consumer_group = $1 and i.seq = w.seq"#,
+        group,
+        &of.each(|message| message.message_id.as_str()) as &[&str],
+        &of.each(|message| message.seq),
+    );
+    let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("looking for a lost commit"))?;
+    Ok(Some(rows.into_iter().collect()))
+}
+
 /// Inserts the rows; those in `held` are behind a waiting message of their key. Gives the `seq` of each row
 /// that the group did not have.
 pub(super) async fn insert(

@@ -39,8 +39,24 @@ pub(super) async fn update(
     Ok(hit.into_iter().map(|row| (row.lane, row.seq)).collect())
 }
 
+/// Rows that were not hit: they were no longer as we left them. One that is as our retry left it counts as
+/// hit.
+pub(super) async fn missed(
+    tx: &mut Transaction<'_, Postgres>,
+    items: &[Settlement],
+    hit: &HashSet<(i32, i64)>,
+) -> Result<HashSet<(i32, i64)>, DbError> {
+    let mut missed: HashSet<(i32, i64)> =
+        items.iter().map(Settlement::place).filter(|row| !hit.contains(row)).collect();
+    if !missed.is_empty() {
+        let ours = retried(tx, items, &missed).await?;
+        missed.retain(|row| !ours.contains(row));
+    }
+    Ok(missed)
+}
+
 /// Those of the missed rows that are as our retry left them: it was committed, and its reply was lost.
-pub(super) async fn retried(
+async fn retried(
     tx: &mut Transaction<'_, Postgres>,
     items: &[Settlement],
     missed: &HashSet<(i32, i64)>,

@@ -109,7 +109,15 @@ pub(crate) async fn settle(
     if let Some(store) = store
         && !fresh::advance(&mut tx, &of.group, &store.fresh.advances).await?
     {
-        return Ok(Settled::OffsetMoved);
+        return match fresh::committed(&mut tx, &of.group, store.fresh).await? {
+            None => Ok(Settled::OffsetMoved),
+            Some(rows) => {
+                let missed = rows::missed(&mut tx, items, &places_of(items, &rows)).await?;
+                let seqs = store.fresh.rows.iter().map(|row| row.message.seq);
+                let duplicates = seqs.filter(|seq| !rows.contains(seq)).collect();
+                Ok(Settled::Done { missed, rereads: ours, duplicates })
+            }
+        };
     }
     let new: HashSet<i64> =
         store.iter().flat_map(|store| &store.fresh.rows).map(|row| row.message.seq).collect();
@@ -122,8 +130,7 @@ pub(crate) async fn settle(
         if !lost.is_empty() {
             return Ok(Settled::StateLost(lost));
         }
-        let fresh = items.iter().filter(|item| inserted.contains(&item.message.seq));
-        hit.extend(fresh.map(Settlement::place));
+        hit.extend(places_of(items, &inserted));
         duplicates.extend(new.difference(&inserted));
     }
     emit::insert(&mut tx, items, &hit).await?;
@@ -135,14 +142,14 @@ pub(crate) async fn settle(
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
-    let mut missed: HashSet<(i32, i64)> =
-        items.iter().map(Settlement::place).filter(|row| !hit.contains(row)).collect();
-    if !missed.is_empty() {
-        let ours = rows::retried(&mut tx, items, &missed).await?;
-        missed.retain(|row| !ours.contains(row));
-    }
+    let missed = rows::missed(&mut tx, items, &hit).await?;
     tx.commit().await.map_err(DbError::new("settling messages"))?;
     Ok(Settled::Done { missed, rereads: ours, duplicates })
+}
+
+/// Where those of the items are whose rows have these `seq`s.
+fn places_of(items: &[Settlement], seqs: &HashSet<i64>) -> HashSet<(i32, i64)> {
+    items.iter().filter(|item| seqs.contains(&item.message.seq)).map(Settlement::place).collect()
 }
 
 /// Inserts the records, each as it was decided; gives the `seq` of each that is new.

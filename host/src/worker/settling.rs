@@ -183,9 +183,11 @@ impl Settler {
             batch.rest = others;
             batch.put_back(now);
         } else {
+            // Whether it was committed may be unknown: the next try finds out.
             batch.put_back(now);
-            // Whether it was committed may be unknown: the offset rows know.
-            batch.drop_unstored();
+            if bad_data {
+                batch.drop_unstored();
+            }
             tokio::time::sleep(batch.outage.failed(error)).await;
         }
     }

@@ -36,7 +36,7 @@ type Work_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) enum Step {
     Fed(Option<Feed>),
     Called(Box<Called>),
-    Settled(Ended),
+    Settled(Box<Ended>),
     /// Something was written about the breaker.
     Told(Result<Told, DbError>),
     /// A look at the breakers.
@@ -106,7 +106,7 @@ impl Work {
         let due = due.max(Instant::now() + Duration::from_millis(1));
         tokio::select! {
             biased;
-            ended = wait(&mut self.settling) => Step::Settled(ended),
+            ended = wait(&mut self.settling) => Step::Settled(Box::new(ended)),
             Some(called) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(called)),
             done = wait(&mut self.holding) => Step::Held(done),
             told = self.caution.told() => Step::Told(told),
@@ -123,7 +123,7 @@ impl Work {
             // Ingest has ended: what is in hand is worked off until the stop.
             Step::Fed(None) => self.stopping = true,
             Step::Called(called) => self.called(*called),
-            Step::Settled(ended) => self.settled(ended),
+            Step::Settled(ended) => self.settled(*ended),
             Step::Told(told) => self.caution.take(told, self.breaker_policy()),
             Step::Looked => self.caution.learned(&self.worker.breakers.borrow_and_update()),
             Step::Held(done) => self.held(done),
@@ -187,7 +187,7 @@ impl Work {
             tokio::select! {
                 step = self.next() => match step {
                     Step::Called(called) => self.called(*called),
-                    Step::Settled(ended) => self.settled(ended),
+                    Step::Settled(ended) => self.settled(*ended),
                     Step::Told(told) => self.caution.take(told, self.breaker_policy()),
                     Step::Fed(_) | Step::Looked | Step::Held(_) | Step::Due => {}
                 },
