@@ -24,9 +24,13 @@ impl Queues {
     /// yet.
     pub(in crate::worker) fn next_hold(
         &mut self,
-        unstored: &HashMap<i32, i64>,
+        unstored: impl FnOnce() -> HashMap<i32, i64>,
         rows_max: usize,
     ) -> Option<(i32, Vec<(Key, i64)>)> {
+        if self.to_hold.is_empty() {
+            return None;
+        }
+        let unstored = unstored();
         let has_row = |lane: &i32, seq: i64| unstored.get(lane).is_none_or(|first| seq < *first);
         let (lane, rows) =
             self.to_hold.iter_mut().find(|(lane, rows)| rows.iter().any(|(_, seq)| has_row(lane, *seq)))?;
