@@ -11,9 +11,11 @@ use super::in_hand::Weight;
 use super::settling::Decided;
 use crate::settle::Fresh;
 
-/// So long a batch waits for its calls. A slow handler's messages are stored as pending then, and their
-/// neighbours are not kept waiting for them.
+/// So long a batch waits for the next of its calls to end. A slow handler's messages are stored as pending
+/// then, and their neighbours are not kept waiting for them.
 const WAIT: Duration = Duration::from_millis(10);
+/// So long it waits in all.
+const WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// One batch.
 #[derive(Debug)]
@@ -31,7 +33,9 @@ pub(super) struct Unstored {
     pub(super) held: HashSet<i64>,
     /// By lane, the reread counter that was acted on.
     pub(super) reread_to: HashMap<i32, i64>,
+    /// When it became the oldest, and when the last of its calls ended.
     since: Instant,
+    moved: Instant,
 }
 
 impl Unstored {
@@ -46,7 +50,12 @@ impl Unstored {
             held: HashSet::new(),
             reread_to: HashMap::new(),
             since: Instant::now(),
+            moved: Instant::now(),
         }
+    }
+
+    fn due(&self) -> Instant {
+        if self.open.is_empty() { self.since } else { (self.moved + WAIT).min(self.since + WAIT_MAX) }
     }
 
     /// What was decided of it.
@@ -75,6 +84,7 @@ impl FreshBatches {
         let seq = decided.settlement.message.seq;
         for batch in &mut self.batches {
             if batch.open.remove(&seq) {
+                batch.moved = Instant::now();
                 batch.decided.insert(seq, decided);
                 return None;
             }
@@ -114,9 +124,7 @@ impl FreshBatches {
 
     /// When the oldest batch is to be stored at the latest.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.batches
-            .front()
-            .map(|oldest| if oldest.open.is_empty() { oldest.since } else { oldest.since + WAIT })
+        self.batches.front().map(Unstored::due)
     }
 
     /// The oldest batch, where it is to be stored now.
@@ -127,7 +135,7 @@ impl FreshBatches {
         let due = self.batches.pop_front();
         // The next one's calls could hardly begin before this one's were done.
         if let Some(next) = self.batches.front_mut() {
-            next.since = next.since.max(now);
+            (next.since, next.moved) = (now, now);
         }
         due
     }

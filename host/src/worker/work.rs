@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
 use super::call::Called;
@@ -122,7 +122,13 @@ impl Work {
             Step::Fed(Some(feed)) => self.fed(feed),
             // Ingest has ended: what is in hand is worked off until the stop.
             Step::Fed(None) => self.stopping = true,
-            Step::Called(called) => self.called(*called),
+            Step::Called(called) => {
+                self.called(*called);
+                // Those that ended meanwhile, with it.
+                while let Some(Some(called)) = self.calls.next().now_or_never() {
+                    self.called(called);
+                }
+            }
             Step::Settled(ended) => self.settled(*ended),
             Step::Told(told) => self.caution.take(told, self.breaker_policy()),
             Step::Looked => self.caution.learned(&self.worker.breakers.borrow_and_update()),
