@@ -121,7 +121,7 @@ impl Ground {
 }
 
 /// How often floor and mailroom are run, in turn.
-pub(crate) const ROUNDS: u32 = 1;
+pub(crate) const ROUNDS: u32 = 3;
 
 /// The count of completed rows over the seconds that a query gives; fails unless they are all.
 pub(crate) async fn rate(db: &Db, query: &'static str, messages: u32) -> Result<f64> {

@@ -44,22 +44,10 @@ async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
 
 async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
     let ground = ground(stage, "handled", messages).await?;
-    ground.db.execute("create extension if not exists pg_stat_statements").await?;
     let mut host = ground.start_host()?;
     ground.until_none(&mut host, UNREAD).await?;
     host.stop().await?;
-    let q: i64 = ground
-        .db
-        .one("select count(*) filter (where completed_at - created_at < interval '1 ms') from mailroom.inbox")
-        .await?;
-    let b: i64 = ground.db.one("select count(distinct xmin::text) from mailroom.inbox").await?;
-    let st: Vec<(i64, f64, String)> = ground.db.rows("select calls, total_exec_time, regexp_replace(left(query, 70), '\\s+', ' ', 'g') from pg_stat_statements where dbid = (select oid from pg_database where datname = current_database()) order by total_exec_time desc limit 12").await.unwrap_or_default();
-    eprintln!("handled first: {q} of {messages}, {b} transactions");
-    for x in st {
-        eprintln!("{x:?}");
-    }
     let rate = rate(&ground.db, RATE, messages).await?;
-    eprintln!("rate {rate}");
     ground.remove().await?;
     Ok(rate)
 }
