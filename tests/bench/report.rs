@@ -71,7 +71,16 @@ fn cells(measured: Measured) -> [String; 4] {
         Measured::Rates(rates) => [
             thousands(rates.mailroom),
             thousands(rates.floor),
-            format!("{:.2}", rates.mailroom / rates.floor),
+            match rates.native {
+                None => format!("{:.2}", rates.ratio()),
+                Some(_) => {
+                    format!(
+                        "{:.2} of native, {:.2} of the floor",
+                        rates.ratio(),
+                        rates.mailroom / rates.floor
+                    )
+                }
+            },
             format!("≥ {}", rates.aim),
         ],
         Measured::Delays(delays) => [
@@ -93,7 +102,7 @@ fn figure_json(figure: &Figure) -> Value {
     match figure.is {
         Measured::Rates(rates) => json!({
             "what": figure.of, "per_sec": rates.mailroom, "floor_per_sec": rates.floor,
-            "ratio": rates.mailroom / rates.floor, "aim": rates.aim,
+            "native_per_sec": rates.native, "ratio": rates.ratio(), "aim": rates.aim,
         }),
         Measured::Delays(delays) => {
             json!({ "what": figure.of, "p50_ms": delays.p50_ms, "p99_ms": delays.p99_ms })
@@ -124,9 +133,11 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_a_figure_with_its_ratio() {
-        let rates = Rates { mailroom: 61_234.4, floor: 122_468.8, aim: 0.5 };
+        let rates = Rates { mailroom: 61_234.4, floor: 122_468.8, native: None, aim: 0.5 };
+        let component = Rates { mailroom: 30_000.0, native: Some(60_000.0), ..rates };
         let figures = vec![
             Figure { of: "relay", is: Measured::Rates(rates) },
+            Figure { of: "component", is: Measured::Rates(component) },
             Figure { of: "wait", is: Measured::Delays(Delays { p50_ms: 2.04, p99_ms: 9.0 }) },
             Figure {
                 of: "idle",
@@ -136,6 +147,8 @@ mod tests {
         let report = Report { machine: "2 cores".into(), messages: 100_000, figures };
         let table = report.table();
         assert!(table.contains("| relay | 61,234 | 122,469 | 0.50 | ≥ 0.5 |\n"), "{table}");
+        let both = "| component | 30,000 | 122,469 | 0.50 of native, 0.24 of the floor | ≥ 0.5 |\n";
+        assert!(table.contains(both), "{table}");
         assert!(table.contains("| wait | p50 2.0 ms, p99 9.0 ms |"), "{table}");
         assert!(table.contains("| idle | 3.2 statements/s, 0.40 % of a core |"), "{table}");
         assert!(table.ends_with("100,000 messages of 300 bytes, 1,000 keys, 12 partitions. 2 cores.\n"));

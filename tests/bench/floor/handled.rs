@@ -11,7 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::consumer;
+use super::consumer::Reader;
 use crate::ground::Ground;
 use crate::payload::PARTITIONS;
 
@@ -36,23 +36,23 @@ struct Batch {
 
 /// Handles all records of the ground's topic.
 pub(crate) async fn run(ground: &Ground, brokers: &str, messages: u32) -> Result<()> {
+    let db = PgConnection::connect(&ground.db.url()).await?;
+    let (brokers, topic) = (brokers.to_owned(), ground.topic.clone());
+    let reader = tokio::task::spawn_blocking(move || Reader::connect(&brokers, &topic)).await??;
     let start = "insert into mailroom.partition_offset (consumer_group, topic, partition, next_offset)
                  select $1, $2, p, 0 from generate_series(0, $3 - 1) p";
     let (group, topic) = (ground.group.clone(), ground.topic.clone());
     sqlx::query(start).bind(&group).bind(&topic).bind(PARTITIONS).execute(ground.db.pool()).await?;
-    let db = PgConnection::connect(&ground.db.url()).await?;
     let (batches, consumed) = mpsc::channel(2);
-    let brokers = brokers.to_owned();
-    let from = topic.clone();
-    let consuming = tokio::task::spawn_blocking(move || consume(&brokers, &from, messages, &batches));
+    let consuming = tokio::task::spawn_blocking(move || consume(&reader, messages, &batches));
     let written = write(db, &group, &topic, consumed).await;
     consuming.await??;
     written
 }
 
-fn consume(brokers: &str, topic: &str, messages: u32, batches: &mpsc::Sender<Batch>) -> Result<()> {
+fn consume(reader: &Reader, messages: u32, batches: &mpsc::Sender<Batch>) -> Result<()> {
     let mut batch = Batch::default();
-    consumer::read_all(brokers, topic, messages, |record| {
+    reader.read(messages, |record| {
         batch.push(record)?;
         if batch.ids.len() == ROWS {
             batches.blocking_send(std::mem::take(&mut batch))?;
