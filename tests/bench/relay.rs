@@ -27,7 +27,7 @@ pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
 
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
     let ground = ground(stage, "relayfloor", messages).await?;
-    floor::relay::run(&ground, stage.brokers(), messages).await?;
+    floor::relay::run(&ground, stage.brokers()).await?;
     let rate = rate(&ground.db, RATE, messages).await?;
     ground.remove().await?;
     Ok(rate)
