@@ -33,7 +33,7 @@ writing overlap.
 What bounds them was tried on two cores with one connection and nothing beside it, 500 rows a statement. Rows of the \
 inbox: 98,000 a second; 181,000 without the dedup index, 111,000 without the checks, 98,000 without headers; \
 a table of five columns whose key is partition and offset takes 168,000. Marked rows of the outbox: 76,000 a second, \
-99,000 with 1,000 a statement; 146,000 without the primary key and the index by time, which promises ask for. The \
+99,000 with 1,000 a statement; 146,000 without the primary key and the index by time. The \
 rest is the broker and the client on the same cores.
 
 *Producers* are 16 connections with one insert a transaction. mailroom's column is `mailroom.outbox`; the floor's \
