@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
 use crate::db::{Db, DbError, Meaning, migrate};
-use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError};
+use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler};
 use crate::kafka::KafkaError;
 use crate::sweep;
 use crate::worker::Guests;
@@ -60,12 +60,15 @@ struct Shared {
     inbox_wake: Arc<Notify>,
 }
 
-/// Runs the host until it is stopped.
+/// Runs the host until it is stopped, with these native handlers beside those of the drop folder.
 ///
 /// # Errors
 /// See [`Error`]. Postgres or Kafka being away is no error: the host waits, says so, and goes on.
-pub(crate) async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
-    let config = Arc::new(config);
+pub(crate) async fn run(
+    config: Arc<Config>,
+    natives: Vec<Arc<Handler>>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let engine = Engine::new(EngineSettings {
         instances_max: config.worker.concurrency,
         memory_max: config.limits.memory_max,
@@ -83,7 +86,7 @@ pub(crate) async fn run(config: Config, stop: CancellationToken) -> Result<(), E
     }
     let mut loops: JoinSet<Result<(), Error>> = JoinSet::new();
     let (sender, changes) = mpsc::channel(64);
-    let folder = Folder::new(config.host.handlers.clone(), engine, Arc::clone(&config));
+    let folder = Folder::new(config.host.handlers.clone(), engine, Arc::clone(&config), natives);
     let folder_stop = stop.clone();
     loops.spawn(async move { Ok(folder.run(sender, folder_stop).await?) });
     loops.spawn(listen(shared.clone(), stop.clone()));

@@ -1,6 +1,7 @@
-//! Handlers as WebAssembly components: loading, limits, one call in a new instance, the drop folder.
+//! Handlers: WebAssembly components, each call in a new instance under limits, with the drop folder that
+//! they come from; and native ones, Rust in this process.
 //!
-//! This is the only home of wasmtime. A call buffers what its guest asks for and never commits anything:
+//! This is the only home of wasmtime. A call buffers what its handler asks for and never commits anything:
 //! effects leave here only with the outcome `completed`, and settle decides. Whatever a guest does, the
 //! host goes on; whatever a file is, the version that runs goes on.
 
@@ -8,14 +9,18 @@ mod bindings;
 mod check;
 mod compile;
 mod component;
+mod effects;
 mod engine;
 mod fault;
 mod folder;
 mod guest;
 mod imports;
 mod meter;
+mod native;
 mod output;
 mod refused;
+mod reply;
+mod sandbox;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -28,11 +33,15 @@ use arc_swap::ArcSwap;
 
 pub(crate) use check::check;
 pub(crate) use component::Component;
+pub use effects::{PublishError, StateError};
 pub(crate) use engine::{Engine, EngineError, EngineSettings};
 pub(crate) use folder::{Change, Folder, FolderError};
-pub(crate) use subscription::Subscription;
+pub use native::{Call, Handler as NativeHandler, Message, Outgoing, State};
+pub(crate) use refused::Refused;
+pub use reply::Failure;
+pub use subscription::Subscription;
 
-use crate::config::HandlerName;
+use crate::config::{Config, HandlerName, Manifest};
 
 /// A handler that runs: its name and group stay, its component may be replaced between two messages.
 #[derive(Debug)]
@@ -45,6 +54,29 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
+    /// Its first version; the group is the manifest's, else the one by its name.
+    fn new(name: HandlerName, component: Component, config: &Config) -> Self {
+        let group: Arc<str> = match &component.manifest().group {
+            Some(group) => group.as_str().into(),
+            None => name.default_group(&config.namespace).into(),
+        };
+        Self { name, group, component: ArcSwap::new(Arc::new(component)) }
+    }
+
+    /// A native one. Its subscriptions are asked for, which runs its code.
+    ///
+    /// # Errors
+    /// Where it subscribes to no topic, or panics.
+    pub(crate) fn native(
+        name: HandlerName,
+        manifest: Manifest,
+        handler: impl NativeHandler,
+        config: &Config,
+    ) -> Result<Self, Refused> {
+        let component = native::describe(&name, Arc::new(manifest), handler)?;
+        Ok(Self::new(name, component, config))
+    }
+
     /// The version to run now. Take it once per message: a reload then never switches halfway.
     #[must_use]
     pub(crate) fn current(&self) -> Arc<Component> {

@@ -8,7 +8,7 @@ tables, in the same run. Prints one table.
 Usage: cargo xtask bench [--messages N] [--only SCENARIO] [--json] [--write]
 
   --messages N      How many messages a run has, 1000 to 1000000; 100000 by default
-  --only SCENARIO   relay, handled, drain, latency or idle
+  --only SCENARIO   relay, producers, handled, drain, latency or idle
   --json            The figures as JSON instead of the table
   --write           Put the table into docs/benchmark.md as well; a full run only
   --help            This text
@@ -48,6 +48,7 @@ pub(crate) enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
     Relay,
+    Producers,
     Handled,
     Drain,
     Latency,
@@ -55,12 +56,14 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 5] = [Self::Relay, Self::Handled, Self::Drain, Self::Latency, Self::Idle];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Relay, Self::Producers, Self::Handled, Self::Drain, Self::Latency, Self::Idle];
 
     /// As the option spells it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Relay => "relay",
+            Self::Producers => "producers",
             Self::Handled => "handled",
             Self::Drain => "drain",
             Self::Latency => "latency",

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::figure::{Figure, Measured, Rates};
 use crate::floor;
-use crate::ground::{Ground, ROUNDS, rate};
+use crate::ground::{Ground, Handler, ROUNDS, rate};
 use crate::payload::{EVENT_TYPE, KEYS, PARTITIONS, payload};
 use crate::stage::Stage;
 
@@ -45,7 +45,7 @@ async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
 
 /// A host has been there and made the lanes; then rows came, and none was handled.
 async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
-    let ground = Ground::new(stage, name).await?;
+    let ground = Ground::new(stage, name, Handler::Component).await?;
     ground.host_up().await?.stop().await?;
     let insert = r#"
         insert into mailroom.inbox (lane, okey, id, message_id, consumer_group, topic, partition, "offset", source,

@@ -6,6 +6,8 @@
 pub(crate) struct Rates {
     pub(crate) mailroom: f64,
     pub(crate) floor: f64,
+    /// Of the same host with a native handler, where that and not the floor is what the aim is about.
+    pub(crate) native: Option<f64>,
     /// The ratio that is aimed at.
     pub(crate) aim: f64,
 }
@@ -45,7 +47,12 @@ pub(crate) enum Measured {
 impl Rates {
     /// Nothing was run yet.
     pub(crate) fn aiming_at(aim: f64) -> Self {
-        Self { mailroom: 0.0, floor: 0.0, aim }
+        Self { mailroom: 0.0, floor: 0.0, native: None, aim }
+    }
+
+    /// What the aim is about: the ratio to the native handler, else to the floor.
+    pub(crate) fn ratio(self) -> f64 {
+        self.mailroom / self.native.unwrap_or(self.floor)
     }
 
     /// One more run of each.
@@ -79,7 +86,8 @@ mod tests {
         for (mailroom, floor) in [(10.0, 30.0), (20.0, 25.0), (15.0, 20.0)] {
             rates.add(mailroom, floor);
         }
-        assert_eq!(rates, Rates { mailroom: 20.0, floor: 30.0, aim: 0.5 });
+        assert_eq!(rates, Rates { mailroom: 20.0, floor: 30.0, native: None, aim: 0.5 });
+        assert_eq!(Rates { native: Some(40.0), ..rates }.ratio(), 0.5);
     }
 
     #[test]

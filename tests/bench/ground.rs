@@ -13,8 +13,11 @@ use tokio::time::{Instant, interval};
 use crate::payload::PARTITIONS;
 use crate::stage::Stage;
 
-/// The handler that all grounds have.
-const HANDLER: &str = "bench";
+/// The component that completes every message and looks at none.
+const NOOP: &str = "noop";
+
+/// The handler of `native-host`, which does the same for the messages of a benchmark.
+const NATIVE: &str = "native";
 
 /// Lanes of the outbox.
 const OUTBOX_LANES: i64 = 64;
@@ -24,6 +27,15 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// For one run, however slow.
 const RUN: Duration = Duration::from_secs(600);
+
+/// What a ground's host runs its messages through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handler {
+    /// `mailroom`, and a WebAssembly component built from Rust.
+    Component,
+    /// A program around the library, and a Rust function in it.
+    Native,
+}
 
 /// What one run has to itself.
 #[derive(Debug)]
@@ -41,7 +53,7 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Makes everything for the run `name`, of letters only.
-    pub(crate) async fn new(stage: &Stage, name: &str) -> Result<Self> {
+    pub(crate) async fn new(stage: &Stage, name: &str, handler: Handler) -> Result<Self> {
         let name = format!("{name}{}", stage.number());
         let folder = stage.folder.join(&name);
         let handlers = folder.join("handlers");
@@ -50,8 +62,18 @@ impl Ground {
         let kafka = Kafka::connect(stage.brokers(), &name)?;
         let topic = kafka.topic("in", PARTITIONS).await?;
         let out = kafka.topic("out", PARTITIONS).await?;
-        fs::write(handlers.join(format!("{HANDLER}.toml")), Manifest::takes(&[&topic]).to_toml())?;
-        fs::copy(guest("scripted")?, handlers.join(format!("{HANDLER}.wasm")))?;
+        let manifest = Manifest::takes(&[&topic]).to_toml();
+        let handler_name = match handler {
+            Handler::Component => {
+                fs::write(handlers.join(format!("{NOOP}.toml")), manifest)?;
+                fs::copy(guest(NOOP)?, handlers.join(format!("{NOOP}.wasm")))?;
+                NOOP
+            }
+            Handler::Native => {
+                fs::write(folder.join(format!("{NATIVE}.toml")), manifest)?;
+                NATIVE
+            }
+        };
         let config = folder.join("mailroom.toml");
         let (url, brokers) = (db.url(), stage.brokers());
         fs::write(
@@ -62,9 +84,12 @@ impl Ground {
             ),
         )?;
         let log = folder.join("mailroom.log");
-        let start = Start { binary: paths::binary()?, config, env: Vec::new(), log };
+        let mut start = Start { binary: paths::binary()?, config, env: Vec::new(), log };
         start.ran(&["migrate"]).await?.ok().context("could not migrate")?;
-        Ok(Self { db, kafka, topic, out, group: format!("{name}.{HANDLER}"), start })
+        if handler == Handler::Native {
+            start.binary = std::env::current_exe()?.with_file_name("native-host");
+        }
+        Ok(Self { db, kafka, topic, out, group: format!("{name}.{handler_name}"), start })
     }
 
     /// Starts a host and does not wait for it.

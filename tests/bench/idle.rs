@@ -9,7 +9,7 @@ use mailroom_tests::{SOON, eventually};
 use tokio::time::{Instant, interval};
 
 use crate::figure::{Figure, Idle, Measured};
-use crate::ground::Ground;
+use crate::ground::{Ground, Handler};
 use crate::stage::Stage;
 
 /// How long it is watched, after as long a time to become quiet.
@@ -20,7 +20,7 @@ const TICKS_PER_SEC: f64 = 100.0;
 
 /// Counts for ten seconds what it asks of Postgres and what it takes of a core.
 pub(crate) async fn measure(stage: &Stage) -> Result<Figure> {
-    let ground = Ground::new(stage, "idle").await?;
+    let ground = Ground::new(stage, "idle", Handler::Component).await?;
     let host = ground.host_up().await?;
     let asleep = "select exists (select from mailroom.relay_sleep where asleep_until > clock_timestamp())";
     eventually("the relay sleeps", SOON, async || ground.db.one::<bool>(asleep).await).await?;

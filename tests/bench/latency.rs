@@ -8,8 +8,8 @@ use rdkafka::Message as _;
 use tokio::time::interval;
 
 use crate::figure::{Delays, Figure, Measured};
-use crate::floor::consumer::read_all;
-use crate::ground::Ground;
+use crate::floor::consumer::Reader;
+use crate::ground::{Ground, Handler};
 use crate::handled::message;
 use crate::payload::{EVENT_TYPE, key, payload};
 use crate::relay::PENDING;
@@ -32,7 +32,7 @@ type Appended = HashMap<(i32, i64), f64>;
 
 /// Both directions, one after the other.
 pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
-    let ground = Ground::new(stage, "latency").await?;
+    let ground = Ground::new(stage, "latency", Handler::Component).await?;
     let mut host = ground.host_up().await?;
     insert_one_by_one(&ground).await?;
     ground.until_none(&mut host, PENDING).await?;
@@ -103,7 +103,7 @@ async fn appended(brokers: &str, topic: &str) -> Result<Appended> {
     let (brokers, topic) = (brokers.to_owned(), topic.to_owned());
     tokio::task::spawn_blocking(move || {
         let mut found = Appended::new();
-        read_all(&brokers, &topic, MESSAGES, |record| {
+        Reader::connect(&brokers, &topic)?.read(MESSAGES, |record| {
             let at_ms = record.timestamp().to_millis().context("a record has no time")?;
             // Milliseconds since 1970 are exact in it for longer than anyone will measure.
             found.insert((record.partition(), record.offset()), at_ms as f64);

@@ -7,6 +7,7 @@ mod stage;
 mod ground;
 mod payload;
 mod relay;
+mod producers;
 mod handled;
 mod drain;
 mod latency;
@@ -81,7 +82,8 @@ async fn measure(stage: &Stage, args: Args) -> Result<Report> {
 async fn one(stage: &Stage, scenario: Scenario, messages: u32) -> Result<Vec<Figure>> {
     let measured = match scenario {
         Scenario::Relay => relay::measure(stage, messages).await.map(|figure| vec![figure]),
-        Scenario::Handled => handled::measure(stage, messages).await.map(|figure| vec![figure]),
+        Scenario::Producers => producers::measure(stage, messages).await.map(|figure| vec![figure]),
+        Scenario::Handled => handled::measure(stage, messages).await,
         Scenario::Drain => drain::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Latency => latency::measure(stage).await,
         Scenario::Idle => idle::measure(stage).await.map(|figure| vec![figure]),

@@ -11,9 +11,9 @@ pub(crate) const EVENT_TYPE: &str = "bench.message";
 
 const BYTES: usize = 300;
 
-/// A script that tells the guest to complete and to emit nothing.
+/// What nobody looks at, as JSON.
 pub(crate) fn payload() -> Vec<u8> {
-    let (before, after) = (r#"{"behave": "ok", "value": ""#, r#""}"#);
+    let (before, after) = (r#"{"value": ""#, r#""}"#);
     let filling = "x".repeat(BYTES - before.len() - after.len());
     format!("{before}{filling}{after}").into_bytes()
 }
@@ -32,6 +32,6 @@ mod tests {
         let payload = payload();
         assert_eq!(payload.len(), BYTES);
         let json: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-        assert_eq!(json.pointer("/behave"), Some(&"ok".into()));
+        assert!(json.is_object());
     }
 }

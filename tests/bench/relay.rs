@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::figure::{Figure, Measured, Rates};
 use crate::floor;
-use crate::ground::{Ground, ROUNDS, rate};
+use crate::ground::{Ground, Handler, ROUNDS, rate};
 use crate::payload::{EVENT_TYPE, KEYS, payload};
 use crate::stage::Stage;
 
@@ -27,7 +27,7 @@ pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
 
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
     let ground = ground(stage, "relayfloor", messages).await?;
-    floor::relay::run(&ground, stage.brokers(), messages).await?;
+    floor::relay::run(&ground, stage.brokers()).await?;
     let rate = rate(&ground.db, RATE, messages).await?;
     ground.remove().await?;
     Ok(rate)
@@ -44,7 +44,14 @@ async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
 }
 
 async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
-    let ground = Ground::new(stage, name).await?;
+    let ground = Ground::new(stage, name, Handler::Component).await?;
+    fill(&ground, messages).await?;
+    ground.level().await?;
+    Ok(ground)
+}
+
+/// So many rows, in one transaction.
+pub(crate) async fn fill(ground: &Ground, messages: u32) -> Result<()> {
     let insert = "
         insert into mailroom.outbox (topic, key, event_type, payload)
         select $1, convert_to('key-' || n % $2, 'UTF8'), $3, $4 from generate_series(1, $5) n";
@@ -56,6 +63,5 @@ async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
         .bind(i32::try_from(messages)?)
         .execute(ground.db.pool())
         .await?;
-    ground.level().await?;
-    Ok(ground)
+    Ok(())
 }

@@ -133,6 +133,14 @@ impl World {
         self.start(worker)?.host()
     }
 
+    /// The same with another program than `mailroom`, which is started in the same way.
+    ///
+    /// # Errors
+    /// As [`World::start_host`].
+    pub fn start_host_of(&self, program: &Path, worker: &str) -> Result<Host> {
+        Start { binary: program.to_owned(), ..self.start(worker)? }.host()
+    }
+
     /// The same, with Postgres behind `proxy`.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod history;
 mod horizon;
 mod lanes_random;
 mod missing_topics;
+mod native;
 mod order;
 mod outages;
 mod plans;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use crate::config::Config;
-use crate::{app, telemetry};
+use crate::{Host, telemetry};
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     telemetry::init(&config.log);
@@ -19,7 +19,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
 pub(super) async fn until_stopped(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| Failure::Io("listening for signals", error))?;
     let stop = CancellationToken::new();
-    let mut host = Box::pin(app::run(config, stop.clone()));
+    let mut host = Box::pin(Host::builder(config).run(stop.clone().cancelled_owned()));
     tokio::select! {
         ended = &mut host => return ended.map_err(|error| Failure::Host(error.to_string())),
         () = signals.next() => tracing::info!("Stopping; a second signal ends the process at once"),

@@ -13,9 +13,11 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use super::bindings::{SqlHandler, SqlHandlerPre};
 use super::compile::Compiler;
-use super::component::Component;
+use super::component::{Code, Component};
+use super::fault::Stopped;
 use super::guest::Guest;
 use super::refused::Refused;
+use super::sandbox::Sandbox;
 use super::world;
 use crate::config::{HandlerName, Manifest};
 
@@ -104,7 +106,12 @@ impl Engine {
         let pre = self.linker.instantiate_pre(&compiled.component);
         let pre = pre.map_err(|error| found.unlinked(&error))?;
         let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
-        Component::describe(Arc::clone(self), name.clone(), compiled.digest, pre, found, manifest).await
+        let sandbox = Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found };
+        let declared = sandbox.ask_subscriptions(&manifest).await.map_err(|stopped| match stopped {
+            Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
+            Stopped::Unavailable(why) => Refused::Unavailable(why),
+        })?;
+        Component::new(compiled.digest, Code::Sandboxed(sandbox), declared, manifest)
     }
 }
 

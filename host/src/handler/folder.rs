@@ -65,16 +65,22 @@ pub(crate) struct Folder {
     path: PathBuf,
     engine: Arc<Engine>,
     config: Arc<Config>,
+    natives: Vec<Arc<Handler>>,
 }
 
 impl Folder {
-    /// Nothing is read yet.
+    /// Nothing is read yet. No file takes the name of one of the `natives`.
     #[must_use]
-    pub(crate) fn new(path: PathBuf, engine: Arc<Engine>, config: Arc<Config>) -> Self {
-        Self { path, engine, config }
+    pub(crate) fn new(
+        path: PathBuf,
+        engine: Arc<Engine>,
+        config: Arc<Config>,
+        natives: Vec<Arc<Handler>>,
+    ) -> Self {
+        Self { path, engine, config, natives }
     }
 
-    /// Loads what is there, then follows what changes, until it is stopped or nobody listens.
+    /// Tells of the native handlers, loads what is there, then follows what changes, until it is stopped or nobody listens.
     ///
     /// # Errors
     /// See [`FolderError`]; a folder that goes away later is waited for.
@@ -86,7 +92,12 @@ impl Folder {
         let changed = Arc::new(Notify::new());
         // Watch first and look then: what changes in between is looked at again.
         let _watcher = self.watch(&changed);
-        let mut shelf = Shelf::new(Arc::clone(&self.engine), Arc::clone(&self.config), changes);
+        let mut shelf =
+            Shelf::new(Arc::clone(&self.engine), Arc::clone(&self.config), &self.natives, changes);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            listening = shelf.begin() => if listening.is_err() { return Ok(()) },
+        }
         let mut first = true;
         loop {
             match scan::list(self.path.clone()).await {

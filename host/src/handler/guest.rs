@@ -9,8 +9,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::effects::Effects;
 use super::fault::DeadlinePassed;
-use super::imports::Effects;
 use super::meter::Meter;
 use super::output::Output;
 use crate::config::CallLimits;

@@ -1,107 +1,12 @@
-//! What a guest may ask for during a call: buffered here, granted by the manifest, bounded by its limits.
-//!
-//! Nothing here writes. A denial is an answer to the guest, which names the grant; only what the host
-//! itself cannot do (Postgres is away) ends the call.
+//! The contract's imports as the host gives them to a guest. They translate; what is granted and bounded
+//! is decided in `effects`. Only what the host itself cannot do ends the call.
 
 mod outbox;
 mod sql;
 mod state;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use tokio::time::Instant;
-use uuid::Uuid;
-
 use super::bindings::mailroom::contract::types;
-use super::fault::HostUnavailable;
 use super::guest::Guest;
-use crate::config::Manifest;
-use crate::message::Outgoing;
-use crate::settle::{Scope, StateView};
 
 /// Types have no functions.
 impl types::Host for Guest {}
-
-/// What one call has asked for.
-pub(super) struct Effects {
-    phase: Phase,
-    manifest: Arc<Manifest>,
-    /// The message in hand: ids of what is emitted derive from it.
-    message: Uuid,
-    /// The call's, for waits in the host.
-    deadline: Instant,
-    outgoing: Vec<Outgoing>,
-    state: StateView,
-    /// Bytes by name of what this call wrote. The view's own marks are older: it may hold what earlier
-    /// messages of the key wrote.
-    written: BTreeMap<(Scope, String), u64>,
-    /// Bytes of all effects.
-    bytes: u64,
-    /// The state before the first write of this call.
-    before: Option<StateView>,
-}
-
-/// Which of its functions the guest is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// `subscriptions()`, which has no effects whatever the manifest grants.
-    Subscribing,
-    /// `handle()`.
-    Handling,
-}
-
-impl Effects {
-    /// None yet.
-    pub(super) fn new(manifest: Arc<Manifest>, message: Uuid, deadline: Instant, state: StateView) -> Self {
-        Self {
-            phase: Phase::Handling,
-            manifest,
-            message,
-            deadline,
-            outgoing: Vec::new(),
-            state,
-            written: BTreeMap::new(),
-            bytes: 0,
-            before: None,
-        }
-    }
-
-    /// For `subscriptions()`.
-    pub(super) fn denied(manifest: Arc<Manifest>, deadline: Instant) -> Self {
-        let nothing = StateView::new(None, "".into(), None);
-        Self { phase: Phase::Subscribing, ..Self::new(manifest, Uuid::nil(), deadline, nothing) }
-    }
-
-    /// What the call emitted, and the state with its writes.
-    pub(super) fn keep(self) -> (Vec<Outgoing>, StateView) {
-        (self.outgoing, self.state)
-    }
-
-    /// The state as if the call had written nothing.
-    pub(super) fn discard(self) -> StateView {
-        self.before.unwrap_or(self.state)
-    }
-
-    /// Whether there is no room for one more message or state write.
-    fn is_full(&self) -> bool {
-        let count = self.outgoing.len() + self.written.len();
-        usize::try_from(self.manifest.limits.effects).is_ok_and(|most| count >= most)
-    }
-
-    /// The bytes of all effects with so many more and so many fewer; `None` where that is too much.
-    fn bytes_with(&self, more: u64, fewer: u64) -> Option<u64> {
-        let bytes = self.bytes.saturating_sub(fewer).saturating_add(more);
-        (bytes <= self.manifest.limits.output_bytes).then_some(bytes)
-    }
-}
-
-/// Waits for Postgres no longer than the call may last.
-async fn waited<T>(deadline: Instant, read: impl Future<Output = T>) -> wasmtime::Result<T> {
-    let slow = |_| HostUnavailable("Postgres did not answer within the call's deadline".to_owned());
-    Ok(tokio::time::timeout_at(deadline, read).await.map_err(slow)?)
-}
-
-fn length(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}

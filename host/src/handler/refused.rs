@@ -58,6 +58,9 @@ pub(crate) enum Refused {
         "it subscribes to no topic; name one in subscriptions(), or in its manifest: subscribe.topics = [\"…\"]"
     )]
     NoTopic,
+    /// The process has a native handler of that name.
+    #[error("a native handler of this process has this name, and goes on; rename the file")]
+    NameOfNative,
     /// Its manifest is wrong.
     #[error("its manifest is wrong: {0}")]
     Manifest(ConfigErrors),

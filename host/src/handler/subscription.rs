@@ -3,19 +3,70 @@
 use crate::config::{Form, Manifest};
 use crate::handler::bindings::mailroom::contract::types;
 
-/// One subscription; an empty list means any. The topics are never empty.
+/// Which messages a handler takes; an empty list means any, but of topics, of which there is one at least.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Subscription {
+#[non_exhaustive]
+pub struct Subscription {
     /// Kafka topics.
-    pub(crate) topics: Vec<String>,
+    pub topics: Vec<String>,
     /// Event types by segments: `*` is one, a last `**` is the rest.
-    pub(crate) event_types: Vec<String>,
+    pub event_types: Vec<String>,
     /// Senders, by the same rule.
-    pub(crate) sources: Vec<String>,
+    pub sources: Vec<String>,
     /// Prefixes of versions by segments: `1` takes `1.2.3`.
-    pub(crate) schema_versions: Vec<String>,
+    pub schema_versions: Vec<String>,
     /// The form of the payload.
-    pub(crate) form: Form,
+    pub form: Form,
+}
+
+impl Subscription {
+    /// All messages of a topic, their payloads as they are. Each kind of filter narrows what is taken;
+    /// repeating a kind widens it again.
+    #[must_use]
+    pub fn topic(topic: impl Into<String>) -> Self {
+        Self {
+            topics: vec![topic.into()],
+            event_types: Vec::new(),
+            sources: Vec::new(),
+            schema_versions: Vec::new(),
+            form: Form::Binary,
+        }
+    }
+
+    /// Also this topic.
+    #[must_use]
+    pub fn or_topic(mut self, topic: impl Into<String>) -> Self {
+        self.topics.push(topic.into());
+        self
+    }
+
+    /// Only this event type. `order.*` takes one more segment, `order.**` all that follow.
+    #[must_use]
+    pub fn event_type(mut self, pattern: impl Into<String>) -> Self {
+        self.event_types.push(pattern.into());
+        self
+    }
+
+    /// Only this source, with the same patterns as event types.
+    #[must_use]
+    pub fn source(mut self, pattern: impl Into<String>) -> Self {
+        self.sources.push(pattern.into());
+        self
+    }
+
+    /// Only this schema version; `1` takes `1.2.3` too.
+    #[must_use]
+    pub fn schema_version(mut self, prefix: impl Into<String>) -> Self {
+        self.schema_versions.push(prefix.into());
+        self
+    }
+
+    /// Payloads are text: one that is not UTF-8 is quarantined before the handler is called.
+    #[must_use]
+    pub fn text(mut self) -> Self {
+        self.form = Form::Text;
+        self
+    }
 }
 
 impl From<types::Subscription> for Subscription {

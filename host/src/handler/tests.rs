@@ -3,6 +3,7 @@
 mod calls;
 mod limits;
 mod loading;
+mod native;
 mod reload;
 
 use std::path::{Path, PathBuf};

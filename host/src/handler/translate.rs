@@ -3,14 +3,10 @@
 use std::time::Duration;
 
 use super::bindings::mailroom::contract::types;
-use super::fault::DETAIL_BYTES_MAX;
+use super::reply::Failure;
 use crate::config::Form;
-use crate::message::{Header, LAST_ERROR_BYTES_MAX, Message, bounded};
-use crate::pipeline::outcome::{End, Fault, Outcome};
-
-/// The longest wait that a guest may ask for, for a retry as for a message.
-pub(super) const DELAY_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-const CODE_BYTES_MAX: usize = 128;
+use crate::message::{Header, Message};
+use crate::pipeline::outcome::Outcome;
 
 /// One delivery as the guest gets it.
 pub(super) fn to_guest(message: &Message, form: Form) -> types::Message {
@@ -58,29 +54,16 @@ pub(super) fn bytes(data: types::Data) -> Vec<u8> {
     }
 }
 
-/// What the guest decided, its words cut to what a row holds.
-pub(super) fn end(reply: Result<types::Outcome, types::Failure>) -> End {
-    let words = |text: String| bounded(&text, LAST_ERROR_BYTES_MAX);
+/// What the guest decided.
+pub(super) fn to_host(reply: Result<types::Outcome, types::Failure>) -> Result<Outcome, Failure> {
     match reply {
-        Ok(types::Outcome::Completed) => End::Decided(Outcome::Completed),
-        Ok(types::Outcome::Skipped(reason)) => End::Decided(Outcome::Skipped(words(reason))),
-        Ok(types::Outcome::Rejected(reason)) => End::Decided(Outcome::Rejected(words(reason))),
-        Ok(types::Outcome::Retry(retry)) => {
-            let after = retry.after_ms.map(Duration::from_millis);
-            if after.is_some_and(|after| after > DELAY_MAX) {
-                let reason = "its retry's after-ms is more than 365 days".to_owned();
-                return End::Faulted(Fault::BadReply { reason });
-            }
-            End::Decided(Outcome::Retry { reason: words(retry.reason), after, counts: retry.counts })
+        Ok(types::Outcome::Completed) => Ok(Outcome::Completed),
+        Ok(types::Outcome::Skipped(reason)) => Ok(Outcome::Skipped(reason)),
+        Ok(types::Outcome::Rejected(reason)) => Ok(Outcome::Rejected(reason)),
+        Ok(types::Outcome::Retry(types::Retry { reason, after_ms, counts })) => {
+            Ok(Outcome::Retry { reason, after: after_ms.map(Duration::from_millis), counts })
         }
-        Err(failure) => End::Faulted(Fault::Failed {
-            message: words(failure.message),
-            code: failure
-                .code
-                .filter(|code| !code.trim().is_empty())
-                .map(|code| bounded(&code, CODE_BYTES_MAX)),
-            detail: failure.detail.map(|detail| bounded(&detail, DETAIL_BYTES_MAX)),
-        }),
+        Err(types::Failure { message, code, detail }) => Err(Failure { message, code, detail }),
     }
 }
 
@@ -95,13 +78,5 @@ mod tests {
         }
         assert!(matches!(text_where_utf8(vec![0xff]), types::Data::Binary(_)));
         assert!(matches!(text_where_utf8(Vec::new()), types::Data::Text(_)));
-    }
-
-    #[test]
-    fn an_absurd_wait_is_a_bad_reply() {
-        let retry = |after_ms| types::Retry { reason: "busy".to_owned(), after_ms, counts: true };
-        let end = |after_ms| end(Ok(types::Outcome::Retry(retry(after_ms))));
-        assert!(matches!(end(Some(5)), End::Decided(Outcome::Retry { after: Some(_), .. })));
-        assert!(matches!(end(Some(u64::MAX)), End::Faulted(Fault::BadReply { .. })));
     }
 }

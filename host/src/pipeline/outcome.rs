@@ -7,7 +7,8 @@ use crate::settle::StateView;
 
 /// What a handler decided about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+#[non_exhaustive]
+pub enum Outcome {
     /// Done; its effects commit with the message.
     Completed,
     /// Again later.
@@ -128,7 +129,7 @@ pub(crate) struct Called {
     pub(crate) state: StateView,
     /// The last of what it wrote to stdout, stderr and the log.
     pub(crate) last_output: Option<String>,
-    /// SHA-256 of the component that ran, hex.
+    /// The digest of the version that ran.
     pub(crate) digest: std::sync::Arc<str>,
     /// What it cost.
     pub(crate) usage: Usage,

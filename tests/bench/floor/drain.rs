@@ -1,5 +1,5 @@
 //! The floor of the backlog drain: a lane after the other is read in order and completed, 500 rows each;
-//! the next page is read while one is completed.
+//! the next page is read while one is completed. Two such pipes share the lanes.
 
 use anyhow::Result;
 use sqlx::{Connection as _, FromRow, PgConnection};
@@ -9,6 +9,9 @@ use tokio::task::JoinSet;
 use crate::ground::Ground;
 
 const ROWS: i64 = 500;
+
+/// Each has its own lanes and connections.
+const PIPES: usize = 2;
 
 /// What a handler needs of a row; nobody reads it here.
 #[derive(Debug, FromRow)]
@@ -21,20 +24,23 @@ struct Row {
     event_type: String,
     key: Option<Vec<u8>>,
     payload: Option<Vec<u8>>,
-    headers: Option<serde_json::Value>,
+    /// As JSON text.
+    headers: Option<String>,
 }
 
 /// Completes all that is pending.
 pub(crate) async fn run(ground: &Ground) -> Result<()> {
     let lanes: Vec<i32> =
         ground.db.column("select id from mailroom.lane where kind = 'inbox' order by id").await?;
-    let reading = PgConnection::connect(&ground.db.url()).await?;
-    let writing = PgConnection::connect(&ground.db.url()).await?;
-    let (pages, read) = mpsc::channel(2);
-    let mut both = JoinSet::new();
-    both.spawn(self::read(reading, lanes, pages));
-    both.spawn(complete(writing, read));
-    while let Some(done) = both.join_next().await {
+    let mut all = JoinSet::new();
+    for lanes in lanes.chunks(lanes.len().div_ceil(PIPES)) {
+        let reading = PgConnection::connect(&ground.db.url()).await?;
+        let writing = PgConnection::connect(&ground.db.url()).await?;
+        let (pages, read) = mpsc::channel(2);
+        all.spawn(self::read(reading, lanes.to_vec(), pages));
+        all.spawn(complete(writing, read));
+    }
+    while let Some(done) = all.join_next().await {
         done??;
     }
     Ok(())
@@ -45,7 +51,7 @@ async fn read(mut db: PgConnection, lanes: Vec<i32>, pages: mpsc::Sender<Vec<Row
     while !left.is_empty() {
         let mut still = Vec::new();
         for (lane, mark) in left {
-            let query = "select lane, seq, id, message_id, event_type, key, payload, headers from mailroom.inbox
+            let query = "select lane, seq, id, message_id, event_type, key, payload, headers::text from mailroom.inbox
                           where lane = $1 and status = 'pending' and not held and seq > $2 order by seq limit $3";
             let rows: Vec<Row> =
                 sqlx::query_as(query).bind(lane).bind(mark).bind(ROWS).fetch_all(&mut db).await?;

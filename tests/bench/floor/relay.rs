@@ -1,7 +1,9 @@
 //! The floor of the relay: reading, publishing and marking side by side, page by page, in order within
-//! each lane.
+//! each lane. Two such pipes share the lanes.
 
-use anyhow::{Context as _, Result, anyhow};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
@@ -13,7 +15,11 @@ use tokio::task::JoinSet;
 use crate::ground::Ground;
 
 const LANES: i32 = 64;
-const LANE_ROWS: i64 = 32;
+/// Rows of a lane that are read at once.
+const LANE_ROWS: i64 = 64;
+
+/// Each has its own lanes, connections and producer.
+const PIPES: i32 = 2;
 
 #[derive(Debug, FromRow)]
 struct Row {
@@ -33,46 +39,48 @@ type Page = Vec<(i32, i64)>;
 type Placed = Result<(usize, i32, i64), rdkafka::error::KafkaError>;
 
 /// Publishes all that is pending.
-pub(crate) async fn run(ground: &Ground, brokers: &str, messages: u32) -> Result<()> {
-    let reading = PgConnection::connect(&ground.db.url()).await?;
-    let writing = PgConnection::connect(&ground.db.url()).await?;
-    let (reports, placed) = mpsc::unbounded_channel();
-    let producer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("linger.ms", "2")
-        .create_with_context(Reports(reports))?;
-    let (pages, read) = mpsc::channel(2);
-    let (sent, in_flight) = mpsc::channel(4);
+pub(crate) async fn run(ground: &Ground, brokers: &str) -> Result<()> {
     let mut all = JoinSet::new();
-    all.spawn(self::read(reading, pages));
-    all.spawn(publish(producer, read, sent));
-    all.spawn(mark(writing, in_flight, placed, usize::try_from(messages)?));
+    for pipe in 0..PIPES {
+        let lanes: Vec<i32> = (pipe..LANES).step_by(usize::try_from(PIPES)?).collect();
+        let reading = PgConnection::connect(&ground.db.url()).await?;
+        let writing = PgConnection::connect(&ground.db.url()).await?;
+        let (reports, placed) = mpsc::unbounded_channel();
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "2")
+            .create_with_context(Reports(reports))?;
+        let (pages, read) = mpsc::channel(2);
+        let (sent, in_flight) = mpsc::channel(4);
+        all.spawn(self::read(reading, lanes, pages));
+        all.spawn(publish(producer, read, sent));
+        all.spawn(mark(writing, in_flight, placed));
+    }
     while let Some(done) = all.join_next().await {
         done??;
     }
     Ok(())
 }
 
-async fn read(mut db: PgConnection, pages: mpsc::Sender<Vec<Row>>) -> Result<()> {
+async fn read(mut db: PgConnection, lanes: Vec<i32>, pages: mpsc::Sender<Vec<Row>>) -> Result<()> {
     let query = "
         select o.* from unnest($1::integer[], $2::bigint[]) l(id, mark)
          cross join lateral (
                select p.lane, p.seq, p.id, p.topic, p.key, p.event_type, p.payload from mailroom.outbox p
                 where p.lane = l.id and p.status = 'pending' and not p.held and p.seq > l.mark
                 order by p.seq limit $3) o";
-    let lanes: Vec<i32> = (0..LANES).collect();
-    let mut marks = vec![0_i64; lanes.len()];
+    let mut marks: BTreeMap<i32, i64> = lanes.iter().map(|lane| (*lane, 0)).collect();
     loop {
+        let from: Vec<i64> = marks.values().copied().collect();
         let rows: Vec<Row> =
-            sqlx::query_as(query).bind(&lanes).bind(&marks).bind(LANE_ROWS).fetch_all(&mut db).await?;
+            sqlx::query_as(query).bind(&lanes).bind(from).bind(LANE_ROWS).fetch_all(&mut db).await?;
         if rows.is_empty() {
             return Ok(());
         }
         for row in &rows {
-            let mark = marks.get_mut(usize::try_from(row.lane)?).context("a lane beyond the last")?;
-            *mark = row.seq.max(*mark);
+            marks.insert(row.lane, row.seq);
         }
         pages.send(rows).await?;
     }
@@ -100,7 +108,8 @@ async fn publish(
         }
         sent.send(rows.iter().map(|row| (row.lane, row.seq)).collect()).await?;
     }
-    // Reports come from the producer's own thread, which ends with it.
+    // The end. Reports come from the producer's own thread, which ends with it.
+    sent.send(Page::new()).await?;
     sent.closed().await;
     Ok(())
 }
@@ -109,7 +118,6 @@ async fn mark(
     mut db: PgConnection,
     mut pages: mpsc::Receiver<Page>,
     mut reports: mpsc::UnboundedReceiver<Placed>,
-    messages: usize,
 ) -> Result<()> {
     let statement = "
         update mailroom.outbox o
@@ -120,10 +128,13 @@ async fn mark(
                select p.ctid as place from mailroom.outbox p
                 where p.lane = w.lane and p.seq = w.seq and p.status = 'pending' and not p.held limit 1) r
          where o.ctid = r.place";
-    let mut places: Vec<Option<(i32, i64)>> = vec![None; messages];
+    let mut places: Vec<Option<(i32, i64)>> = Vec::new();
     let mut marked = 0;
-    while marked < messages {
+    loop {
         let page = pages.recv().await.context("the publisher ended early")?;
+        if page.is_empty() {
+            return Ok(());
+        }
         let tickets = marked..marked + page.len();
         // Acknowledged in any order over the partitions; the page is marked when all of it is.
         let mut first_open = marked;
@@ -133,8 +144,10 @@ async fn mark(
                 continue;
             }
             let (ticket, partition, offset) = reports.recv().await.context("the producer ended early")??;
-            *places.get_mut(ticket).ok_or_else(|| anyhow!("more records than rows"))? =
-                Some((partition, offset));
+            if places.len() <= ticket {
+                places.resize(ticket + 1, None);
+            }
+            *places.get_mut(ticket).context("it was made long enough")? = Some((partition, offset));
         }
         marked = tickets.end;
         let placed: Vec<(i32, i64)> =
@@ -144,7 +157,6 @@ async fn mark(
         let update = sqlx::query(statement).bind(lanes).bind(seqs).bind(partitions).bind(offsets);
         update.execute(&mut db).await?;
     }
-    Ok(())
 }
 
 /// Hands delivery reports over by ticket.

@@ -9,10 +9,9 @@ use std::process::Command;
 pub(crate) fn run(args: &[String]) -> Result {
     install::install()?;
     guests::build()?;
-    finish(command(
-        "cargo",
-        &["build", "--release", "--workspace", "--exclude", "xtask", "--bin", "mailroom", "--bin", "bench"],
-    )?)?;
+    let mut build = command("cargo", &["build", "--release", "--workspace", "--exclude", "xtask"])?;
+    build.args(["--bin", "mailroom", "--bin", "native-host", "--bin", "bench"]);
+    finish(build)?;
     let mut bench = Command::new(built("../release/bench")?);
     bench.args(args).env("MAILROOM_BIN", built("../release/mailroom")?);
     bench.env("MAILROOM_KAFKA_JARS", mailroom_servers::kafka_jars_default());

@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -18,6 +17,8 @@ use crate::handler::{Component, Engine, Handler};
 
 /// All handlers of the folder.
 pub(super) struct Shelf {
+    /// Handlers that no file is taken for, by name.
+    natives: BTreeMap<String, Arc<Handler>>,
     engine: Arc<Engine>,
     config: Arc<Config>,
     changes: mpsc::Sender<Change>,
@@ -50,9 +51,25 @@ struct Contents {
 pub(super) struct Unheard;
 
 impl Shelf {
-    /// Empty.
-    pub(super) fn new(engine: Arc<Engine>, config: Arc<Config>, changes: mpsc::Sender<Change>) -> Self {
-        Self { engine, config, changes, places: BTreeMap::new(), complaint: None }
+    /// Empty but for the native handlers.
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        config: Arc<Config>,
+        natives: &[Arc<Handler>],
+        changes: mpsc::Sender<Change>,
+    ) -> Self {
+        let natives = natives.iter().map(|native| (native.name.to_string(), Arc::clone(native))).collect();
+        Self { natives, engine, config, changes, places: BTreeMap::new(), complaint: None }
+    }
+
+    /// Tells of the native handlers.
+    pub(super) async fn begin(&self) -> Result<(), Unheard> {
+        for (name, native) in &self.natives {
+            let (digest, group) = (Arc::clone(native.current().digest()), &native.group);
+            tracing::info!(handler.name = %name, handler.digest = %digest, "Native handler {name} runs in group {group}");
+            self.changes.send(Change::Running(Arc::clone(native))).await.map_err(|_| Unheard)?;
+        }
+        Ok(())
     }
 
     /// Says once that the folder cannot be read. What runs goes on.
@@ -72,7 +89,10 @@ impl Shelf {
             self.places.keys().filter(|stem| !files.contains_key(*stem)).cloned().collect();
         for stem in gone {
             self.places.remove(&stem);
-            if let Ok(name) = HandlerName::parse(&stem) {
+            if let Some(native) = self.natives.get(&stem) {
+                // The file never ran; what was said against it is over.
+                self.changes.send(Change::Swapped(Arc::clone(native))).await.map_err(|_| Unheard)?;
+            } else if let Ok(name) = HandlerName::parse(&stem) {
                 tracing::info!(handler.name = %name, "Handler {name} is removed; its messages wait");
                 self.changes.send(Change::Removed(name)).await.map_err(|_| Unheard)?;
             }
@@ -102,6 +122,11 @@ impl Shelf {
                 return None;
             }
         };
+        if let Some(native) = self.natives.get(stem) {
+            place.seen = Some(files);
+            place.running = Some(Arc::clone(native));
+            return refuse(name, &Refused::NameOfNative, place);
+        }
         match self.load(&name, files.clone(), place).await {
             Ok(Some(component)) => {
                 place.seen = Some(files);
@@ -160,22 +185,18 @@ impl Shelf {
     }
 
     fn run(&self, name: HandlerName, component: Component, place: &mut Place) -> Change {
-        let group: Arc<str> = match &component.manifest().group {
-            Some(group) => group.as_str().into(),
-            None => name.default_group(&self.config.namespace).into(),
-        };
         let digest = Arc::clone(component.digest());
-        let component = Arc::new(component);
+        let new = Handler::new(name.clone(), component, &self.config);
         if let Some(handler) = &place.running
-            && handler.group == group
-            && handler.current().subscriptions() == component.subscriptions()
+            && handler.group == new.group
+            && handler.current().subscriptions() == new.current().subscriptions()
         {
-            handler.component.store(component);
+            handler.component.store(new.current());
             tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {name} now runs {digest}");
             return Change::Swapped(Arc::clone(handler));
         }
-        tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {name} runs {digest} in group {group}");
-        let handler = Arc::new(Handler { name, group, component: ArcSwap::new(component) });
+        tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {name} runs {digest} in group {}", new.group);
+        let handler = Arc::new(new);
         place.running = Some(Arc::clone(&handler));
         Change::Running(handler)
     }

@@ -41,8 +41,12 @@ struct Watched {
 
 impl Watched {
     fn over(folder: Folder) -> Self {
+        Self::beside(folder, Vec::new())
+    }
+
+    fn beside(folder: Folder, natives: Vec<Arc<super::super::Handler>>) -> Self {
         let (sender, changes) = mpsc::channel(8);
-        let watched = DropFolder::new(folder.0.clone(), engine(), Arc::new(config()));
+        let watched = DropFolder::new(folder.0.clone(), engine(), Arc::new(config()), natives);
         let mut looping = JoinSet::new();
         looping.spawn(async move { watched.run(sender, CancellationToken::new()).await.unwrap() });
         Self { folder, changes, _loop: looping }
@@ -113,7 +117,25 @@ async fn a_manifest_alone_is_reloaded_too() {
 #[tokio::test]
 async fn a_missing_folder_is_named_with_its_remedy() {
     let (sender, _changes) = mpsc::channel(1);
-    let watched = DropFolder::new(PathBuf::from("/nowhere/handlers"), engine(), Arc::new(config()));
+    let watched =
+        DropFolder::new(PathBuf::from("/nowhere/handlers"), engine(), Arc::new(config()), Vec::new());
     let error = watched.run(sender, CancellationToken::new()).await.unwrap_err().to_string();
     assert!(error.contains("/nowhere/handlers") && error.contains("host.handlers"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_with_the_name_of_a_native_handler_is_refused_and_changes_nothing() {
+    let folder = Folder::new();
+    folder.write("edition.wasm", &guest("edition-one"));
+    folder.write("edition.toml", b"[limits]\nfuel = 7\n");
+    let mut watched = Watched::beside(folder, vec![Arc::new(native::handler("edition", ""))]);
+    let handler = running(watched.next().await);
+    let digest = Arc::clone(handler.current().digest());
+    let Change::Refused { name, reason, keeps } = watched.next().await else { panic!("the file was taken") };
+    assert_eq!((name.as_str(), keeps), ("edition", Some(digest)));
+    assert!(reason.contains("native handler") && reason.contains("rename"), "{reason}");
+    assert_ne!(handler.current().manifest().limits.fuel, 7, "its manifest is not the file's");
+
+    std::fs::remove_file(watched.folder.0.join("edition.wasm")).unwrap();
+    assert!(matches!(watched.next().await, Change::Swapped(of) if Arc::ptr_eq(&of, &handler)));
 }

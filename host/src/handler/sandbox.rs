@@ -1,0 +1,112 @@
+//! A WebAssembly component's code, and one call of it: a new instance each time, thrown away with it.
+
+use std::sync::Arc;
+
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout, timeout_at};
+use uuid::Uuid;
+use wasmtime::Store;
+
+use super::bindings::SqlHandlerPre;
+use super::component::Ran;
+use super::effects::Effects;
+use super::engine::Engine;
+use super::fault::{Stopped, classify};
+use super::guest::{self, Guest};
+use super::reply;
+use super::subscription::Subscription;
+use super::translate;
+use super::world::World;
+use crate::config::{CallLimits, Form, HandlerName, Manifest};
+use crate::message::Message;
+use crate::pipeline::outcome::{End, Fault, Usage};
+
+/// Compiled and linked.
+#[derive(Clone)]
+pub(super) struct Sandbox {
+    pub(super) engine: Arc<Engine>,
+    /// For its lines in the log.
+    pub(super) name: HandlerName,
+    pub(super) pre: SqlHandlerPre<Guest>,
+    pub(super) world: World,
+}
+
+impl Sandbox {
+    /// Handles one message in a new instance; `effects` makes the call's own, given its deadline.
+    pub(super) async fn call(
+        &self,
+        limits: &CallLimits,
+        message: &Message,
+        form: Form,
+        effects: impl FnOnce(Instant) -> Effects,
+    ) -> Ran {
+        let slot = timeout(limits.deadline, self.engine.slots.acquire()).await;
+        let started = Instant::now();
+        let deadline = started + limits.deadline;
+        let effects = effects(deadline);
+        let Ok(Ok(_slot)) = slot else {
+            let why = "no place for another instance within the call's deadline; raise worker.concurrency";
+            let end = End::Unavailable(why.to_owned());
+            return Ran { end, effects, last_output: None, usage: Usage::default() };
+        };
+        let mut store = guest::store(&self.engine.wasmtime, limits, effects);
+        let delivery = translate::to_guest(message, form);
+        let reply = timeout_at(guest::timeout_at(deadline), async {
+            guest::wind_up(&mut store, limits, deadline)?;
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            instance.mailroom_contract_handler().call_handle(&mut store, &delivery).await
+        });
+        let reply = reply.await;
+        let end = match judged(&store, limits, reply) {
+            Ok(reply) => reply::end(translate::to_host(reply)),
+            Err(Stopped::Faulted(fault)) => End::Faulted(fault),
+            Err(Stopped::Unavailable(why)) => End::Unavailable(why),
+        };
+        let usage = Usage {
+            fuel: limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
+            memory_peak: store.data().meter.peak(),
+            took: started.elapsed(),
+        };
+        let last_output = store.data().output.text();
+        self.log_output(message.id, last_output.as_deref());
+        Ran { end, effects: store.into_data().effects, last_output, usage }
+    }
+
+    /// Asks what it subscribes to. The caller has a place in the pool for it.
+    pub(super) async fn ask_subscriptions(
+        &self,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Vec<Subscription>, Stopped> {
+        let limits = &manifest.limits;
+        let deadline = Instant::now() + limits.deadline;
+        let effects = Effects::denied(Arc::clone(manifest), deadline);
+        let mut store = guest::store(&self.engine.wasmtime, limits, effects);
+        let reply = timeout_at(guest::timeout_at(deadline), async {
+            guest::wind_up(&mut store, limits, deadline)?;
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            instance.mailroom_contract_handler().call_subscriptions(&mut store).await
+        });
+        let reply = reply.await;
+        let said = judged(&store, limits, reply)?;
+        Ok(said.into_iter().map(Subscription::from).collect())
+    }
+
+    fn log_output(&self, message: Uuid, output: Option<&str>) {
+        for line in output.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
+            tracing::debug!(handler.name = %self.name, message.id = %message, "{}: {line}", self.name);
+        }
+    }
+}
+
+/// The outer timeout is for guests that wait; those that compute end themselves.
+fn judged<T>(
+    store: &Store<Guest>,
+    limits: &CallLimits,
+    reply: Result<wasmtime::Result<T>, Elapsed>,
+) -> Result<T, Stopped> {
+    match reply {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(error)) => Err(classify(&error, store.data(), limits)),
+        Err(_) => Err(Stopped::Faulted(Fault::Deadline { limit: limits.deadline })),
+    }
+}
