@@ -21,6 +21,8 @@ use crate::worker::{Feed, Weight};
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often partitions that wait, rereads and Kafka's view of our offsets are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// So long a full memory is waited for before partitions are paused.
+const PAUSE_AFTER: Duration = Duration::from_millis(500);
 /// How often lanes of the group that nobody has are looked for.
 pub(super) const ADOPT_EVERY: Duration = Duration::from_secs(1);
 /// How often missing topics are looked for.
@@ -44,6 +46,8 @@ pub(super) struct Turns {
     pub(super) partitions: HashMap<Place, Partition>,
     /// Memory is full: the partitions are paused.
     pub(super) paused: bool,
+    /// Since when memory is full.
+    full_since: Option<Instant>,
     /// Nothing is asked of Postgres before.
     pub(super) not_before: Instant,
     pub(super) postgres: Outage,
@@ -83,6 +87,7 @@ impl Turns {
             topics_due: Instant::now(),
             partitions: HashMap::new(),
             paused: false,
+            full_since: None,
             not_before: Instant::now(),
             postgres: ingest.db.outage(),
             kafka: Outage::of(format!("Kafka at {}", ingest.config.kafka.brokers)),
@@ -96,9 +101,14 @@ impl Turns {
 
     /// Waits for the next thing to happen. Cancel safe.
     pub(super) async fn next(&mut self) -> Step {
-        let waits_for_room = self.paused || self.has_backlog();
+        let waits_for_room = self.full_since.is_some() || self.has_backlog();
+        // A full memory is waited for a moment before the partitions are paused: what was fetched ahead would be
+        // thrown away.
+        let polls = self.paused || self.full_since.is_none();
         tokio::select! {
-            event = self.consumer.next(self.ingest.config.ingest.batch_rows_max, BATCH_BYTES_MAX) => Step::Kafka(event),
+            event = self.consumer.next(self.ingest.config.ingest.batch_rows_max, BATCH_BYTES_MAX), if polls => {
+                Step::Kafka(event)
+            }
             _ = self.tick.tick() => Step::Tick,
             () = self.ingest.in_hand.freed(), if waits_for_room => Step::Room,
         }
@@ -180,14 +190,16 @@ impl Turns {
     fn balance(&mut self) {
         let (in_hand, bounds) = (&self.ingest.in_hand, &self.ingest.config.ingest);
         let full = if self.paused { !in_hand.has_room(bounds) } else { in_hand.is_full(bounds) };
-        if full == self.paused {
+        self.full_since = full.then(|| self.full_since.unwrap_or_else(Instant::now));
+        let pause = self.full_since.is_some_and(|since| since.elapsed() >= PAUSE_AFTER);
+        if pause == self.paused {
             return;
         }
         let fetched = self.partitions.iter().filter(|(_, partition)| partition.is_fetched());
         let places: Vec<Place> = fetched.map(|(place, _)| place.clone()).collect();
-        let done = if full { self.consumer.pause(&places) } else { self.consumer.resume(&places) };
+        let done = if pause { self.consumer.pause(&places) } else { self.consumer.resume(&places) };
         match done {
-            Ok(()) => self.paused = full,
+            Ok(()) => self.paused = pause,
             Err(error) => tracing::debug!(%error, "Pausing or resuming partitions"),
         }
     }

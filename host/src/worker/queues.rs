@@ -57,8 +57,9 @@ const FOLLOWERS_MIN: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     queues: HashMap<Key, Queue>,
-    /// Keys whose first message may start.
-    ready: VecDeque<Key>,
+    /// Keys whose first message may start, by its `seq`: what was polled first is decided first, and with it
+    /// all of its batch.
+    ready: BTreeSet<(i64, Key)>,
     /// Keys whose first message is not due yet.
     timers: BTreeSet<(Instant, Key)>,
     /// The seqs in memory, by lane: a row that is read twice is known by them.
@@ -181,7 +182,7 @@ impl Queues {
         }
         let Some(first) = queue.waiting.front() else { return };
         if first.due <= Instant::now() {
-            self.ready.push_back(key);
+            self.ready.insert((first.message.seq, key));
         } else {
             self.timers.insert((first.due, key));
         }
@@ -210,7 +211,7 @@ impl Queues {
 
     /// The next message that may start.
     pub(super) fn start(&mut self) -> Option<Started> {
-        while let Some(key) = self.ready.pop_front() {
+        while let Some((_, key)) = self.ready.pop_first() {
             let Some(queue) = self.queues.get_mut(&key) else { continue };
             let due = queue.waiting.front().is_some_and(|first| first.due <= Instant::now());
             // A key may stand here twice, or have been overtaken by what happened since.
@@ -350,6 +351,7 @@ impl Queues {
         self.to_hold.remove(&lane);
         self.read_to.remove(&lane);
         self.timers.retain(|(_, key)| key.lane != lane);
+        self.ready.retain(|(_, key)| key.lane != lane);
         self.in_hand.remove(&lane).map_or_else(Weight::default, |known| known.into_values().sum())
     }
 }
