@@ -138,7 +138,7 @@ pub(super) async fn insert(
         &of.each(|message| message.seq),
         &of.each(|message| i32::try_from(message.attempts_max).unwrap_or(i32::MAX)),
         &of.each(|message| message.lane),
-        &of.each(|message| message.okey) as &[Option<i64>],
+        &of.some(|message| message.okey) as &[Option<i64>],
         &of.each(|message| message.id),
         &of.each(|message| message.message_id.as_str()) as &[&str],
         &of.each(|message| &*message.topic) as &[&str],
@@ -146,27 +146,26 @@ pub(super) async fn insert(
         &of.each(|message| message.offset),
         &of.each(|message| message.source.as_str()) as &[&str],
         &of.each(|message| message.event_type.as_str()) as &[&str],
-        &of.each(|message| message.schema_version.as_deref()) as &[Option<&str>],
-        &of.each(|message| message.key.as_deref()) as &[Option<&[u8]>],
-        &of.each(|message| message.payload.as_deref()) as &[Option<&[u8]>],
-        &of.each(|message| message.content_type.as_deref()) as &[Option<&str>],
-        &of.each(|message| headers_to_json(&message.headers)) as &[Option<Value>],
+        &of.some(|message| message.schema_version.as_deref()) as &[Option<&str>],
+        &of.some(|message| message.key.as_deref()) as &[Option<&[u8]>],
+        &of.some(|message| message.payload.as_deref()) as &[Option<&[u8]>],
+        &of.some(|message| message.content_type.as_deref()) as &[Option<&str>],
+        &of.some(|message| headers_to_json(&message.headers)) as &[Option<Value>],
         &of.each(|message| message.produced_at_ms),
-        &of.each(|message| message.trace_id.as_deref()) as &[Option<&str>],
-        &of.each(|message| message.traceparent.as_deref()) as &[Option<&str>],
-        &of.each(|message| message.correlation_id.as_deref()) as &[Option<&str>],
-        &of.each(|message| message.causation_id.as_deref()) as &[Option<&str>],
-        &of.each(|message| message.idempotency_key.as_deref()) as &[Option<&str>],
+        &of.some(|message| message.trace_id.as_deref()) as &[Option<&str>],
+        &of.some(|message| message.traceparent.as_deref()) as &[Option<&str>],
+        &of.some(|message| message.correlation_id.as_deref()) as &[Option<&str>],
+        &of.some(|message| message.causation_id.as_deref()) as &[Option<&str>],
+        &of.some(|message| message.idempotency_key.as_deref()) as &[Option<&str>],
         &of.each(|message| held.contains(&message.seq)),
         &endings.iter().map(|ending| ending.status).collect::<Vec<_>>() as &[&str],
-        &endings.iter().map(|ending| ending.outcome).collect::<Vec<_>>() as &[Option<&str>],
-        &endings.iter().map(|ending| ending.outcome_reason.as_deref()).collect::<Vec<_>>()
-            as &[Option<&str>],
-        &endings.iter().map(|ending| ending.failed_reason).collect::<Vec<_>>() as &[Option<&str>],
+        &some(endings.iter().map(|ending| ending.outcome).collect()) as &[Option<&str>],
+        &some(endings.iter().map(|ending| ending.outcome_reason.as_deref()).collect()) as &[Option<&str>],
+        &some(endings.iter().map(|ending| ending.failed_reason).collect()) as &[Option<&str>],
         &endings.iter().map(|ending| ending.counted).collect::<Vec<_>>(),
         &ended.iter().map(|settlement| i32::from(settlement.is_some())).collect::<Vec<_>>(),
-        &endings.iter().map(|ending| ending.error.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &ended.iter().map(|settlement| settlement.and_then(|of| of.digest.as_deref())).collect::<Vec<_>>()
+        &some(endings.iter().map(|ending| ending.error.as_deref()).collect()) as &[Option<&str>],
+        &some(ended.iter().map(|settlement| settlement.and_then(|of| of.digest.as_deref())).collect())
             as &[Option<&str>],
         &endings.iter().map(|ending| ending.delay.unwrap_or(0.0)).collect::<Vec<_>>(),
     );
@@ -207,4 +206,13 @@ impl<'b> Columns<'b> {
     fn each<T>(&self, field: impl Fn(&'b Message) -> T) -> Vec<T> {
         self.0.iter().map(|row| field(&row.message)).collect()
     }
+
+    fn some<T>(&self, field: impl Fn(&'b Message) -> Option<T>) -> Vec<Option<T>> {
+        some(self.each(field))
+    }
+}
+
+/// A column of which nothing is there is left out: `unnest` fills it up.
+fn some<T>(column: Vec<Option<T>>) -> Vec<Option<T>> {
+    if column.iter().all(Option::is_none) { Vec::new() } else { column }
 }

@@ -58,6 +58,11 @@ impl Unstored {
         if self.open.is_empty() { self.since } else { (self.moved + WAIT).min(self.since + WAIT_MAX) }
     }
 
+    /// Whether it has this message.
+    pub(super) fn has(&self, seq: i64) -> bool {
+        self.fresh.rows.iter().any(|row| row.message.seq == seq)
+    }
+
     /// What was decided of it.
     pub(super) fn take_decided(&mut self) -> Vec<Decided> {
         self.decided.drain().map(|(_, decided)| decided).collect()
@@ -68,6 +73,8 @@ impl Unstored {
 #[derive(Debug, Default)]
 pub(super) struct FreshBatches {
     batches: VecDeque<Unstored>,
+    /// Lanes of batches that are being stored, and the first `seq` of each.
+    in_store: HashMap<i32, i64>,
 }
 
 impl FreshBatches {
@@ -105,8 +112,12 @@ impl FreshBatches {
     }
 
     /// A batch that was not stored is the oldest again, with what was decided of it.
-    pub(super) fn put_back(&mut self, mut batch: Unstored, decided: Vec<Decided>) {
-        batch.decided.extend(decided.into_iter().map(|decided| (decided.settlement.message.seq, decided)));
+    pub(super) fn put_back(&mut self, mut batch: Unstored, decided: impl IntoIterator<Item = Decided>) {
+        for decided in decided {
+            let seq = decided.settlement.message.seq;
+            batch.open.remove(&seq);
+            batch.decided.insert(seq, decided);
+        }
         self.batches.push_front(batch);
     }
 
@@ -122,30 +133,60 @@ impl FreshBatches {
         decided.map(|decided| decided.key).filter(|key| key.lane == lane).collect()
     }
 
-    /// When the oldest batch is to be stored at the latest.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.batches.front().map(Unstored::due)
+    /// When the next batch is to be stored that waits for none that touches its lanes.
+    pub(super) fn next_due(&self, busy: &HashSet<i32>) -> Option<Instant> {
+        self.free(busy).map(|(_, batch)| batch.due()).min()
     }
 
-    /// The oldest batch, where it is to be stored now.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Unstored> {
-        if self.due().is_none_or(|due| due > now) {
-            return None;
-        }
-        let due = self.batches.pop_front();
+    /// The oldest batch that is to be stored now and waits for none that touches its lanes, nor for a
+    /// settlement of one of these.
+    pub(super) fn take_due(&mut self, now: Instant, busy: &HashSet<i32>) -> Option<Unstored> {
+        let place = self.free(busy).find(|(_, batch)| batch.due() <= now).map(|(place, _)| place)?;
+        let due = self.batches.remove(place)?;
+        self.in_store.extend(firsts(&due));
         // The next one's calls could hardly begin before this one's were done.
-        if let Some(next) = self.batches.front_mut() {
+        if let Some(next) = self.batches.get_mut(place) {
             (next.since, next.moved) = (now, now);
         }
-        due
+        Some(due)
+    }
+
+    /// A batch is no longer on its way.
+    pub(super) fn stored(&mut self, batch: &Unstored) {
+        for lease in &batch.fresh.leases {
+            self.in_store.remove(&lease.lane);
+        }
+    }
+
+    /// Batches of which no lane is busy or has an older one.
+    fn free(&self, busy: &HashSet<i32>) -> impl Iterator<Item = (usize, &Unstored)> {
+        let mut taken = busy.clone();
+        self.batches.iter().enumerate().filter(move |(_, batch)| {
+            let lanes = || batch.fresh.leases.iter().map(|lease| lease.lane);
+            let free = lanes().all(|lane| !taken.contains(&lane));
+            taken.extend(lanes());
+            free
+        })
     }
 
     /// Lanes with records that have no row yet, and the first `seq` of each.
     pub(super) fn lanes(&self) -> HashMap<i32, i64> {
-        let mut firsts = HashMap::new();
-        for row in self.batches.iter().flat_map(|batch| &batch.fresh.rows) {
-            firsts.entry(row.message.lane).or_insert(row.message.seq);
+        let mut lanes = self.in_store.clone();
+        for (lane, seq) in self.batches.iter().flat_map(firsts) {
+            lanes.entry(lane).or_insert(seq);
         }
-        firsts
+        lanes
     }
+}
+
+/// The first `seq` of each lane.
+fn firsts(batch: &Unstored) -> HashMap<i32, i64> {
+    let mut firsts = HashMap::new();
+    for row in &batch.fresh.rows {
+        firsts.entry(row.message.lane).or_insert(row.message.seq);
+    }
+    for lease in &batch.fresh.leases {
+        firsts.entry(lease.lane).or_insert(i64::MAX);
+    }
+    firsts
 }

@@ -55,6 +55,8 @@ pub(super) enum Stored {
 /// What came of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
+    /// Lanes that it was about.
+    pub(super) lanes: BTreeSet<i32>,
     pub(super) fates: Vec<Fate>,
     pub(super) stored: Option<Stored>,
 }

@@ -5,7 +5,7 @@ mod ending;
 mod fed;
 mod room;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +26,9 @@ use crate::db::{DbError, lanes};
 use crate::lane::Lease;
 use crate::outage::Outage;
 use crate::settle::Whose;
+
+/// Transactions of a handler that settle at once, each of lanes of its own.
+pub(super) const SETTLEMENTS_MAX: usize = 2;
 
 /// How often a host that may not start anything looks again.
 const RECHECK: Duration = Duration::from_millis(50);
@@ -58,7 +61,9 @@ pub(super) struct Work {
     fresh: FreshBatches,
     /// Decided, with rows of their own, and waiting for the settlement under way to end.
     decided: Vec<Decided>,
-    settling: Option<Work_<Ended>>,
+    settling: FuturesUnordered<Work_<Ended>>,
+    /// Lanes of what is being settled: of each, one settlement at a time.
+    busy: HashSet<i32>,
     /// Rows that are being held or let go.
     holding: Option<Work_<Done>>,
     hold_after: Instant,
@@ -92,21 +97,22 @@ impl Work {
             calls: FuturesUnordered::new(),
             fresh: FreshBatches::default(),
             decided: Vec::new(),
-            settling: None,
+            settling: FuturesUnordered::new(),
+            busy: HashSet::new(),
             stopping: false,
         }
     }
 
     /// Waits for the next thing to happen. Cancel safe.
     pub(super) async fn next(&mut self) -> Step {
-        let store = self.fresh.due().filter(|_| self.settling.is_none());
+        let store = self.fresh.next_due(&self.busy).filter(|_| self.settling.len() < SETTLEMENTS_MAX);
         let due = [self.queues.next_due(), self.caution.due(), store].into_iter().flatten().min();
         let due = due.unwrap_or_else(|| Instant::now() + RECHECK * 4);
         // While the host may not start anything, or a key becomes due, look again soon.
         let due = due.max(Instant::now() + Duration::from_millis(1));
         tokio::select! {
             biased;
-            ended = wait(&mut self.settling) => Step::Settled(Box::new(ended)),
+            Some(ended) = self.settling.next(), if !self.settling.is_empty() => Step::Settled(Box::new(ended)),
             Some(called) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(called)),
             done = wait(&mut self.holding) => Step::Held(done),
             told = self.caution.told() => Step::Told(told),
@@ -168,15 +174,9 @@ impl Work {
             return;
         }
         let db = self.worker.db.clone();
-        let stand_in = self.settling.take();
-        // Released after the settlement under way, which may still write for other lanes.
-        self.settling = Some(Box::pin(async move {
-            let ended = match stand_in {
-                Some(settling) => settling.await,
-                None => Ended::default(),
-            };
+        self.settling.push(Box::pin(async move {
             release(&db, &closed).await;
-            ended
+            Ended::default()
         }));
     }
 
@@ -185,7 +185,7 @@ impl Work {
         self.stopping = true;
         let deadline = Instant::now() + self.worker.config.host.stop_grace;
         while !self.calls.is_empty()
-            || self.settling.is_some()
+            || !self.settling.is_empty()
             || !self.decided.is_empty()
             || !self.fresh.is_empty()
         {

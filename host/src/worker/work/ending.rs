@@ -1,49 +1,89 @@
 //! Settling what was decided, and what follows from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Work;
+use super::{SETTLEMENTS_MAX, Work};
 use crate::config::Settle;
 use crate::pipeline::decide::Verdict;
 use crate::worker::entry::{Entry, Key};
+use crate::worker::fresh::Unstored;
 use crate::worker::settling::{Decided, Ended, Fate, Stored, wait_of};
 
+/// Fewer than this are not divided over two transactions.
+const ROWS_MIN: usize = 100;
+
 impl Work {
+    /// Settles what was decided, and stores records whose time has come, as far as no settlement under way
+    /// touches their lanes.
     pub(super) fn start_settling(&mut self) {
-        if self.settling.is_some() {
-            return;
+        while self.settling.len() < SETTLEMENTS_MAX {
+            let Some((batch, unstored)) = self.next_settlement() else { return };
+            let component = self.worker.handler.current();
+            self.settler.policy = component.manifest().retry;
+            self.settler.of.behind_dead = component.manifest().behind_dead;
+            let of_items = batch.iter().map(|decided| decided.key.lane);
+            let fresh = unstored.iter().flat_map(|of| &of.fresh.leases).map(|lease| lease.lane);
+            let lanes: BTreeSet<i32> = of_items.chain(fresh).collect();
+            self.busy.extend(&lanes);
+            let leases = lanes.iter().filter_map(|lane| Some((*lane, self.leases.get(lane)?.clone())));
+            let settling = self.settler.clone().settle(leases.collect(), batch, unstored);
+            self.settling.push(Box::pin(async move { Ended { lanes, ..settling.await } }));
         }
-        let component = self.worker.handler.current();
-        let manifest = component.manifest();
-        let rows_max = match manifest.settle {
-            Settle::Bulk => self.worker.config.worker.settle_rows_max,
-            Settle::Single => 1,
-        };
-        // What was decided before goes with it: a message of a key is settled after those before it.
-        let all = self.decided.len() <= rows_max;
-        let mut unstored = if all { self.fresh.pop_due(Instant::now()) } else { None };
-        if unstored.is_none() && self.decided.is_empty() {
-            return;
-        }
-        let mut batch: Vec<Decided> = self.decided.drain(..self.decided.len().min(rows_max)).collect();
+    }
+
+    fn next_settlement(&mut self) -> Option<(Vec<Decided>, Option<Unstored>)> {
+        let mut unstored = self.fresh.take_due(Instant::now(), &self.busy);
+        let mut batch = self.next_decided(unstored.as_ref());
         if let Some(unstored) = &mut unstored {
             batch.extend(unstored.take_decided());
             let seqs = unstored.fresh.rows.iter().map(|row| row.message.seq).collect();
             unstored.held = self.queues.to_hold_among(&seqs);
             unstored.reread_to = self.queues.reread_to().clone();
         }
-        let lanes: BTreeSet<i32> = batch.iter().map(|decided| decided.key.lane).collect();
-        let leases = lanes.iter().filter_map(|lane| Some((*lane, self.leases.get(lane)?.clone()))).collect();
-        self.settler.policy = manifest.retry;
-        self.settler.of.behind_dead = manifest.behind_dead;
-        self.settling = Some(Box::pin(self.settler.clone().settle(leases, batch, unstored)));
+        (unstored.is_some() || !batch.is_empty()).then_some((batch, unstored))
+    }
+
+    /// Decided messages that have their rows. Of lanes of which records are stored with them all are taken: a
+    /// message of a key is settled after those before it.
+    fn next_decided(&mut self, unstored: Option<&Unstored>) -> Vec<Decided> {
+        let of_unstored: HashSet<i32> =
+            unstored.iter().flat_map(|of| &of.fresh.leases).map(|lease| lease.lane).collect();
+        let rows_max = match (self.worker.handler.current().manifest().settle, unstored) {
+            // Each alone, and records before any of theirs is handled.
+            (Settle::Single, Some(_)) => return Vec::new(),
+            (Settle::Single, None) => 1,
+            (Settle::Bulk, _) => self.worker.config.worker.settle_rows_max,
+        };
+        // Many are settled in two transactions side by side.
+        let free = self.decided.iter().filter(|decided| !self.busy.contains(&decided.key.lane));
+        let (mut lanes, mut count) = (HashSet::new(), 0);
+        let enough =
+            if self.settling.is_empty() { free.clone().count().div_ceil(2).max(ROWS_MIN) } else { rows_max };
+        for decided in free {
+            if count >= enough && !lanes.contains(&decided.key.lane) {
+                continue;
+            }
+            lanes.insert(decided.key.lane);
+            count += 1;
+        }
+        let mut left = rows_max;
+        let (taken, rest) = self.decided.drain(..).partition(|decided| {
+            let lane = decided.key.lane;
+            let taken = of_unstored.contains(&lane) || (left > 0 && lanes.contains(&lane));
+            left = left.saturating_sub(usize::from(taken));
+            taken
+        });
+        self.decided = rest;
+        taken
     }
 
     pub(super) fn settled(&mut self, ended: Ended) {
-        self.settling = None;
+        for lane in &ended.lanes {
+            self.busy.remove(lane);
+        }
         let mut emitted = false;
         for fate in ended.fates {
             match fate {
@@ -69,13 +109,21 @@ impl Work {
             self.worker.outbox_wake.notify_one();
         }
         match ended.stored {
-            Some(Stored::Done(unstored, duplicates)) => self.stored(unstored, &duplicates),
+            Some(Stored::Done(unstored, duplicates)) => {
+                self.fresh.stored(&unstored);
+                self.stored(unstored, &duplicates);
+            }
             Some(Stored::Postponed { unstored, decided, touched }) => {
-                self.fresh.put_back(unstored, decided);
+                self.fresh.stored(&unstored);
+                let (meanwhile, rest): (Vec<_>, Vec<_>) =
+                    self.decided.drain(..).partition(|decided| unstored.has(decided.settlement.message.seq));
+                self.decided = rest;
+                self.fresh.put_back(unstored, decided.into_iter().chain(meanwhile));
                 touched.into_iter().for_each(|(lane, counter)| self.pause(lane, counter));
             }
             // What of it is queued goes with its lanes, which are lost.
             Some(Stored::Dropped(unstored)) => {
+                self.fresh.stored(&unstored);
                 self.queues.inserted_held(&unstored.held);
                 self.worker.in_hand.remove(unstored.away);
             }
