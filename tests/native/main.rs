@@ -10,6 +10,10 @@ use mailroom::config::{Config, Manifest, environment};
 use mailroom::{Call, Failure, Handler, Host, Message, Outcome, Outgoing, Subscription};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// As `mailroom` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Answers where a message asks for it, else completes and does nothing.
 struct Answers;
 

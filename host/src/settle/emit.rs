@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
 use super::Settlement;
@@ -41,7 +40,7 @@ pub(super) async fn insert(
             as &[Option<&[u8]>],
         &of(|outgoing| outgoing.content_type.as_deref()) as &[Option<&str>],
         &emitted.iter().map(|(_, outgoing)| headers_to_json(&outgoing.headers)).collect::<Vec<_>>()
-            as &[Option<Value>],
+            as &[Option<String>],
         &of(|outgoing| outgoing.schema_version.as_deref()) as &[Option<&str>],
         &of(|outgoing| outgoing.idempotency_key.as_deref()) as &[Option<&str>],
         &from(|message| Some(message.correlation_id.as_deref().unwrap_or(&message.message_id)))

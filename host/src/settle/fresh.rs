@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
 use super::Settlement;
@@ -150,7 +149,7 @@ pub(super) async fn insert(
         &of.some(|message| message.key.as_deref()) as &[Option<&[u8]>],
         &of.some(|message| message.payload.as_deref()) as &[Option<&[u8]>],
         &of.some(|message| message.content_type.as_deref()) as &[Option<&str>],
-        &of.some(|message| headers_to_json(&message.headers)) as &[Option<Value>],
+        &of.some(|message| headers_to_json(&message.headers)) as &[Option<String>],
         &of.each(|message| message.produced_at_ms),
         &of.some(|message| message.trace_id.as_deref()) as &[Option<&str>],
         &of.some(|message| message.traceparent.as_deref()) as &[Option<&str>],

@@ -178,8 +178,11 @@ async fn insert(
 
 /// Messages that saw what a duplicate before them in their key wrote: it has no row, so it has no effects.
 fn saw_duplicates(items: &[Settlement], new: &HashSet<i64>, inserted: &HashSet<i64>) -> HashSet<(i32, i64)> {
-    let mut keys = HashSet::new();
     let mut lost = HashSet::new();
+    if inserted.len() == new.len() {
+        return lost;
+    }
+    let mut keys = HashSet::new();
     for item in items {
         let (lane, seq) = item.place();
         let key = (lane, item.message.okey);

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -295,7 +294,7 @@ async fn store(
         .bind(&no_bytes)
         .bind(&no_bytes)
         .bind(&nothing)
-        .bind(vec![None::<Value>; records.len()])
+        .bind(&nothing)
         .bind(vec![0_i64; records.len()])
         .bind(&nothing)
         .bind(&nothing)
@@ -366,7 +365,7 @@ async fn emit(connection: &mut PgConnection, decided: &[(i32, Message, Verdict)]
         .bind(vec!["random"; completed.len()])
         .bind(completed.values().map(|message| message.offset.to_string().into_bytes()).collect::<Vec<_>>())
         .bind(&nothing)
-        .bind(vec![None::<Value>; completed.len()])
+        .bind(&nothing)
         .bind(&nothing)
         .bind(&nothing)
         .bind(&nothing)
