@@ -126,11 +126,3 @@ pub(crate) async fn release(db: &Db, lanes: &[i32], tokens: &[i64]) -> Result<()
     .map_err(DbError::new("releasing lanes"))?;
     Ok(())
 }
-
-/// The reread counters of a host's lanes: where one has risen, the owner forgets its mark.
-pub(crate) async fn rereads(db: &Db, host: Uuid) -> Result<Vec<Taken>, DbError> {
-    sqlx::query_as!(Taken, "select id as lane, token, reread from mailroom.lane where owner = $1", host)
-        .fetch_all(db.pool())
-        .await
-        .map_err(DbError::new("looking at this host's lanes"))
-}

@@ -100,6 +100,7 @@ impl Component {
             let why = "no place for another instance within the call's deadline; raise worker.concurrency";
             return self.called(End::Unavailable(why.to_owned()), Vec::new(), state, None, Usage::default());
         };
+        let _ticking = self.engine.clock.call();
         let started = Instant::now();
         let deadline = started + limits.deadline;
         let effects = Effects::new(Arc::clone(&self.manifest), message.id, deadline, state);
@@ -131,6 +132,7 @@ impl Component {
 
     async fn ask_subscriptions(&self) -> Result<Vec<Subscription>, Stopped> {
         let limits = &self.manifest.limits;
+        let _ticking = self.engine.clock.call();
         let deadline = Instant::now() + limits.deadline;
         let effects = Effects::denied(Arc::clone(&self.manifest), deadline);
         let mut store = guest::store(&self.engine.wasmtime, limits, effects);
