@@ -12,8 +12,9 @@ create table mailroom.handler (
     primary key (host, name)
 );
 
+-- Not parallel safe: an exception block is a subtransaction, which a parallel worker may not begin.
 create function mailroom.json_or_null(bytes bytea) returns jsonb
-language plpgsql immutable parallel safe
+language plpgsql immutable
 as $$
 begin
     return convert_from(bytes, 'UTF8')::jsonb;

@@ -7,6 +7,7 @@
 
 mod bindings;
 mod check;
+mod clock;
 mod compile;
 mod component;
 mod effects;

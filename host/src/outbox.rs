@@ -5,7 +5,7 @@ mod mark;
 mod read;
 
 pub(crate) use mark::{Marked, Published, fail, mark};
-pub(crate) use read::{Look, Page, Pending, read};
+pub(crate) use read::{Look, Page, Pending, Snapshot, read};
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};

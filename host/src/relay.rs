@@ -24,8 +24,10 @@ use crate::db::Db;
 use crate::kafka::KafkaError;
 use crate::lane::{Lease, Session};
 
-/// Rows are looked for this often for a while after the last one, before the relay goes to sleep.
+/// For so long after rows came they are looked for at the shortest interval.
 const LINGER: Duration = Duration::from_millis(100);
+/// An announced sleep is renewed before it runs out; a dead relay's runs out by itself.
+const SLEEP: Duration = Duration::from_secs(10);
 
 /// What the sweep decides about the relay's lanes.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::db::{Db, DbError, breakers, hosts, lanes};
+use crate::db::{Db, DbError, hosts, lanes, rounds};
 use crate::lane::{Lease, Moment, Session};
 use crate::relay::LaneChange;
 
@@ -174,12 +174,11 @@ impl Sweep {
     /// Lanes that were taken from us, and lanes whose rows an operator touched.
     async fn look(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
         let looked_at = Instant::now();
-        let open = breakers::open_ones(&self.db).await?;
-        let open = open.into_iter().map(|(group, remaining)| (group, looked_at + remaining)).collect();
+        let seen = rounds::look(&self.db, self.session.id).await?;
+        let open = seen.open.into_iter().map(|(group, remaining)| (group, looked_at + remaining)).collect();
         self.breakers.send_replace(Breakers { looked_at, open });
         held.retain(|_, lease| !lease.is_lost());
-        let rows: HashMap<i32, lanes::Owned> =
-            lanes::owned(&self.db, self.session.id).await?.into_iter().map(|row| (row.lane, row)).collect();
+        let rows: HashMap<i32, lanes::Owned> = seen.lanes.into_iter().map(|row| (row.lane, row)).collect();
         let nobodys =
             rows.values().filter(|row| held.get(&row.lane).is_none_or(|lease| lease.token != row.token));
         self.give_back(nobodys.map(|row| (row.lane, row.token)).collect()).await?;

@@ -15,6 +15,9 @@ use producer::{AGGREGATES, Order, Producer};
 /// The relay looks at least this often, 500 ms, and is given time for Kafka, the mark and a busy machine.
 const BACKSTOP: Duration = Duration::from_secs(3);
 
+/// How many rows are published and marked.
+const RELAYED: &str = "select count(*) from mailroom.outbox where status = 'completed'";
+
 #[test]
 fn a_lower_seq_that_is_committed_after_higher_ones_were_relayed_is_relayed_within_the_backstop() {
     in_world(Setup::default(), async |world| {
@@ -132,6 +135,77 @@ fn a_producers_transaction_that_stays_open_delays_no_other_row() {
             millis[0],
             millis[1]
         );
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn twenty_thousand_rows_beside_an_open_transaction_are_relayed_and_not_walked_over_again() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("out", 4).await?;
+        let host = world.start_host("a")?;
+        producer::publish_alone(world, &topic, "first", 0).await?;
+        relayed(world, "first", SOON).await?;
+        let mut open = world.db.pool().begin().await?;
+        producer::publish(&mut open, &topic, "open", 0).await?;
+
+        for batch in 1..=20 {
+            producer::publish_many(world.db.pool(), &topic, 1_000).await?;
+            becomes("all but the open one are relayed", 1 + batch * 1_000, SOON, async || {
+                world.db.one::<i64>(RELAYED).await
+            })
+            .await?;
+        }
+        open.commit().await?;
+        relayed(world, "open", BACKSTOP).await?;
+        host.stop().await?;
+
+        // A mark finds each row once, looks find it while it is in hand and until the horizon is above it.
+        let walked = "select idx_tup_read from pg_stat_all_indexes where indexrelname = 'outbox_ready'";
+        let walked: i64 = world.db.one(walked).await?;
+        assert!((20_000..600_000).contains(&walked), "{walked} entries of the index were walked over");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_large_transaction_that_is_committed_late_is_relayed_whole() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("out", 4).await?;
+        let host = world.start_host("a")?;
+        let mut open = world.db.pool().begin().await?;
+        producer::publish_many(&mut *open, &topic, 5_000).await?;
+        producer::publish_many(world.db.pool(), &topic, 2_000).await?;
+        let relayed = async || world.db.one::<i64>(RELAYED).await;
+        becomes("those beside it are relayed", 2_000, SOON, relayed).await?;
+
+        open.commit().await?;
+
+        becomes("all of it is relayed", 7_000, SOON, relayed).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_delayed_row_that_is_committed_late_is_published_when_it_is_due() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("out", 1).await?;
+        let host = world.start_host("a")?;
+        for [early, late] in producer::pairs_of_one_lane(world, &topic).await? {
+            let mut open = world.db.pool().begin().await?;
+            let delayed = "select mailroom.publish($1, $2, 't', '{\"value\": 0}',
+                                                   scheduled_at => clock_timestamp() + interval '1.5 seconds')";
+            sqlx::query(delayed).bind(&topic).bind(&late).execute(&mut *open).await?;
+            producer::publish_alone(world, &topic, &early, 0).await?;
+            relayed(world, &early, SOON).await?;
+            open.commit().await?;
+            // The horizon goes on.
+            producer::publish_many(world.db.pool(), &topic, 100).await?;
+
+            relayed(world, &late, 2 * BACKSTOP).await?;
+        }
         host.stop().await?;
         Ok(())
     });

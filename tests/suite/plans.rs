@@ -81,6 +81,42 @@ fn a_lane_is_read_as_fast_after_300_000_messages_though_a_transaction_keeps_all_
     });
 }
 
+#[test]
+fn a_look_at_the_outbox_walks_over_nothing_after_300_000_messages_though_a_transaction_keeps_all_of_them() {
+    in_world(Setup::default(), async |world| {
+        rows::lanes(world).await?;
+        let mut planner = Planner::connect(&world.db.url()).await?;
+        let held = world.db.hold("create temporary table written ()").await?;
+        let straggler = "select backend_xid::text from pg_stat_activity
+                          where datname = current_database() and state = 'idle in transaction'
+                            and backend_xid is not null";
+        let straggler = format!("{{{}}}", world.db.one::<String>(straggler).await?);
+        let look = product::the_one_with("-- The next rows of all lanes")?;
+
+        let mut blocks = Vec::new();
+        for _ in 0..30 {
+            let horizon: i64 = world.db.one("select coalesce(max(seq), 0) from mailroom.outbox").await?;
+            rows::ten_thousand_to_publish(world).await?;
+            let page = planner.run(&look, &arguments::outbox_look(horizon, &straggler, "{0}")).await?;
+            assert_eq!(page.rows()?, 500);
+            blocks.push(page.blocks()?);
+            rows::publish_all(world).await?;
+        }
+        let most = blocks.iter().skip(1).max();
+        assert!(
+            most < blocks.first().map(|first| 2 * first).as_ref(),
+            "a look at 500 rows read ever more blocks: {blocks:?}"
+        );
+
+        held.release().await?;
+        let horizon: i64 = world.db.one("select max(seq) from mailroom.outbox").await?;
+        let late = planner.run(&look, &arguments::outbox_look(horizon, &straggler, "{0}")).await?;
+        let later = planner.run(&look, &arguments::outbox_look(horizon, "{}", "{}")).await?;
+        assert!(late.blocks()? > 10 * later.blocks()?, "it ended, and what it may have left is looked for");
+        Ok(())
+    });
+}
+
 async fn plans_hold(planner: &mut Planner, when: &str) -> Result<()> {
     let mut wrong = Vec::new();
     for statement in product::about_messages()? {

@@ -88,17 +88,3 @@ pub(crate) async fn list(db: &Db) -> Result<Vec<Open>, DbError> {
     .await
     .map_err(DbError::new("reading the breakers"))
 }
-
-/// The consumer groups whose breaker is open, and how long until a probe may be claimed.
-pub(crate) async fn open_ones(db: &Db) -> Result<Vec<(String, Duration)>, DbError> {
-    let rows = sqlx::query!(
-        r#"select consumer_group,
-                  greatest(0, extract(epoch from paused_until - clock_timestamp()))::double precision as "secs!"
-             from mailroom.breaker"#,
-    )
-    .fetch_all(db.pool())
-    .await
-    .map_err(DbError::new("reading the breakers"))?;
-    let remaining = |secs| Duration::try_from_secs_f64(secs).unwrap_or_default();
-    Ok(rows.into_iter().map(|row| (row.consumer_group, remaining(row.secs))).collect())
-}

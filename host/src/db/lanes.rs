@@ -217,18 +217,3 @@ pub(crate) async fn release(db: &Db, lanes: &[i32], tokens: &[i64]) -> Result<()
     .map_err(DbError::new("releasing lanes"))?;
     Ok(())
 }
-
-/// The lanes of a host: where the reread counter has risen, the owner forgets its mark; what another wants
-/// is given up, unless Kafka gave us its partition as well.
-pub(crate) async fn owned(db: &Db, host: Uuid) -> Result<Vec<Owned>, DbError> {
-    sqlx::query_as!(
-        Owned,
-        r#"select l.id as lane, l.token, l.reread,
-                  exists (select 1 from mailroom.host h where h.id = l.wanted_by) as "wanted!"
-             from mailroom.lane l where l.owner = $1"#,
-        host,
-    )
-    .fetch_all(db.pool())
-    .await
-    .map_err(DbError::new("looking at this host's lanes"))
-}

@@ -4,14 +4,14 @@
 //! never an error of the guest.
 
 use std::fmt;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::bindings::{SqlHandler, SqlHandlerPre};
+use super::clock::Clock;
 use super::compile::Compiler;
 use super::component::{Code, Component};
 use super::fault::Stopped;
@@ -20,9 +20,6 @@ use super::refused::Refused;
 use super::sandbox::Sandbox;
 use super::world;
 use crate::config::{HandlerName, Manifest};
-
-/// How often the guests' clock ticks: a deadline is kept to this.
-const TICK: Duration = Duration::from_millis(10);
 
 /// Core instances of a component. Python's toolchain links dozens.
 pub(super) const INSTANCES_MAX: u32 = 60;
@@ -64,8 +61,8 @@ pub(crate) struct Engine {
     /// Loads have a place of their own in the pool, so that full slots cannot hold up a reload.
     loading: Mutex<()>,
     compiler: Compiler,
-    /// The clock's thread ends when this is dropped.
-    _ticker: mpsc::Sender<()>,
+    /// Whoever runs a guest takes part in it.
+    pub(super) clock: Clock,
 }
 
 impl Engine {
@@ -79,11 +76,16 @@ impl Engine {
         let mut linker = Linker::new(&wasmtime);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(refused)?;
         SqlHandler::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        let ticking = wasmtime.weak();
         Ok(Arc::new(Self {
             slots: Semaphore::new(settings.instances_max),
             loading: Mutex::new(()),
             compiler: Compiler::start(wasmtime.clone())?,
-            _ticker: start_ticker(&wasmtime)?,
+            clock: Clock::start(move || {
+                if let Some(engine) = ticking.upgrade() {
+                    engine.increment_epoch();
+                }
+            })?,
             linker,
             wasmtime,
         }))
@@ -155,18 +157,4 @@ fn config(settings: EngineSettings) -> Result<Config, EngineError> {
         .concurrency_support(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(config)
-}
-
-/// A thread and not a task: a guest that computes may hold every worker of a runtime.
-fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<mpsc::Sender<()>> {
-    let (alive, ended) = mpsc::channel();
-    let engine = engine.weak();
-    let tick = move || {
-        while ended.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let Some(engine) = engine.upgrade() else { return };
-            engine.increment_epoch();
-        }
-    };
-    std::thread::Builder::new().name("wasm-epoch".to_owned()).spawn(tick)?;
-    Ok(alive)
 }

@@ -49,6 +49,7 @@ impl Sandbox {
             let end = End::Unavailable(why.to_owned());
             return Ran { end, effects, last_output: None, usage: Usage::default() };
         };
+        let _ticking = self.engine.clock.call();
         let mut store = guest::store(&self.engine.wasmtime, limits, effects);
         let delivery = translate::to_guest(message, form);
         let reply = timeout_at(guest::timeout_at(deadline), async {
@@ -78,6 +79,7 @@ impl Sandbox {
         manifest: &Arc<Manifest>,
     ) -> Result<Vec<Subscription>, Stopped> {
         let limits = &manifest.limits;
+        let _ticking = self.engine.clock.call();
         let deadline = Instant::now() + limits.deadline;
         let effects = Effects::denied(Arc::clone(manifest), deadline);
         let mut store = guest::store(&self.engine.wasmtime, limits, effects);

@@ -35,7 +35,7 @@ const CONSUMER_MUSTS: [(&str, &str); 4] = [
 
 /// Defaults for the producer.
 const PRODUCER_DEFAULTS: [(&str, &str); 3] =
-    [("linger.ms", "2"), ("compression.type", "none"), ("queue.buffering.max.messages", "100000")];
+    [("linger.ms", "0.5"), ("compression.type", "none"), ("queue.buffering.max.messages", "100000")];
 
 /// What "no gap, no repeat, in order" rests on: after a record that could not be delivered none of its
 /// partition's later ones is.

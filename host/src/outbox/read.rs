@@ -32,53 +32,71 @@ pub(crate) struct Pending {
 /// What one look at the lanes saw.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// In order of `seq` within each lane.
+    /// In order of `seq`.
     pub(crate) rows: Vec<Pending>,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// What a look's snapshot says of other transactions.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
     /// The highest `seq` that was drawn by the time of the look.
     pub(crate) last_seq: i64,
-    /// Transactions below it had ended when the look began.
-    pub(crate) xmin: i64,
+    /// No transaction from it on had ended when the look began; those below it that had not are known.
+    pub(crate) xmax: i64,
     /// The look's own transaction id, where it was to take one.
     pub(crate) own_id: Option<i64>,
+    /// Transactions that had not ended, lowest first, as far as they were asked for.
+    pub(crate) open: Vec<i64>,
+    /// Those of [`Look::stragglers`] that had.
+    pub(crate) ended: Vec<i64>,
 }
 
 /// Which rows to look for.
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) lanes: Vec<i32>,
-    /// Per lane: rows above it may have been committed late.
+    /// Per lane: rows above it are looked for.
     pub(crate) late: Vec<i64>,
-    /// Per lane: how far it was read.
-    pub(crate) marks: Vec<i64>,
-    /// Per lane: how many rows up to the mark are in hand.
-    pub(crate) known: Vec<i32>,
+    /// Per lane: bound of rows.
+    pub(crate) bounds: Vec<i64>,
     /// Topics whose rows wait.
     pub(crate) without: Vec<String>,
-    /// Bound of new rows a lane.
-    pub(crate) lane_rows_max: usize,
     /// Bound of rows in all.
     pub(crate) rows_max: usize,
+    /// Transactions that may have ended, and per transaction: rows above it are looked for if so.
+    pub(crate) stragglers: Vec<i64>,
+    pub(crate) floors: Vec<i64>,
     /// Whether to take a transaction id.
     pub(crate) sample: bool,
+    /// Open transactions below this id are named, at most so many.
+    pub(crate) open_below: i64,
+    pub(crate) open_max: i64,
 }
 
 /// Pending rows of the lanes, a prefix of what each has.
 pub(crate) async fn read(db: &Db, look: &Look) -> Result<Page, DbError> {
-    let bound = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
     let rows = sqlx::query_file!(
         "src/outbox/read.sql",
         &look.lanes,
         &look.late,
-        &look.marks,
-        &look.known,
+        &look.bounds,
         &look.without,
-        bound(look.lane_rows_max),
-        bound(look.rows_max),
+        i64::try_from(look.rows_max).unwrap_or(i64::MAX),
+        &look.stragglers,
+        &look.floors,
         look.sample,
+        look.open_below,
+        look.open_max,
     );
-    let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading the outbox"))?;
-    let (last_seq, xmin, own_id) =
-        rows.first().map_or((0, 0, None), |row| (row.last_seq, row.xmin, row.own_id));
+    let mut rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading the outbox"))?;
+    let snapshot = rows.first_mut().map_or_else(Snapshot::default, |row| Snapshot {
+        last_seq: row.last_seq,
+        xmax: row.xmax,
+        own_id: row.own_id,
+        open: std::mem::take(&mut row.open),
+        ended: std::mem::take(&mut row.ended),
+    });
     let pending = rows.into_iter().filter_map(|row| {
         Some(Pending {
             lane: row.lane?,
@@ -98,5 +116,5 @@ pub(crate) async fn read(db: &Db, look: &Look) -> Result<Page, DbError> {
             due_in: Duration::try_from_secs_f64(row.due_secs?).unwrap_or_default(),
         })
     });
-    Ok(Page { rows: pending.collect(), last_seq, xmin, own_id })
+    Ok(Page { rows: pending.collect(), snapshot })
 }

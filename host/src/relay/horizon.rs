@@ -1,26 +1,56 @@
-//! Up to which `seq` nothing can appear any more.
+//! Up to which `seq` nothing can appear any more, and what may appear below it all the same.
 //!
 //! Producers commit out of the order of `seq`: a lower one may become visible after higher ones were
 //! read. A look at the table gives the highest `seq` drawn by then; a later look takes a transaction id
-//! of its own. Whoever drew a `seq` up to that value had an id before (the table's trigger sees to it), so
-//! a lower one. Once a look's snapshot says that all ids up to ours have ended, whatever they committed is
-//! seen by every look that begins after it. So a read that starts at the lower of the last `seq` read and
-//! the horizon misses nothing, and a transaction that stays open for an hour delays nobody but itself.
+//! of its own. The two are a *sample* (L, X). Whoever drew a `seq` up to L had an id before (the table's
+//! trigger sees to it; the id is the top-level one, subtransactions too), so a lower one than X.
+//!
+//! Once a look's snapshot has an xmax above X, its list of open transactions names every one below X
+//! that had not ended. Whatever the others committed is seen by this look and by all that begin later. The
+//! few that are named are *stragglers*: what they drew up to L is above the horizon as it was, their
+//! *floor*. So the horizon rises to L though they are open, and this holds after every look:
+//!
+//! > A row up to the horizon that the look's snapshot did not show, and that a later one shows, belongs to
+//! > a straggler and lies above its floor.
+//!
+//! (It was true of the old horizon, with floors that only stay or go; between the old one and L the row's
+//! transaction has an id below X, and was open, so it is among the named, with a floor not above the old
+//! horizon.) A transaction that had its id before the sample and draws its first `seq` after it is a
+//! straggler for nothing. A prepared one is in the list until it is committed, as any open one.
+//!
+//! The other half is the lanes': after every look, all rows of a lane up to its mark that the snapshot
+//! showed are known. The next look starts at the lowest of the lane's mark, the horizon and the floors of
+//! those stragglers that have ended *in that look's own snapshot*, which the statement itself finds out. A
+//! row that is new to it and not above the start would be one that the last look did not show, thus a
+//! straggler's, thus above a floor that the start is not above. So every row is seen by the first look whose
+//! snapshot shows it, along with what else that shows: nothing is lost, and of two rows of a key whose second
+//! was drawn after the first was committed, the first is never seen later. A straggler that ended in a
+//! look's snapshot has no more to show, and is forgotten after it.
+//!
+//! So a transaction that stays open for an hour delays nobody, and costs one walk over what was settled
+//! meanwhile, when it ends. Where more than [`STRAGGLERS_MAX`] are open at once the horizon waits for
+//! some of them, and looks walk over what was settled since.
 //!
 //! A snapshot's own xmax would not do for the id: it is one past the last transaction that *ended*, and
 //! those that are open may lie above it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::outbox::Snapshot;
+
 /// A sample costs a transaction id; rows between the horizon and the mark are read once more meanwhile.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-/// More samples than this wait only where a transaction stays open; the newest is then left out.
+/// Of so many rows a sample is taken at once: reading them again is dearer.
+const SAMPLE_ROWS: i64 = 250;
+/// More samples than this wait only where too many transactions stay open; the newest is then left out.
 const SAMPLES_MAX: usize = 64;
+/// Open transactions that the horizon may have passed: each look names them to Postgres.
+pub(super) const STRAGGLERS_MAX: usize = 64;
 
-/// The horizon, and the samples that wait to become it.
+/// The horizon, the samples that wait to become it, and whom it has passed.
 #[derive(Debug, Default)]
 pub(super) struct Horizon {
     seq: i64,
@@ -29,86 +59,63 @@ pub(super) struct Horizon {
     /// (`seq`, a transaction id above those of all who can have drawn it), oldest first.
     samples: VecDeque<(i64, i64)>,
     sampled_at: Option<Instant>,
+    /// The floors of stragglers, by their ids.
+    stragglers: BTreeMap<i64, i64>,
 }
 
 impl Horizon {
-    /// Reads need not start below it.
+    /// Reads need not start below it, but for stragglers that have ended.
     pub(super) fn seq(&self) -> i64 {
         self.seq
+    }
+
+    /// Ids and floors of the stragglers.
+    pub(super) fn stragglers(&self) -> (Vec<i64>, Vec<i64>) {
+        self.stragglers.iter().unzip()
+    }
+
+    /// Transactions below this id are to be named where they are open.
+    pub(super) fn asks_below(&self) -> i64 {
+        self.samples.back().map_or(0, |(_, id)| *id)
     }
 
     /// Whether the next look is to take a transaction id.
     pub(super) fn wants_sample(&self, now: Instant) -> bool {
         let newest = self.samples.back().map_or(self.seq, |(seq, _)| *seq);
-        self.drawn > newest
-            && self.samples.len() < SAMPLES_MAX
-            && self.sampled_at.is_none_or(|at| now - at >= SAMPLE_EVERY)
+        let due = self.sampled_at.is_none_or(|at| now - at >= SAMPLE_EVERY);
+        self.drawn > newest && self.samples.len() < SAMPLES_MAX && (due || self.drawn - newest >= SAMPLE_ROWS)
     }
 
-    /// Takes in what a look saw: the highest `seq` drawn, the oldest transaction that had not ended when
-    /// it began, and its own id where it took one.
-    pub(super) fn seen(&mut self, last_seq: i64, xmin: i64, own_id: Option<i64>, now: Instant) {
-        if let Some(id) = own_id {
+    /// Takes in what a look saw; gives the lowest floor of the stragglers that had ended when it began,
+    /// which is where it started, if any had.
+    pub(super) fn seen(&mut self, snapshot: &Snapshot, now: Instant) -> Option<i64> {
+        let ended = snapshot.ended.iter().filter_map(|id| self.stragglers.remove(id)).min();
+        while let Some((seq, id)) = self.samples.front().copied()
+            && snapshot.xmax > id
+            && self.passes(snapshot.open.iter().copied().take_while(|open| *open < id))
+        {
+            self.seq = self.seq.max(seq);
+            self.samples.pop_front();
+        }
+        if let Some(id) = snapshot.own_id {
             self.samples.push_back((self.drawn, id));
             self.sampled_at = Some(now);
         }
-        self.drawn = last_seq;
-        while let Some((seq, id)) = self.samples.front()
-            && xmin > *id
-        {
-            self.seq = self.seq.max(*seq);
-            self.samples.pop_front();
+        self.drawn = snapshot.last_seq;
+        ended
+    }
+
+    /// Makes stragglers of open transactions, unless they are too many.
+    fn passes(&mut self, open: impl Iterator<Item = i64>) -> bool {
+        let new: Vec<i64> = open.filter(|id| !self.stragglers.contains_key(id)).collect();
+        if self.stragglers.len() + new.len() > STRAGGLERS_MAX {
+            return false;
         }
+        let floor = self.seq;
+        self.stragglers.extend(new.into_iter().map(|id| (id, floor)));
+        true
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_horizon_waits_for_the_oldest_transaction_that_may_hold_a_lower_seq() {
-        let (mut horizon, now) = (Horizon::default(), Instant::now());
-        horizon.seen(10, 100, None, now);
-        assert!(horizon.wants_sample(now) && horizon.seq() == 0, "one look says nothing about who drew 10");
-        // 105 is the id of this look; 100 is open and may hold any seq up to 10.
-        horizon.seen(12, 100, Some(105), now);
-        assert_eq!(horizon.seq(), 0);
-        horizon.seen(12, 105, None, now);
-        assert_eq!(horizon.seq(), 0, "the snapshot was taken before our own id had ended");
-        horizon.seen(15, 106, None, now);
-        assert_eq!(horizon.seq(), 10, "all up to 105 have ended");
-    }
-
-    #[test]
-    fn a_transaction_that_is_open_above_the_last_that_ended_is_waited_for() {
-        let (mut horizon, now) = (Horizon::default(), Instant::now());
-        // 1089 drew 7 and is open; nothing ended above it, so every snapshot reads 1089:1089.
-        horizon.seen(7, 1089, None, now);
-        horizon.seen(7, 1089, Some(1090), now);
-        horizon.seen(7, 1089, None, now);
-        assert_eq!(horizon.seq(), 0);
-        horizon.seen(7, 1091, None, now);
-        assert_eq!(horizon.seq(), 7);
-    }
-
-    #[test]
-    fn samples_are_few_and_an_idle_table_needs_none() {
-        let (mut horizon, mut now) = (Horizon::default(), Instant::now());
-        let mut taken = 0;
-        for look in 0..1_000 {
-            now += Duration::from_millis(10);
-            let own = horizon.wants_sample(now).then_some(100 + look);
-            taken += usize::from(own.is_some());
-            horizon.seen(look * 10, 5, own, now);
-        }
-        assert!(taken <= SAMPLES_MAX && horizon.seq() == 0, "transaction 5 is open: {taken} samples");
-        now += SAMPLE_EVERY;
-        horizon.seen(10_000, 5_000, None, now);
-        assert!(horizon.seq() > 0 && horizon.wants_sample(now), "it ended, and the horizon goes on");
-        horizon.seen(10_000, 5_000, Some(6_000), now);
-        horizon.seen(10_000, 6_001, None, now);
-        assert_eq!(horizon.seq(), 10_000);
-        assert!(!horizon.wants_sample(now + SAMPLE_EVERY));
-    }
-}
+mod tests;

@@ -1,76 +1,140 @@
-//! When to look at the table: at once while there is work, every few milliseconds for a while after it,
-//! then asleep, with producers told to wake us.
+//! When to look at the table. While rows come often it is every few milliseconds, and producers pay for no
+//! wake-up. While they come now and then producers wake us, which finds a row sooner than looking does, and
+//! looks are rare.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use super::LINGER;
+use super::{LINGER, SLEEP};
 use crate::config::{self, Wake};
-use crate::db::{Db, DbError, wake};
 
-/// An announced sleep is renewed before it runs out; a dead relay's runs out by itself.
-const SLEEP: Duration = Duration::from_secs(10);
+/// Rows, or wake-ups, within [`LINGER`] from which on looking is cheaper than being woken.
+const OFTEN: usize = 20;
+
+/// What producers are to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tell {
+    /// That they wake us.
+    Asleep,
+    /// That they need not.
+    Awake,
+}
 
 /// The relay's alarm clock.
 #[derive(Debug)]
 pub(super) struct Idle {
-    last_row: Instant,
     next_look: Instant,
+    /// Something came up since the look under way began: it may have missed it.
+    again: bool,
+    last_row: Instant,
+    /// When counting began, what was counted since, and whether it was much the last time.
+    counted_from: Instant,
+    rows: usize,
+    wakes: usize,
+    often: bool,
     /// Until when producers were told that we sleep.
     announced: Option<Instant>,
 }
 
 impl Idle {
-    pub(super) fn new() -> Self {
-        let now = Instant::now();
-        Self { last_row: now, next_look: now, announced: None }
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next_look: now,
+            again: false,
+            last_row: now,
+            counted_from: now,
+            rows: 0,
+            wakes: 0,
+            often: false,
+            announced: None,
+        }
     }
 
     pub(super) fn next_look(&self) -> Instant {
         self.next_look
     }
 
-    pub(super) fn look_now(&mut self) {
-        self.next_look = Instant::now();
+    /// A look that begins from now on sees what there is to see.
+    pub(super) fn look_now(&mut self, now: Instant) {
+        self.next_look = now;
+        self.again = true;
+    }
+
+    /// As [`Self::look_now`], since somebody woke us.
+    pub(super) fn woken(&mut self, now: Instant) {
+        self.count(0, 1, now);
+        self.look_now(now);
     }
 
     pub(super) fn look_after(&mut self, wait: Duration) {
         self.next_look = Instant::now() + wait;
     }
 
-    /// A look found rows: producers need not wake us any more.
-    pub(super) async fn found(&mut self, db: &Db, host: Uuid) -> Result<(), DbError> {
-        self.last_row = Instant::now();
-        self.next_look = self.last_row;
-        if self.announced.take().is_some() {
-            wake::awake(db, host).await?;
-        }
-        Ok(())
+    /// A look begins.
+    pub(super) fn begin_look(&mut self) {
+        self.again = false;
     }
 
-    /// A look found nothing.
-    pub(super) async fn nothing(
-        &mut self,
-        db: &Db,
-        host: Uuid,
-        relay: &config::Relay,
-    ) -> Result<(), DbError> {
-        let now = Instant::now();
-        if now - self.last_row < LINGER {
-            self.next_look = now + relay.poll_min;
-            return Ok(());
+    /// A look has ended that found so many new rows, and perhaps was cut.
+    pub(super) fn looked(&mut self, rows: usize, more: bool, relay: &config::Relay, now: Instant) {
+        self.count(rows, 0, now);
+        let wait = match relay.wake {
+            _ if self.again || more => Duration::ZERO,
+            Wake::Notify if self.is_announced(now, relay) && !self.often => relay.poll_max,
+            Wake::Poll if rows == 0 && now - self.last_row >= LINGER => relay.poll_max,
+            Wake::Notify | Wake::Poll if rows > 0 => Duration::ZERO,
+            Wake::Notify | Wake::Poll => relay.poll_min,
+        };
+        self.next_look = now + wait;
+    }
+
+    fn count(&mut self, rows: usize, wakes: usize, now: Instant) {
+        let counted = now - self.counted_from;
+        if counted >= LINGER {
+            self.often = self.is_much() && counted < 2 * LINGER;
+            (self.counted_from, self.rows, self.wakes) = (now, 0, 0);
         }
-        self.next_look = now + relay.poll_max;
-        let told = self.announced.is_some_and(|until| until > now + 2 * relay.poll_max);
-        if relay.wake == Wake::Notify && !told {
-            wake::sleep(db, host, SLEEP).await?;
-            // Look once more: what came before this row was there has woken nobody.
-            if self.announced.replace(now + SLEEP).is_none() {
-                self.next_look = now;
+        self.rows += rows;
+        self.wakes += wakes;
+        self.often |= self.is_much();
+        if rows > 0 {
+            self.last_row = now;
+        }
+    }
+
+    fn is_much(&self) -> bool {
+        self.rows.max(self.wakes) > OFTEN
+    }
+
+    /// Long enough for the next look to renew it.
+    fn is_announced(&self, now: Instant, relay: &config::Relay) -> bool {
+        self.announced.is_some_and(|until| until > now + 2 * relay.poll_max)
+    }
+
+    /// What producers are to be told now.
+    pub(super) fn tell(&self, relay: &config::Relay, now: Instant) -> Option<Tell> {
+        match relay.wake {
+            Wake::Poll => None,
+            Wake::Notify if self.often => self.announced.map(|_| Tell::Awake),
+            Wake::Notify => (!self.is_announced(now, relay)).then_some(Tell::Asleep),
+        }
+    }
+
+    /// They were told.
+    pub(super) fn told(&mut self, tell: Tell, now: Instant) {
+        match tell {
+            Tell::Awake => self.announced = None,
+            Tell::Asleep => {
+                let before = self.announced.replace(now + SLEEP);
+                // What came before they were told has woken nobody.
+                if before.is_none_or(|until| until <= now) {
+                    self.look_now(now);
+                }
             }
         }
-        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

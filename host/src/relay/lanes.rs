@@ -11,8 +11,16 @@ use crate::lane::Lease;
 #[derive(Debug)]
 struct Lane {
     lease: Lease,
-    /// The last `seq` read.
+    /// What the last look at it showed up to here is known.
     mark: i64,
+    /// Where the look under way starts, at the highest.
+    late: i64,
+    /// How many rows that look is to give of it at most; none where it leaves the lane out.
+    bound: Option<usize>,
+    /// How many it gave, how many of these were new, and the last of them.
+    got: usize,
+    fresh: usize,
+    last: i64,
     /// Whether the last look at it was cut by its limit.
     hungry: bool,
     /// The mark was set back: what a look under way brings of it is left out, since rows between the two
@@ -38,13 +46,25 @@ impl Lane {
     }
 }
 
-/// Where a look starts, lane by lane.
+/// Where a look starts, lane by lane, and how many rows it is to give.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
     pub(super) lanes: Vec<i32>,
     pub(super) late: Vec<i64>,
-    pub(super) marks: Vec<i64>,
-    pub(super) known: Vec<i32>,
+    pub(super) bounds: Vec<i64>,
+    /// Rows that may come though they are known.
+    pub(super) known: usize,
+}
+
+/// What a look was as a whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    /// The last row's `seq`, where the look was cut by its bound of all rows.
+    pub(super) cut_at: Option<i64>,
+    /// The highest `seq` drawn.
+    pub(super) last_seq: i64,
+    /// Where it started if that was below where the lanes asked it to.
+    pub(super) floor: Option<i64>,
 }
 
 /// All of them.
@@ -58,6 +78,11 @@ impl Lanes {
     pub(super) fn add(&mut self, lease: Lease) {
         let lane = Lane {
             mark: 0,
+            late: 0,
+            bound: None,
+            got: 0,
+            fresh: 0,
+            last: 0,
             hungry: true,
             stale: true,
             closing: false,
@@ -115,17 +140,26 @@ impl Lanes {
         self.lanes.values().map(|lane| &lane.lease).collect()
     }
 
-    /// Begins a look: for each lane where late rows are looked for from, how far it was read, and how
-    /// many rows of it are known.
-    pub(super) fn begin_look(&mut self, horizon: i64) -> Starts {
+    /// Begins a look that starts at the horizon where lanes were read so far: gives so many new rows a
+    /// lane at most, and known ones with them.
+    pub(super) fn begin_look(&mut self, horizon: i64, lane_rows_max: usize) -> Starts {
         let mut starts = Starts::default();
-        for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.closing) {
+        for (id, lane) in &mut self.lanes {
+            lane.bound = None;
+            if lane.closing {
+                continue;
+            }
             lane.stale = false;
             lane.ended.clear();
+            lane.late = lane.mark.min(horizon);
+            (lane.got, lane.fresh, lane.last) = (0, 0, 0);
+            let known = lane.in_hand.len() + lane.again.range(lane.late + 1..).count();
+            let bound = lane_rows_max + known;
+            lane.bound = Some(bound);
             starts.lanes.push(*id);
-            starts.late.push(lane.mark.min(horizon));
-            starts.marks.push(lane.mark);
-            starts.known.push(i32::try_from(lane.in_hand.len()).unwrap_or(i32::MAX));
+            starts.late.push(lane.late);
+            starts.bounds.push(i64::try_from(bound).unwrap_or(i64::MAX));
+            starts.known += known;
         }
         starts
     }
@@ -134,15 +168,43 @@ impl Lanes {
     /// ours, or was set back since.
     pub(super) fn read(&mut self, lane: i32, seq: i64) -> bool {
         let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| !lane.stale) else { return false };
-        lane.mark = lane.mark.max(seq);
-        !lane.ended.contains(&seq) && !lane.again.contains_key(&seq) && lane.in_hand.insert(seq)
+        lane.got += 1;
+        lane.last = seq;
+        let new = !lane.ended.contains(&seq) && !lane.again.contains_key(&seq) && lane.in_hand.insert(seq);
+        lane.fresh += usize::from(new);
+        new
     }
 
-    /// Per lane, a `seq` up to which nothing waits that is not known.
-    pub(super) fn floors(&self, horizon: i64) -> HashMap<i32, i64> {
+    /// The look has ended. What it showed of a lane is known up to where it was cut, which may be below
+    /// the mark so far, and beyond all rows if it was not.
+    pub(super) fn looked(&mut self, look: Looked) {
+        for lane in self.lanes.values_mut() {
+            let Some(bound) = lane.bound.take() else { continue };
+            if lane.stale {
+                // Late rows were passed over with the others.
+                lane.mark = lane.mark.min(lane.late).min(look.floor.unwrap_or(i64::MAX));
+                continue;
+            }
+            let own_cut = (lane.got >= bound).then_some(lane.last);
+            match own_cut.into_iter().chain(look.cut_at).min() {
+                None => {
+                    lane.mark = look.last_seq;
+                    lane.hungry = false;
+                }
+                Some(cut_at) => {
+                    lane.hungry = own_cut.is_some() || lane.fresh > 0 || cut_at < lane.mark;
+                    lane.mark = cut_at;
+                }
+            }
+        }
+    }
+
+    /// Per lane, a `seq` up to which no row waits that is not known, nor will one but of a straggler; rows
+    /// in hand are above it. Looks are taken to start at `start`.
+    pub(super) fn floors(&self, start: i64) -> HashMap<i32, i64> {
         let floor = |lane: &Lane| {
             let first = lane.in_hand.iter().min().map_or(i64::MAX, |seq| seq - 1);
-            lane.mark.min(horizon).min(first)
+            lane.mark.min(start).min(first)
         };
         self.lanes.iter().map(|(id, lane)| (*id, floor(lane))).collect()
     }
@@ -151,14 +213,6 @@ impl Lanes {
     pub(super) fn set_back_to(&mut self, floors: &HashMap<i32, i64>) {
         for (id, lane) in &mut self.lanes {
             lane.set_back(floors.get(id).map_or(1, |floor| floor + 1));
-        }
-    }
-
-    /// Takes note of how many rows a look at each lane gave.
-    pub(super) fn looked(&mut self, rows: &HashMap<i32, usize>, lane_rows_max: usize, cut: bool) {
-        for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.stale) {
-            let got = rows.get(id).copied().unwrap_or(0);
-            lane.hungry = got >= lane_rows_max || (cut && got > 0);
         }
     }
 
@@ -191,9 +245,10 @@ impl Lanes {
         self.lanes.values().filter_map(|lane| lane.again_first).min()
     }
 
-    /// Sets the marks back for what is due.
-    pub(super) fn rewind(&mut self, now: Instant) {
-        for lane in self.lanes.values_mut() {
+    /// Sets the marks back for what is due; gives where to, for lanes that were.
+    pub(super) fn rewind(&mut self, now: Instant) -> Vec<(i32, i64)> {
+        let mut rewound = Vec::new();
+        for (id, lane) in &mut self.lanes {
             if lane.again_first.is_none_or(|first| first > now) {
                 continue;
             }
@@ -202,9 +257,11 @@ impl Lanes {
             for seq in due {
                 lane.again.remove(&seq);
                 lane.set_back(seq);
+                rewound.push((*id, seq - 1));
             }
             lane.again_first = lane.again.values().min().copied();
         }
+        rewound
     }
 
     /// Everything in hand is to be read again from the table, but for what `keep` names.
@@ -224,12 +281,15 @@ impl Lanes {
         }
     }
 
-    /// An operator touched these lanes: they are read from their start.
-    pub(super) fn reread(&mut self) {
-        for lane in self.lanes.values_mut() {
+    /// Lanes that an operator touched are read from their start; gives them.
+    pub(super) fn reread(&mut self) -> Vec<i32> {
+        let mut touched = Vec::new();
+        for (id, lane) in &mut self.lanes {
             if lane.lease.take_reread() {
                 lane.set_back(1);
+                touched.push(*id);
             }
         }
+        touched
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use mailroom_tests::World;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 /// An aggregate with a version, as many applications have it.
 pub(crate) const AGGREGATES: &str = "create table public.aggregate as select 0::bigint as version";
@@ -52,6 +52,14 @@ impl Producer<'_> {
 pub(crate) async fn publish(session: &mut PgConnection, topic: &str, key: &str, value: i64) -> Result<()> {
     let call = "select mailroom.publish($1, $2, 't', json_build_object('value', $3))";
     sqlx::query(call).bind(topic).bind(key).bind(value).execute(session).await?;
+    Ok(())
+}
+
+/// Publishes so many at once, under many keys.
+pub(crate) async fn publish_many(to: impl PgExecutor<'_>, topic: &str, messages: i32) -> Result<()> {
+    let insert = "insert into mailroom.outbox (topic, key, event_type, payload)
+                  select $1, int4send(n), 't', '{}' from generate_series(1, $2) n";
+    sqlx::query(insert).bind(topic).bind(messages).execute(to).await?;
     Ok(())
 }
 

@@ -11,24 +11,10 @@ const ROWS: usize = 500;
 /// Each statement that works on many rows, by a sign in its text, with arguments for rows that are there.
 pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static str, Vec<String>)>> {
     let (inbox, outbox) = (pending(world, "inbox").await?, pending(world, "outbox").await?);
-    let outbox_lanes = list((0..64).map(|lane| lane.to_string()));
-    let from_the_start = same("0", 64);
     Ok(vec![
         ("-- Ends deliveries", settled(&inbox)),
         ("with found as materialized", lane_read(0)),
-        (
-            "-- The next rows of all lanes",
-            vec![
-                outbox_lanes,
-                from_the_start.clone(),
-                from_the_start.clone(),
-                from_the_start,
-                "'{}'".to_owned(),
-                "125".to_owned(),
-                ROWS.to_string(),
-                "false".to_owned(),
-            ],
-        ),
+        ("-- The next rows of all lanes", outbox_look(0, "{}", "{}")),
         (
             "published_offset = s.at",
             vec![outbox[0].clone(), outbox[1].clone(), same("0", ROWS), same("1", ROWS)],
@@ -41,6 +27,23 @@ pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static
 /// The next rows of the first inbox lane above `mark`, under its first token.
 pub(crate) fn lane_read(mark: i64) -> Vec<String> {
     vec!["64".to_owned(), "0".to_owned(), mark.to_string(), ROWS.to_string()]
+}
+
+/// The next rows of all outbox lanes above the horizon, or above the floors of those stragglers that ended.
+pub(crate) fn outbox_look(horizon: i64, stragglers: &str, floors: &str) -> Vec<String> {
+    let text = |value: &str| format!("'{value}'");
+    vec![
+        list((0..64).map(|lane| lane.to_string())),
+        same(&horizon.to_string(), 64),
+        same("125", 64),
+        text("{}"),
+        ROWS.to_string(),
+        text(stragglers),
+        text(floors),
+        "false".to_owned(),
+        i64::MAX.to_string(),
+        "65".to_owned(),
+    ]
 }
 
 /// All of them completed at their first delivery.

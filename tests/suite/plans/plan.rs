@@ -46,7 +46,7 @@ impl Planner {
     /// Runs it with these arguments, each an SQL literal, and takes back what it did.
     pub(crate) async fn run(&mut self, statement: &Statement, arguments: &[String]) -> Result<Plan> {
         sqlx::raw_sql("begin").execute(&mut self.session).await?;
-        let plan = self.explain("analyze, timing off, format json", statement, arguments).await?;
+        let plan = self.explain("analyze, buffers, timing off, format json", statement, arguments).await?;
         sqlx::raw_sql("rollback").execute(&mut self.session).await?;
         Ok(plan)
     }
@@ -73,6 +73,12 @@ impl Plan {
     /// How long it ran.
     pub(crate) fn millis(&self) -> Result<f64> {
         self.0["Execution Time"].as_f64().context("the statement was not run")
+    }
+
+    /// How many blocks it looked at.
+    pub(crate) fn blocks(&self) -> Result<u64> {
+        let blocks = |kind: &str| self.0["Plan"][kind].as_u64().context("the statement was not run");
+        Ok(blocks("Shared Hit Blocks")? + blocks("Shared Read Blocks")?)
     }
 
     /// How many rows the statement gave, or changed where it changes any.

@@ -106,3 +106,20 @@ pub(crate) async fn settle_all(world: &World) -> Result<()> {
     world.db.execute(settle).await?;
     Ok(())
 }
+
+/// Ten thousand more rows for the relay.
+pub(crate) async fn ten_thousand_to_publish(world: &World) -> Result<()> {
+    let rows = "insert into mailroom.outbox (topic, key, event_type, payload)
+                select 't', int4send(n % 1000), 'e', '{}' from generate_series(1, 10000) n";
+    world.db.execute(rows).await?;
+    Ok(())
+}
+
+/// Marks whatever is to be published.
+pub(crate) async fn publish_all(world: &World) -> Result<()> {
+    let mark =
+        "update mailroom.outbox set status = 'completed', completed_at = clock_timestamp(), deliveries = 1
+                 where status = 'pending' and not held";
+    world.db.execute(mark).await?;
+    Ok(())
+}

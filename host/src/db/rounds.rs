@@ -1,0 +1,43 @@
+//! What a host looks at again and again, in one statement.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::lanes::Owned;
+use super::{Db, DbError};
+
+/// What there was to see.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// This host's lanes: where the reread counter has risen, the owner forgets its mark; what another wants is
+    /// given up, unless Kafka gave us its partition as well.
+    pub(crate) lanes: Vec<Owned>,
+    /// The consumer groups whose breaker is open, and how long until a probe may be claimed.
+    pub(crate) open: Vec<(String, Duration)>,
+}
+
+/// Looks at the lanes of a host and at the breakers of all.
+pub(crate) async fn look(db: &Db, host: Uuid) -> Result<Seen, DbError> {
+    let rows = sqlx::query!(
+        r#"select l.id as "lane?", l.token as "token?", l.reread as "reread?",
+                  exists (select 1 from mailroom.host h where h.id = l.wanted_by) as "wanted?",
+                  null as "consumer_group?", null::double precision as "secs?"
+             from mailroom.lane l where l.owner = $1
+            union all
+           select null, null, null, null, consumer_group,
+                  greatest(0, extract(epoch from paused_until - clock_timestamp()))::double precision
+             from mailroom.breaker"#,
+        host,
+    );
+    let mut seen = Seen::default();
+    for row in rows.fetch_all(db.pool()).await.map_err(DbError::new("looking at lanes and breakers"))? {
+        if let (Some(lane), Some(token), Some(reread)) = (row.lane, row.token, row.reread) {
+            seen.lanes.push(Owned { lane, token, reread, wanted: row.wanted.unwrap_or(false) });
+        }
+        if let (Some(group), Some(secs)) = (row.consumer_group, row.secs) {
+            seen.open.push((group, Duration::try_from_secs_f64(secs).unwrap_or_default()));
+        }
+    }
+    Ok(seen)
+}
