@@ -27,6 +27,7 @@ update (five indexes) and the broker, which a database-only trial does not have 
 - handled: consumes and writes 500 rows a statement, already completed, with the offset row; consuming and \
 writing overlap. mailroom stores first and completes afterwards: each row is written twice.
 - drain: reads 500 rows of a lane with their payloads, completes them in one statement; the two overlap.
+- other keys: mailroom itself drains the same backlog of one lane without the key that waits.
 
 Latencies are of messages sent one by one: *commit → Kafka* from the insert's time in the application's \
 transaction to the broker's append time; *Kafka → committed effect* from the broker's append time to the \
