@@ -8,7 +8,7 @@ tables, in the same run. Prints one table.
 Usage: cargo xtask bench [--messages N] [--only SCENARIO] [--json] [--write]
 
   --messages N      How many messages a run has, 1000 to 1000000; 100000 by default
-  --only SCENARIO   relay, producers, handled, drain, latency or idle
+  --only SCENARIO   relay, producers, handled, drain, blocked, latency or idle
   --json            The figures as JSON instead of the table
   --write           Put the table into docs/benchmark.md as well; a full run only
   --help            This text
@@ -51,13 +51,21 @@ pub(crate) enum Scenario {
     Producers,
     Handled,
     Drain,
+    Blocked,
     Latency,
     Idle,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Relay, Self::Producers, Self::Handled, Self::Drain, Self::Latency, Self::Idle];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Relay,
+        Self::Producers,
+        Self::Handled,
+        Self::Drain,
+        Self::Blocked,
+        Self::Latency,
+        Self::Idle,
+    ];
 
     /// As the option spells it.
     pub(crate) fn word(self) -> &'static str {
@@ -66,6 +74,7 @@ impl Scenario {
             Self::Producers => "producers",
             Self::Handled => "handled",
             Self::Drain => "drain",
+            Self::Blocked => "blocked",
             Self::Latency => "latency",
             Self::Idle => "idle",
         }

@@ -10,6 +10,7 @@ mod relay;
 mod producers;
 mod handled;
 mod drain;
+mod blocked;
 mod latency;
 mod idle;
 mod floor;
@@ -85,6 +86,7 @@ async fn one(stage: &Stage, scenario: Scenario, messages: u32) -> Result<Vec<Fig
         Scenario::Producers => producers::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Handled => handled::measure(stage, messages).await,
         Scenario::Drain => drain::measure(stage, messages).await.map(|figure| vec![figure]),
+        Scenario::Blocked => blocked::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Latency => latency::measure(stage).await,
         Scenario::Idle => idle::measure(stage).await.map(|figure| vec![figure]),
     };

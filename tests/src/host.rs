@@ -108,6 +108,17 @@ impl Host {
         self.child.id().context("the host has ended")
     }
 
+    /// The memory of the process that is resident, in bytes.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let kibibytes =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        Ok(1024 * kibibytes.context("the process has no memory any more")?.parse::<u64>()?)
+    }
+
     /// Fails where the process has ended.
     ///
     /// # Errors

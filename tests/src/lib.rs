@@ -25,5 +25,5 @@ pub use in_world::{in_world, in_world_with_kafka_proxy};
 pub use kafka::{Kafka, Message, Record};
 pub use load::Load;
 pub use proxy::{Keep, Proxy, Request};
-pub use wait::{LATER, SOON, becomes, eventually};
+pub use wait::{LATER, SOON, becomes, eventually, passes};
 pub use world::{Setup, World};

@@ -17,6 +17,12 @@ pub const LATER: Duration = Duration::from_secs(120);
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(20);
 
+/// Lets a time pass that is itself a part of what a test does: how long a server stays away, when the next
+/// host is killed. Never the wait for a fact.
+pub async fn passes(time: Duration) {
+    sleep(time).await;
+}
+
 /// Looks until `probe` says true.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What becomes of a key's later messages: while one waits, and once one is dead.
 
-use anyhow::Result;
-use mailroom_tests::{Manifest, SOON, Setup, World, becomes, eventually, in_world};
+use anyhow::{Result, ensure};
+use mailroom_tests::{LATER, Manifest, SOON, Setup, World, becomes, eventually, in_world};
 use serde_json::json;
 
 use crate::arrange::Scripted;
@@ -106,6 +106,62 @@ fn followers_beyond_the_bound_are_held_and_done_in_order_by_whoever_has_the_lane
         })
         .await?;
         assert_eq!(world.db.one::<i64>(held).await?, 0);
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// Followers are sent in waves of so many, each with so many bytes of a header beside its payload.
+const WAVES: i64 = 4;
+const WAVE: i64 = 5_000;
+const FOLLOWER_BYTES: usize = 4_096;
+/// What three waves may add to the memory of a host: half of what they are.
+const GROWTH_MAX: u64 = 30_000_000;
+
+#[test]
+fn twenty_thousand_followers_of_a_blocked_key_fill_no_memory_and_hold_up_no_other_key() {
+    in_world(Setup::default(), async |world| {
+        let scripted = scripted_with(world, "block").await?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&scripted.says("k", &json!({"behave": "reject"}))).await?;
+        becomes("the head is dead", (1, 0), SOON, async || ends(world).await).await?;
+
+        let padding = vec![b'x'; FOLLOWER_BYTES];
+        let mut resident = Vec::new();
+        for wave in 0..WAVES {
+            let mut messages = Vec::new();
+            for value in wave * WAVE..(wave + 1) * WAVE {
+                messages.push(scripted.emits("k", value).header("padding", &padding));
+                if value % 10 == 0 {
+                    messages.push(scripted.emits(&format!("other-{}", value % 300), value));
+                }
+            }
+            world.kafka.send_all(&messages).await?;
+            let others = (wave + 1) * WAVE / 10;
+            becomes("the other keys of the lane are done", (1, others), LATER, async || ends(world).await)
+                .await?;
+            let taken = 1 + (wave + 1) * (WAVE + WAVE / 10);
+            becomes("the followers are stored", taken, LATER, async || {
+                world.db.one::<i64>("select next_offset from mailroom.partition_offset").await
+            })
+            .await?;
+            resident.push(host.resident_bytes()?);
+        }
+        let held: i64 = world.db.one("select count(*) from mailroom.inbox where held").await?;
+        ensure!(held > WAVES * WAVE * 9 / 10, "most of the followers are held, {held} of them");
+        let (first, last) = (resident.first().copied().unwrap_or(0), resident.last().copied().unwrap_or(0));
+        ensure!(last < first + GROWTH_MAX, "the host's memory grows with the followers: {resident:?}");
+
+        world.mailroom(&["dead", "discard", "--all"]).await?.ok()?;
+
+        let all = WAVES * (WAVE + WAVE / 10);
+        becomes("the followers are done", (1, all), 2 * LATER, async || ends(world).await).await?;
+        let values = "select (convert_from(payload, 'UTF8')::jsonb->>'value')::bigint from mailroom.outbox
+                       where key = 'k' order by seq";
+        let in_order: Vec<i64> = (0..WAVES * WAVE).collect();
+        ensure!(world.db.column::<i64>(values).await? == in_order, "the followers were not done in order");
+        let cost: i64 = world.db.one("select count(*) from mailroom.inbox where attempts_made > 0").await?;
+        assert_eq!(cost, 0, "to wait costs no attempt");
         host.stop().await?;
         Ok(())
     });

@@ -2,6 +2,7 @@
 
 mod arrange;
 mod bad_components;
+mod bad_data;
 mod bad_outbox;
 mod bad_records;
 mod bad_settings;
@@ -28,4 +29,5 @@ mod reload;
 mod schema;
 mod shutdown;
 mod two_hosts;
+mod two_topics;
 mod unreachable;

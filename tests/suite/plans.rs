@@ -12,11 +12,13 @@ use mailroom_tests::{Setup, World, in_world};
 use plan::Planner;
 
 /// Statements by a sign in their text, the index that they have to go by, and on which columns.
-const BY: [(&str, &str, &[&str]); 9] = [
+const BY: [(&str, &str, &[&str]); 11] = [
     ("with found as materialized", "inbox_ready", &["lane", "seq"]),
     ("-- Ends deliveries", "inbox_ready", &["lane", "seq"]),
     ("p.deliveries = w.deliveries + 1", "inbox_ready", &["lane", "seq"]),
     ("crashes = i.crashes + 1", "inbox_ready", &["lane", "seq"]),
+    ("set held = true", "inbox_ready", &["lane", "seq"]),
+    ("-- The first held rows", "inbox_held", &["lane", "okey", "seq"]),
     ("-- The next rows of all lanes", "outbox_ready", &["lane", "seq"]),
     ("published_offset = s.at", "outbox_ready", &["lane", "seq"]),
     ("failed_reason = 'rejected', last_error = $3", "outbox_ready", &["lane", "seq"]),
@@ -25,8 +27,11 @@ const BY: [(&str, &str, &[&str]); 9] = [
 ];
 
 /// Of these, those that read a bounded page of what may be a long backlog.
-const IN_ORDER: [(&str, &str); 2] =
-    [("with found as materialized", "inbox_ready"), ("-- The next rows of all lanes", "outbox_ready")];
+const IN_ORDER: [(&str, &str); 3] = [
+    ("with found as materialized", "inbox_ready"),
+    ("-- The first held rows", "inbox_held"),
+    ("-- The next rows of all lanes", "outbox_ready"),
+];
 
 /// What 500 rows may take: ten times what they do, a tenth of what a scan of the backlog a row does.
 const MILLIS_MAX: f64 = 200.0;

@@ -1,23 +1,61 @@
 //! What is done to the hosts: kills under load, and moments that a kill at random seldom hits.
 
-use anyhow::{Context as _, Result, ensure};
-use mailroom_tests::{Host, LATER, SOON, becomes, eventually};
-use tokio::process::Command;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use super::run::{LANES, Run};
+use anyhow::{Context as _, Result, ensure};
+use mailroom_tests::{Host, LATER, SOON, World, becomes, eventually, passes};
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::run::Run;
+
+/// From one kill to the next, and from a kill to the victim's return.
+const BETWEEN_KILLS: RangeInclusive<u64> = 3_000..=6_000;
+const AWAY: RangeInclusive<u64> = 0..=4_000;
+
+/// Whether a host of another name than this lives, each lane has a live owner, since Kafka's rebalance waits for
+/// each that died, and no message is to run alone: one that dies with its host then is parked, as it should be.
+const MAY_DIE: &str = "
+    select exists (select 1 from mailroom.host where worker <> $1 and expires_at >= clock_timestamp())
+       and not exists (select 1 from mailroom.lane l
+                        where not exists (select 1 from mailroom.host h
+                                           where h.id = l.owner and h.expires_at >= clock_timestamp()))
+       and not exists (select 1 from mailroom.inbox where status = 'pending' and not held and crashes > 1)";
+
+/// Who kills one host after the other while messages flow.
+pub(super) struct Killer<'r, 'w> {
+    pub(super) world: &'w World,
+    pub(super) hosts: &'r mut BTreeMap<&'static str, Host>,
+    pub(super) rng: fastrand::Rng,
+}
+
+impl Killer<'_, '_> {
+    /// Kills one of the two every few seconds until `over`, and has it come back; gives how often. One lives at
+    /// any time.
+    pub(super) async fn kills_until(&mut self, over: &Cell<bool>) -> Result<usize> {
+        let mut kills = 0;
+        passes(Duration::from_millis(self.rng.u64(BETWEEN_KILLS))).await;
+        while !over.get() {
+            let victim = if self.rng.bool() { "a" } else { "b" };
+            let next = Instant::now() + Duration::from_millis(self.rng.u64(BETWEEN_KILLS));
+            let away = Duration::from_millis(self.rng.u64(AWAY));
+            let may_die =
+                async || Ok(sqlx::query_scalar(MAY_DIE).bind(victim).fetch_one(self.world.db.pool()).await?);
+            eventually("one may be killed", LATER, may_die).await?;
+            let killed = self.hosts.remove(victim).context("the victim is not running")?.kill().await?;
+            kills += 1;
+            passes(away).await;
+            self.hosts.insert(victim, killed.restart()?);
+            passes(next.saturating_duration_since(Instant::now())).await;
+        }
+        Ok(kills)
+    }
+}
 
 impl Run<'_> {
-    /// Kills one of the two; it comes back at once, or when the other has taken over.
-    pub(super) async fn killed_under_load(&mut self) -> Result<()> {
-        let victim = if self.rng.bool() { "a" } else { "b" };
-        let killed = self.take(victim)?.kill().await?;
-        if self.rng.bool() {
-            self.others_have_all(victim).await?;
-        }
-        self.hosts.insert(victim, killed.restart()?);
-        Ok(())
-    }
-
     /// Kills a host whose transaction that stores a message is open.
     pub(super) async fn killed_while_storing(&mut self) -> Result<()> {
         self.shared().await?;
@@ -86,14 +124,6 @@ impl Run<'_> {
         let owner: String = sqlx::query_scalar(owner).bind(partition).fetch_one(self.world.db.pool()).await?;
         let known = self.hosts.keys().find(|worker| **worker == owner);
         known.copied().with_context(|| format!("host {owner} is none of ours"))
-    }
-
-    async fn others_have_all(&self, dead: &str) -> Result<()> {
-        let theirs = "select count(*) from mailroom.lane l join mailroom.host h on h.id = l.owner
-                       where h.worker <> $1";
-        let theirs =
-            async || Ok(sqlx::query_scalar(theirs).bind(dead).fetch_one(self.world.db.pool()).await?);
-        becomes("the other has all lanes", LANES, SOON, theirs).await
     }
 
     /// How often a host has found that a lane is another's.

@@ -1,24 +1,38 @@
 //! The messages and the hosts of one history.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use mailroom_tests::history::Sent;
 use mailroom_tests::{Host, Message, SOON, World, becomes};
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::try_join;
 
+use super::disturb::Killer;
 use crate::arrange::Scripted;
 
 const PARTITIONS: i32 = 4;
 const KEYS: u64 = 1_000;
-/// How many messages are sent between two kills, about.
-const ROUND: u64 = 3_000;
+/// The load lasts at least this long, in steps of so much, however few messages there are.
+const LOAD_MIN: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_millis(100);
+/// Messages that were sent and are not handled, about: beyond that the load waits for the hosts.
+const AHEAD_MAX: i64 = 2_000;
+/// Fewer than this in that time, and nothing was shown.
+const KILLS_MIN: usize = 3;
 /// Where nothing has moved for so long, nothing will: longer than an expiry and a rebalance.
-const STILL: Duration = Duration::from_secs(12);
+const STILL: Duration = Duration::from_secs(20);
 /// Between two looks at how far the hosts are.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Outbox rows that were drawn, about one a message; messages and outbox rows that are pending.
+const LEFT: &str = "select (select last_value from mailroom.outbox_seq_seq),
+                           (select count(*) from mailroom.inbox where status = 'pending' and not held)
+                           + (select count(*) from mailroom.inbox where held),
+                           (select count(*) from mailroom.outbox where status = 'pending' and not held)";
 
 /// All lanes of both kinds.
 pub(super) const LANES: i64 = 64 + PARTITIONS as i64;
@@ -61,14 +75,21 @@ impl<'w> Run<'w> {
         .await
     }
 
-    /// Sends all messages, in rounds with a kill in each, and then comes what needs a quiet moment.
+    /// Sends all messages while one host after the other is killed, and then comes what needs a quiet moment.
     pub(super) async fn disturbed(&mut self, messages: u64) -> Result<()> {
-        let rounds = (messages / ROUND).max(4);
-        for _ in 0..rounds {
-            self.round(messages / rounds).await?;
-            if !self.drained().await? {
-                return Ok(());
-            }
+        let load: Vec<Message> = (0..messages).map(|_| self.any_message()).collect();
+        let over = Cell::new(false);
+        let sent = async {
+            send(self.world, &load).await?;
+            over.set(true);
+            Ok(())
+        };
+        let mut killer = Killer { world: self.world, hosts: &mut self.hosts, rng: self.rng.fork() };
+        let ((), kills) = try_join!(sent, killer.kills_until(&over))?;
+        eprintln!("{kills} kills while {messages} messages were sent");
+        ensure!(kills >= KILLS_MIN, "only {kills} kills while {messages} messages were sent");
+        if !self.drained().await? {
+            return Ok(());
         }
         self.killed_while_storing().await?;
         if self.drained().await? {
@@ -79,22 +100,6 @@ impl<'w> Run<'w> {
             self.drained().await?;
         }
         Ok(())
-    }
-
-    async fn round(&mut self, messages: u64) -> Result<()> {
-        self.shared().await?;
-        let sent: Vec<Message> = (0..messages).map(|_| self.any_message()).collect();
-        let before = self.emitted().await?;
-        self.world.kafka.send_all(&sent).await?;
-        let share = i64::try_from(self.rng.u64(..messages / 2))?;
-        let some = async || Ok(self.emitted().await? >= before + share);
-        mailroom_tests::eventually("some of the round's messages are handled", SOON, some).await?;
-        self.killed_under_load().await
-    }
-
-    /// How many rows were drawn in the outbox, about one a message: cheap to ask.
-    async fn emitted(&self) -> Result<i64> {
-        self.world.db.one("select last_value from mailroom.outbox_seq_seq").await
     }
 
     /// The next message: of any key, three of a hundred with failures.
@@ -122,22 +127,25 @@ impl<'w> Run<'w> {
 
     /// Waits until everything is handled and published; `false` where that does not come.
     pub(super) async fn drained(&self) -> Result<bool> {
-        let far = "select (select count(*) from mailroom.inbox where status = 'completed'),
-                          (select count(*) from mailroom.outbox where status = 'pending')";
-        let (mut seen, mut since) = ((-1, -1), Instant::now());
+        let all = i64::try_from(self.sent.len())?;
+        let (mut seen, mut since) = ((-1, -1, -1, -1), Instant::now());
         let mut tick = interval(LOOK);
         loop {
             tick.tick().await;
-            let now: (i64, i64) = self.world.db.rows(far).await?.into_iter().next().context("no row")?;
-            if now == (i64::try_from(self.sent.len())?, 0) {
+            let left: (i64, i64, i64) =
+                self.world.db.rows(LEFT).await?.into_iter().next().context("no row")?;
+            // All rows are counted only where it may be the last time.
+            let completed = if (left.1, left.2) == (0, 0) { self.world.db.completed().await? } else { -1 };
+            let now = (left.0, left.1, left.2, completed);
+            if completed == all {
                 return Ok(true);
             }
             if now != seen {
                 (seen, since) = (now, Instant::now());
             } else if since.elapsed() > STILL {
                 eprintln!(
-                    "nothing moves any more: {} messages sent, {now:?} completed, to be published",
-                    self.sent.len()
+                    "nothing moves any more: {all} messages sent; outbox rows drawn, messages pending, outbox rows \
+                     pending, completed: {now:?}"
                 );
                 return Ok(false);
             }
@@ -159,4 +167,23 @@ impl<'w> Run<'w> {
         }
         Ok(())
     }
+}
+
+/// Sends the messages in their order, step by step, never too far ahead of the hosts.
+async fn send(world: &World, messages: &[Message]) -> Result<()> {
+    let steps = usize::try_from(LOAD_MIN.as_millis() / STEP.as_millis())?;
+    let mut tick = interval(STEP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sent = 0;
+    for some in messages.chunks(messages.len().div_ceil(steps)) {
+        tick.tick().await;
+        // Cheap to ask.
+        while sent - world.db.one::<i64>("select last_value from mailroom.outbox_seq_seq").await? > AHEAD_MAX
+        {
+            tick.tick().await;
+        }
+        world.kafka.send_all(some).await?;
+        sent += i64::try_from(some.len())?;
+    }
+    Ok(())
 }

@@ -15,6 +15,8 @@ pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static
         ("-- Ends deliveries", settled(&inbox)),
         ("with found as materialized", lane_read(0)),
         ("-- The next rows of all lanes", outbox_look(0, "{}", "{}")),
+        ("set held = true", vec!["64".to_owned(), first_lane(world).await?]),
+        ("-- The first held rows", let_go()),
         (
             "published_offset = s.at",
             vec![outbox[0].clone(), outbox[1].clone(), same("0", ROWS), same("1", ROWS)],
@@ -46,6 +48,21 @@ pub(crate) fn outbox_look(horizon: i64, stragglers: &str, floors: &str) -> Vec<S
     ]
 }
 
+/// The first held rows of a key of the first inbox lane.
+fn let_go() -> Vec<String> {
+    ["64", "0", "7", "9223372036854775807"].into_iter().map(str::to_owned).chain([ROWS.to_string()]).collect()
+}
+
+/// `seq` of pending rows of the first inbox lane.
+async fn first_lane(world: &World) -> Result<String> {
+    let query = format!(
+        "select array_agg(seq)::text
+           from (select seq from mailroom.inbox where status = 'pending' and not held and lane = 64
+                  order by random() limit {ROWS}) r"
+    );
+    Ok(format!("'{}'", world.db.one::<String>(sqlx::AssertSqlSafe(query)).await?))
+}
+
 /// All of them completed at their first delivery.
 fn settled([lanes, seqs]: &[String; 2]) -> Vec<String> {
     let nothing = || same("null", ROWS);
@@ -59,7 +76,7 @@ fn settled([lanes, seqs]: &[String; 2]) -> Vec<String> {
 async fn pending(world: &World, table: &str) -> Result<[String; 2]> {
     let query = format!(
         "select array_agg(lane)::text, array_agg(seq)::text
-           from (select lane, seq from mailroom.{table} where status = 'pending' order by random() limit {ROWS}) r"
+           from (select lane, seq from mailroom.{table} where status = 'pending' and not held order by random() limit {ROWS}) r"
     );
     let rows: Vec<(String, String)> = world.db.rows(sqlx::AssertSqlSafe(query)).await?;
     let (lanes, seqs) = &rows[0];

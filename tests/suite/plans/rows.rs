@@ -43,6 +43,11 @@ const PENDING: &str = "
         produced_at_ms)
     select 64 + n % 12, n % 1000, gen_random_uuid(), 'p' || n, 'g', 't', n % 12, n, 's', 'e', int4send(n % 1000), '{}', 0
       from generate_series(1, 50000) n;
+    insert into mailroom.inbox (
+        lane, okey, id, message_id, consumer_group, topic, partition, \"offset\", source, event_type, key, payload,
+        produced_at_ms, held)
+    select 64, n % 10, gen_random_uuid(), 'h' || n, 'g', 't', 0, n, 's', 'e', int4send(n % 10), '{}', 0, true
+      from generate_series(1, 50000) n;
     insert into mailroom.outbox (id, topic, key, event_type, payload)
     select gen_random_uuid(), 't', int4send(n % 1000), 'e', '{}' from generate_series(1, 50000) n;";
 
@@ -68,7 +73,7 @@ pub(crate) async fn a_million_settled(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Fifty thousand more in each, all of them pending.
+/// Fifty thousand more in each, all of them pending, and as many in the inbox that are held.
 pub(crate) async fn fifty_thousand_pending(world: &World) -> Result<()> {
     raw_sql(PENDING).execute(world.db.pool()).await?;
     Ok(())
