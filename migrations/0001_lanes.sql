@@ -40,6 +40,8 @@ create table mailroom.lane (
     -- Raised by replay, discard and unlock: "forget your mark and read again".
     reread          bigint not null default 0,
     owned_since     timestamptz,
+    -- Since when nobody has it; null where it was never written, or somebody has it.
+    free_since      timestamptz default clock_timestamp(),
     constraint lane_owner_consistency check ((owner is null) = (owned_since is null)),
     constraint lane_inbox_key check (
         (kind = 'inbox') = (consumer_group is not null and topic is not null and partition is not null)),

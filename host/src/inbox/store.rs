@@ -20,6 +20,8 @@ pub(crate) struct Batch {
     pub(crate) group: Arc<str>,
     pub(crate) handler: Arc<str>,
     pub(crate) attempts_max: u32,
+    /// The Kafka topic that gets copies of dead letters.
+    pub(crate) dead_letters: Option<Arc<str>>,
     pub(crate) leases: Vec<Lease>,
     /// Lanes whose fresh messages go straight to the worker.
     pub(crate) direct: HashSet<i32>,
@@ -77,7 +79,7 @@ pub(crate) async fn store(db: &Db, mut batch: Batch) -> Result<Stored, DbError> 
             Some(reason) => dead.push(DeadLetter::quarantined(&batch.handler, &row.message, reason)),
         }
     }
-    crate::settle::write_dead_letters(&mut tx, &dead).await?;
+    crate::settle::write_dead_letters(&mut tx, &dead, batch.dead_letters.as_deref()).await?;
     begin(&mut tx, fresh.iter().filter(|message| batch.direct.contains(&message.lane))).await?;
     tx.commit().await.map_err(DbError::new("storing records"))?;
     Ok(Stored::Done { duplicates: offered - places.len(), fresh })

@@ -79,7 +79,9 @@ impl Turns {
     pub(super) async fn go_on(&mut self) {
         let without_lane = self.places(|partition| partition.lane.is_none());
         if !without_lane.is_empty() {
-            match self.finder.take(&without_lane).await {
+            let component = self.ingest.handler.current();
+            let dead_letters = component.manifest().dead_letter_topic.as_deref();
+            match self.finder.take(&without_lane, dead_letters).await {
                 Ok(taken) => self.took(taken).await,
                 Err(error) => {
                     self.not_before = Instant::now() + self.postgres.failed(&error);

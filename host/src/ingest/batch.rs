@@ -59,6 +59,7 @@ pub(super) fn sort(
         group: Arc::clone(&handler.group),
         handler: Arc::from(handler.name.as_str()),
         attempts_max: component.manifest().retry.attempts_max,
+        dead_letters: component.manifest().dead_letter_topic.clone(),
         leases,
         direct,
         advances,

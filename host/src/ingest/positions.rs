@@ -36,11 +36,15 @@ pub(super) type Found = Result<Position, Unfound>;
 
 impl Finder {
     /// Takes those of the partitions' lanes that are free.
-    pub(super) async fn take(&self, places: &[Place]) -> Result<Vec<(Place, Lease)>, DbError> {
+    pub(super) async fn take(
+        &self,
+        places: &[Place],
+        dead_letters: Option<&str>,
+    ) -> Result<Vec<(Place, Lease)>, DbError> {
         let (topics, partitions) = columns(places);
         let opened = lanes::open(&self.db, &self.group, &topics, &partitions).await?;
         let ids: Vec<i32> = opened.iter().map(|(id, _, _)| *id).collect();
-        let taken = lanes::take(&self.db, self.session.id, &ids).await?;
+        let taken = lanes::take(&self.db, self.session.id, &ids, dead_letters).await?;
         let leases = taken.into_iter().filter_map(|taken| {
             let (_, topic, partition) = opened.iter().find(|(id, _, _)| *id == taken.lane)?;
             let place =
@@ -86,8 +90,11 @@ impl Finder {
         let bounds = self.topics.bounds(place).await?;
         let next = match start {
             Start::Earliest => bounds.low,
-            Start::Latest if known => bounds.low,
+            Start::Latest | Start::At(_) if known => bounds.low,
             Start::Latest => bounds.high,
+            Start::At(moment) => {
+                self.topics.offset_at(place, moment.timestamp_millis()).await?.unwrap_or(bounds.high)
+            }
         };
         offsets::start(&self.db, &self.group, &place.topic, place.partition, topic_id, next).await?;
         Ok(())

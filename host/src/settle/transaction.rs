@@ -48,6 +48,8 @@ pub(crate) struct Whose {
     pub(crate) handler: Arc<str>,
     pub(crate) group: Arc<str>,
     pub(crate) behind_dead: BehindDead,
+    /// The Kafka topic that gets copies of dead letters.
+    pub(crate) dead_letters: Option<Arc<str>>,
 }
 
 /// Settles a batch of one handler, sorted by (lane, seq), all of it or nothing.
@@ -79,7 +81,7 @@ pub(crate) async fn settle(
         .filter(|item| hit.contains(&(item.message.lane, item.message.seq)))
         .filter_map(|item| DeadLetter::of(&of.handler, item))
         .collect();
-    write_dead_letters(&mut tx, &dead).await?;
+    write_dead_letters(&mut tx, &dead, of.dead_letters.as_deref()).await?;
     block::keys(&mut tx, of.behind_dead, items, &hit).await?;
     let lost = write::state(&mut tx, &of.group, items, &hit).await?;
     if !lost.is_empty() {

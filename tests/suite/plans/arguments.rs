@@ -33,6 +33,8 @@ pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static
             "published_offset = s.at",
             vec![outbox[0].clone(), outbox[1].clone(), same("0", ROWS), same("1", ROWS)],
         ),
+        ("delete from mailroom.inbox i using due", stretch()),
+        ("delete from mailroom.outbox i using due", stretch()),
         ("and i.seq = letter.seq and i.status = 'failed'", vec![letters(world, "inbox").await?]),
         ("o.id = letter.message and o.status = 'failed'", vec![letters(world, "outbox").await?]),
     ])
@@ -41,6 +43,11 @@ pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static
 /// The next rows of the first inbox lane above `mark`, under its first token.
 pub(crate) fn lane_read(mark: i64) -> Vec<String> {
     vec!["64".to_owned(), "0".to_owned(), mark.to_string(), ROWS.to_string()]
+}
+
+/// The first blocks, of which 500 rows are old enough.
+fn stretch() -> Vec<String> {
+    vec!["0".to_owned(), "128".to_owned(), "0".to_owned(), ROWS.to_string()]
 }
 
 /// All of them completed at their first delivery.

@@ -21,6 +21,7 @@ impl Work {
         let component = self.worker.handler.current();
         self.settler.policy = component.manifest().retry;
         self.settler.of.behind_dead = component.manifest().behind_dead;
+        self.settler.of.dead_letters = component.manifest().dead_letter_topic.clone();
         self.settling = Some(Box::pin(self.settler.clone().settle(leases, batch)));
     }
 
