@@ -42,6 +42,8 @@ create table mailroom.lane (
     owned_since     timestamptz,
     -- The host to which Kafka gave the partition, while another has the lane: that one gives it up.
     wanted_by       uuid,
+    -- Since when nobody has it; null where it was never written, or somebody has it.
+    free_since      timestamptz default clock_timestamp(),
     constraint lane_owner_consistency check ((owner is null) = (owned_since is null)),
     constraint lane_inbox_key check (
         (kind = 'inbox') = (consumer_group is not null and topic is not null and partition is not null)),

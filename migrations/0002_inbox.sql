@@ -65,6 +65,8 @@ create table mailroom.inbox (
     constraint inbox_held_is_pending check (not held or status = 'pending'),
     constraint inbox_lone_is_pending check (not lone or status = 'pending'),
     constraint inbox_last_error_bounded check (octet_length(last_error) <= 2000),
+    -- Nothing can be counted from a moment that never comes.
+    constraint inbox_times_finite check (isfinite(scheduled_at) and isfinite(created_at)),
     constraint inbox_headers_are_a_list check (jsonb_typeof(headers) = 'array')
 );
 

@@ -50,6 +50,8 @@ create table mailroom.outbox (
         and (failed_reason is distinct from 'exhausted' or attempts_made = max_attempts)),
     constraint outbox_held_is_pending check (not held or status = 'pending'),
     constraint outbox_last_error_bounded check (octet_length(last_error) <= 2000),
+    -- Nothing can be counted from a moment that never comes.
+    constraint outbox_times_finite check (isfinite(scheduled_at) and isfinite(created_at)),
     constraint outbox_headers_are_a_list check (jsonb_typeof(headers) = 'array')
 );
 

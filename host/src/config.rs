@@ -28,7 +28,9 @@ pub use manifest::{
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use reader::{Setting, Source};
 pub use secret::Secret;
-pub use section::{Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Wake, Worker};
+pub use section::{
+    DeadLetters, Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retention, Wake, Worker,
+};
 pub use source::environment;
 
 /// The host's settings, each within its bounds.
@@ -54,6 +56,10 @@ pub struct Config {
     pub limits: Limits,
     /// From the outbox to Kafka.
     pub relay: Relay,
+    /// How long what is settled stays.
+    pub retention: Retention,
+    /// What else becomes of dead letters.
+    pub dead_letters: DeadLetters,
     /// What the host writes to standard error.
     pub log: Log,
 }

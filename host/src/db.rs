@@ -10,6 +10,7 @@ pub(crate) mod lanes;
 pub(crate) mod migrate;
 pub(crate) mod offsets;
 pub(crate) mod reach;
+pub(crate) mod retention;
 pub(crate) mod rounds;
 pub(crate) mod status;
 pub(crate) mod wake;

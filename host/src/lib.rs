@@ -70,6 +70,7 @@ mod relay;
 
 mod lane;
 mod sweep;
+mod retention;
 
 mod db;
 mod kafka;

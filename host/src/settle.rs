@@ -15,7 +15,7 @@ mod state;
 mod transaction;
 mod write;
 
-pub(crate) use dead_letter::{DeadLetter, write_dead_letters};
+pub(crate) use dead_letter::{DeadLetter, copy_dead_letters, write_dead_letters};
 pub(crate) use fresh::{Advance, Fresh, FreshRow};
 pub(crate) use state::{Scope, StateError, StateView};
 

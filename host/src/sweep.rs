@@ -116,8 +116,12 @@ impl Sweep {
                 return Ok(());
             }
             self.session.renewed(sent, self.config.host.expiry);
-            for worker in hosts::bury(&self.db).await? {
+            let buried = hosts::bury(&self.db).await?;
+            for worker in &buried {
                 tracing::warn!("Host {worker} is dead: its expiry has passed, and its lanes are free");
+            }
+            if !buried.is_empty() {
+                hosts::note_free_lanes(&self.db).await?;
             }
             self.share_outbox_lanes(held).await?;
         }
@@ -142,7 +146,7 @@ impl Sweep {
         if free.is_empty() {
             return Ok(());
         }
-        for taken in lanes::take(&self.db, self.session.id, &free).await? {
+        for taken in lanes::take(&self.db, self.session.id, &free, None).await? {
             let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
             held.insert(taken.lane, lease.clone());
             self.tell_relay(LaneChange::Taken(lease));

@@ -57,15 +57,8 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Relay,
-        Self::Producers,
-        Self::Handled,
-        Self::Drain,
-        Self::Blocked,
-        Self::Latency,
-        Self::Idle,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Relay, Self::Producers, Self::Handled, Self::Drain, Self::Blocked, Self::Latency, Self::Idle];
 
     /// As the option spells it.
     pub(crate) fn word(self) -> &'static str {

@@ -38,6 +38,7 @@ pub struct Manifest {
     takes: Vec<String>,
     publishes: Vec<String>,
     form: Option<&'static str>,
+    top: String,
 }
 
 impl Manifest {
@@ -61,13 +62,20 @@ impl Manifest {
         self
     }
 
+    /// One more key, outside of the sections: `start = "latest"`.
+    #[must_use]
+    pub fn with(mut self, line: &str) -> Self {
+        self.top = format!("{}{line}\n", self.top);
+        self
+    }
+
     /// The text of the file.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let Self { takes, publishes, form } = self;
+        let Self { takes, publishes, form, top } = self;
         let form = form.unwrap_or("binary");
         format!(
-            "[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nstate = true\n"
+            "{top}[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nstate = true\n"
         )
     }
 }

@@ -17,9 +17,12 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{Offset, TopicPartitionList};
 
 pub use message::Message;
 pub use record::Record;
+
+use crate::{SOON, eventually};
 
 /// A broker and the prefix of this world's topics.
 pub struct Kafka {
@@ -108,6 +111,29 @@ impl Kafka {
         Ok(())
     }
 
+    /// Deletes a topic and waits until it is gone.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn delete_topic(&self, topic: &str) -> Result<()> {
+        let deleted = self.admin.delete_topics(&[topic], &admin_options()).await?;
+        if let Some(Err((topic, code))) = deleted.into_iter().next() {
+            bail!("could not delete topic {topic}: {code}");
+        }
+        eventually("the topic is gone", SOON, async || Ok(self.read_all(topic).await.is_err())).await
+    }
+
+    /// Deletes the records of a partition that come before `offset`, as retention does.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) -> Result<()> {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        let deleted = self.admin.delete_records(&before, &admin_options()).await?;
+        Ok(deleted.elements().iter().try_for_each(|partition| partition.error())?)
+    }
+
     /// Forgets what Kafka knows of a consumer group, its offsets too. Its members must be gone.
     ///
     /// # Errors
@@ -130,7 +156,7 @@ impl Kafka {
             partition: None,
             payload: message.payload.as_ref(),
             key: message.key.as_ref(),
-            timestamp: None,
+            timestamp: message.timestamp_ms,
             headers: header_name::headers(&message.headers)?,
         };
         match self.producer.send(record, Duration::from_secs(100)).await {

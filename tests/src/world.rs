@@ -141,6 +141,16 @@ impl World {
         Start { binary: program.to_owned(), ..self.start(worker)? }.host()
     }
 
+    /// The same, with settings of its own: `MAILROOM__SECTION__KEY` and its value.
+    ///
+    /// # Errors
+    /// As [`World::start_host`].
+    pub fn start_host_with(&self, worker: &str, env: &[(&str, &str)]) -> Result<Host> {
+        let mut start = self.start(worker)?;
+        start.env.extend(env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
+        start.host()
+    }
+
     /// The same, with Postgres behind `proxy`.
     ///
     /// # Errors

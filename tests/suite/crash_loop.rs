@@ -1,6 +1,6 @@
 //! A message that kills the process it runs in: found by the deliveries that are lost with it.
 
-use mailroom_tests::{SOON, Setup, becomes, eventually, in_world};
+use mailroom_tests::{Manifest, SOON, Setup, becomes, eventually, in_world};
 use serde_json::json;
 
 use crate::arrange::Scripted;
@@ -22,6 +22,10 @@ const PARKED: &str = "select count(*) from mailroom.inbox where failed_reason = 
 fn a_message_that_kills_the_process_among_499_others_is_parked_alone() {
     in_world(PATIENT, async |world| {
         let scripted = Scripted::drop_into(world, 1).await?;
+        let dead = world.kafka.topic("dead", 1).await?;
+        let manifest = Manifest::takes(&[&scripted.input]).publishes(&[&scripted.output]);
+        let manifest = manifest.with(&format!("dead-letters.topic = \"{dead}\""));
+        world.drop_handler("scripted", "scripted", &manifest)?;
         let kills = json!({"behave": "sleep"});
         let mut messages = vec![scripted.says("killer", &kills).id("the-killer")];
         messages.extend((0..NEIGHBOURS).map(|value| scripted.emits(&format!("k{value}"), value)));
@@ -39,6 +43,11 @@ fn a_message_that_kills_the_process_among_499_others_is_parked_alone() {
         becomes("it is parked", 1, SOON, async || world.db.one::<i64>(PARKED).await).await?;
         let letters = "select message_id || ' ' || reason from mailroom.dead_letter";
         assert_eq!(world.db.column::<String>(letters).await?, ["the-killer crash-loop"]);
+        becomes("its copy is out", Some("crash-loop".to_owned()), SOON, async || {
+            let copies = world.kafka.read_all(&dead).await?;
+            Ok(copies.iter().find_map(|copy| copy.header("dlq_reason")))
+        })
+        .await?;
         let blamed = "select count(*) from mailroom.inbox where message_id <> 'the-killer' and (crashes > 0 or attempts_made > 0)";
         assert_eq!(world.db.one::<i64>(blamed).await?, 0, "its neighbours are not blamed");
         world.kafka.send(&scripted.emits("killer", 1)).await?;

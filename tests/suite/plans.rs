@@ -12,7 +12,10 @@ use mailroom_tests::{Setup, World, in_world};
 use plan::Planner;
 
 /// Statements by a sign in their text, the index that they have to go by, and on which columns.
-const BY: [(&str, &str, &[&str]); 11] = [
+const BY: [(&str, &str, &[&str]); 14] = [
+    ("delete from mailroom.dead_letter l using due", "inbox_dedup", &["message_id", "consumer_group"]),
+    ("delete from mailroom.dead_letter l using due", "outbox_pkey", &["id"]),
+    ("with ordinality e(header, place)", "inbox_dedup", &["message_id", "consumer_group"]),
     ("with found as materialized", "inbox_ready", &["lane", "seq"]),
     ("-- Ends deliveries", "inbox_ready", &["lane", "seq"]),
     ("p.deliveries = w.deliveries + 1", "inbox_ready", &["lane", "seq"]),
@@ -31,6 +34,13 @@ const IN_ORDER: [(&str, &str); 3] = [
     ("with found as materialized", "inbox_ready"),
     ("-- The first held rows", "inbox_held"),
     ("-- The next rows of all lanes", "outbox_ready"),
+];
+
+/// Those that read a stretch of a table's blocks, wherever its rows are in any index.
+const BY_BLOCKS: [(&str, &str); 3] = [
+    ("delete from mailroom.inbox i using due", "inbox"),
+    ("delete from mailroom.outbox i using due", "outbox"),
+    ("delete from mailroom.dead_letter l using due", "dead_letter"),
 ];
 
 /// What 500 rows may take: ten times what they do, a tenth of what a scan of the backlog a row does.
@@ -140,6 +150,12 @@ async fn plans_hold(planner: &mut Planner, when: &str) -> Result<()> {
         let plan = planner.plan(&product::the_one_with(sign)?).await?;
         if !plan.reads_in_order(index) {
             wrong.push(format!("`{sign}` reads all that is pending for each page: {plan:#?}"));
+        }
+    }
+    for (sign, table) in BY_BLOCKS {
+        let plan = planner.plan(&product::the_one_with(sign)?).await?;
+        if !plan.reads_a_stretch_of(table) {
+            wrong.push(format!("`{sign}` does not read a stretch of {table}: {plan:#?}"));
         }
     }
     assert!(wrong.is_empty(), "while {when}:\n{}", wrong.join("\n"));

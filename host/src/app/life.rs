@@ -17,6 +17,7 @@ use crate::db::hosts;
 use crate::handler::{Change, Handler};
 use crate::lane::{Lease, Session};
 use crate::relay::Relay;
+use crate::retention::Retention;
 use crate::sweep::{Breakers, Sweep};
 
 /// What the last parts of a stop may take beyond the grace.
@@ -104,12 +105,7 @@ pub(super) async fn live(
         lanes: relay_lanes,
         wake: Arc::clone(&shared.outbox_wake),
     };
-    let mut keepers: JoinSet<Result<(), Error>> = JoinSet::new();
-    let token = sweep_stop.clone();
-    keepers.spawn(async move {
-        sweep.run(token).await;
-        Ok(())
-    });
+    let mut keepers = keepers(shared, sweep, &sweep_stop);
     let mut relays: JoinSet<Result<(), Error>> = JoinSet::new();
     let token = relay_stop.clone();
     relays.spawn(async move { Ok(relay.run(token).await?) });
@@ -146,6 +142,23 @@ pub(super) async fn live(
             lived
         }
     }
+}
+
+/// What looks after this host's life and after old rows, until the last step of a stop.
+fn keepers(shared: &Shared, sweep: Sweep, stop: &CancellationToken) -> JoinSet<Result<(), Error>> {
+    let mut keepers = JoinSet::new();
+    let token = stop.clone();
+    keepers.spawn(async move {
+        sweep.run(token).await;
+        Ok(())
+    });
+    let retention = Retention { config: Arc::clone(&shared.config), db: shared.db.clone() };
+    let token = stop.clone();
+    keepers.spawn(async move {
+        retention.run(token).await;
+        Ok(())
+    });
+    keepers
 }
 
 /// Waits for all tasks.

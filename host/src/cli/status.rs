@@ -1,5 +1,7 @@
 //! `mailroom status`: what runs, what waits, how long, and what an operator should look at.
 
+mod lanes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -9,7 +11,7 @@ use super::{Output, handler, print};
 use crate::db::Db;
 use crate::db::breakers::{self, Open};
 use crate::db::handlers_list::{self, Loaded};
-use crate::db::status::{self, Backlog, Deaths, HostRow, Read};
+use crate::db::status::{self, Backlog, Deaths, HostRow, LaneRow, Read};
 
 /// All of it, as `--json` gives it.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,7 @@ struct Status {
     handlers: Vec<Loaded>,
     inbox: Vec<Backlog>,
     outbox: Backlog,
+    lanes: Vec<LaneRow>,
     open_breakers: Vec<Open>,
     dead_letters: Vec<Deaths>,
     offsets: Vec<Read>,
@@ -30,6 +33,7 @@ pub(super) async fn status(db: &Db, output: Output) -> Result<(), Failure> {
         handlers: handlers_list::list(db).await?,
         inbox: status::backlog_inbox(db).await?,
         outbox: status::backlog_outbox(db).await?,
+        lanes: status::lanes(db).await?,
         open_breakers: breakers::list(db).await?,
         dead_letters: status::deaths(db).await?,
         offsets: status::offsets(db).await?,
@@ -44,6 +48,8 @@ pub(super) async fn status(db: &Db, output: Output) -> Result<(), Failure> {
     handler::table(&status.handlers)?;
     print::line("")?;
     backlogs(&status)?;
+    print::line("")?;
+    lanes::table(&status.lanes)?;
     print::line("")?;
     deaths(&status.dead_letters)?;
     print::line("")?;
@@ -89,8 +95,10 @@ fn warnings(status: &Status) -> Vec<String> {
         status.inbox.iter().chain([&status.outbox]).filter(|backlog| backlog.lanes_without_owner > 0)
     {
         let whose = whose(backlog);
+        let longest = lanes::longest_free(&status.lanes, backlog.consumer_group.as_deref());
+        let since = longest.map_or_else(String::new, |secs| format!(", for {}", print::length(secs)));
         warnings.push(format!(
-            "{} of {} lanes of {whose} have no owner",
+            "{} of {} lanes of {whose} have no owner{since}",
             backlog.lanes_without_owner, backlog.lanes
         ));
     }

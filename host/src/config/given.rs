@@ -26,6 +26,12 @@ impl Given {
         self.value.as_str()
     }
 
+    /// Text, or a moment, which TOML writes without quotes too.
+    pub(super) fn moment_text(&self) -> Option<String> {
+        let moment = || self.value.as_datetime().map(ToString::to_string);
+        self.text().map(|text| text.trim().to_owned()).or_else(moment)
+    }
+
     /// A whole number; the environment knows text only.
     pub(super) fn count<T: FromStr>(&self) -> Option<T> {
         match (&self.value, self.source) {

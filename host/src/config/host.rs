@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::manifest::{BreakerPolicy, RetryPolicy};
+use super::manifest::{BreakerPolicy, RetryPolicy, dead_letter_topic};
 use super::name::{Namespace, WorkerName};
 use super::reader::Reader;
-use super::section::{Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Wake, Worker};
+use super::section::{
+    DeadLetters, Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Retention, Wake, Worker,
+};
 use super::servers::{kafka, postgres};
 use super::{Config, Servers, source};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
+/// A Gregorian year, as `humantime` counts one.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 pub(super) const MIB: u64 = 1 << 20;
 
 pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
@@ -32,6 +36,8 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         breaker: breaker(reader, BreakerPolicy::DEFAULT),
         limits: limits(reader),
         relay: relay(reader),
+        retention: retention(reader),
+        dead_letters: DeadLetters { topic: dead_letter_topic(reader, None) },
         log: log(reader),
     };
     together(reader, &config);
@@ -139,6 +145,17 @@ fn relay(reader: &mut Reader) -> Relay {
         poll_min: reader.duration("relay.poll-min", 2 * MILLISECOND, MILLISECOND..=60 * SECOND),
         poll_max: reader.duration("relay.poll-max", 500 * MILLISECOND, MILLISECOND..=60 * SECOND),
         wake: reader.choice("relay.wake", &[("notify", Wake::Notify), ("poll", Wake::Poll)], Wake::Notify),
+    }
+}
+
+fn retention(reader: &mut Reader) -> Retention {
+    let kept = 60 * SECOND..=10 * YEAR;
+    Retention {
+        inbox: reader.duration_or_never("retention.inbox", kept.clone()),
+        outbox: reader.duration_or_never("retention.outbox", kept.clone()),
+        dead: reader.duration_or_never("retention.dead", kept),
+        batch_rows_max: reader.count("retention.batch-rows-max", 1000, 1..=100_000),
+        pause: reader.duration("retention.pause", 100 * MILLISECOND, MILLISECOND..=HOUR),
     }
 }
 

@@ -2,7 +2,10 @@
 //! defaults. A handler without one has the defaults and no grants.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use super::host::{MIB, MILLISECOND, breaker, longest_within, retry};
 use super::reader::Reader;
@@ -29,6 +32,8 @@ pub struct Manifest {
     pub ordered: bool,
     /// What becomes of a key's later messages once one of them is dead.
     pub behind_dead: BehindDead,
+    /// The Kafka topic that gets a copy of each of its dead messages.
+    pub dead_letter_topic: Option<Arc<str>>,
     /// Calls of this handler that run at once in a host.
     pub concurrency: usize,
     /// How often a message may be handed over.
@@ -75,6 +80,8 @@ pub enum Start {
     Earliest,
     /// Behind its newest record.
     Latest,
+    /// At its first record that is not older; behind the newest where there is none.
+    At(DateTime<Utc>),
 }
 
 /// What a handler takes; an empty list means any, except of topics, which are named.
@@ -206,11 +213,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
     let ack = reader.choice("ack", &acks, Ack::ExactlyOnce);
     let manifest = Manifest {
         group: group(reader),
-        start: reader.choice(
-            "start",
-            &[("earliest", Start::Earliest), ("latest", Start::Latest)],
-            Start::Earliest,
-        ),
+        start: reader.start("start"),
         subscribe: subscribed.then_some(subscribe),
         grants: Grants { publish, state: reader.flag("grants.state", false) },
         retry: retry(reader, config.retry),
@@ -222,6 +225,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
             &[("skip", BehindDead::Skip), ("block", BehindDead::Block), ("park", BehindDead::Park)],
             BehindDead::Skip,
         ),
+        dead_letter_topic: dead_letter_topic(reader, config.dead_letters.topic.as_deref()),
         concurrency: reader.count("concurrency", config.worker.concurrency, 1..=1000),
         ack,
         commit_offset: reader.choice(
@@ -260,6 +264,16 @@ fn group(reader: &mut Reader) -> Option<String> {
         reader.refuse("group", Some(format!("{group:?}")), problem);
     }
     Some(group)
+}
+
+/// Where copies of dead letters go, of the host or of one handler.
+pub(super) fn dead_letter_topic(reader: &mut Reader, default: Option<&str>) -> Option<Arc<str>> {
+    let topic = reader.text("dead-letters.topic", default)?;
+    if !is_topic(&topic) {
+        let problem = "must be the name of a Kafka topic: 1 to 249 letters, digits, \".\", \"_\" and \"-\"";
+        reader.refuse("dead-letters.topic", Some(format!("{topic:?}")), problem.to_owned());
+    }
+    Some(Arc::from(topic))
 }
 
 fn subscribe(reader: &mut Reader) -> Subscribe {

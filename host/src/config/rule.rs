@@ -6,8 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use chrono::DateTime;
 
 use super::given::Given;
+use super::manifest::Start;
 use super::name::BadName;
 use super::reader::{Reader, Source};
 use super::secret::MASK;
@@ -92,6 +94,29 @@ impl Reader {
         )
     }
 
+    /// A duration within bounds, or `"never"`, the default.
+    pub(super) fn duration_or_never(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let text = |duration: &Duration| format!("\"{}\"", humantime::format_duration(*duration));
+        let show =
+            |duration: &Option<Duration>| duration.as_ref().map_or_else(|| "\"never\"".to_owned(), text);
+        let read = |given: &Given| match given.text().map(str::trim) {
+            Some("never") => Some(None),
+            _ => given.duration().filter(|length| range.contains(length)).map(Some),
+        };
+        let allowed = || {
+            format!(
+                "must be \"never\", or a duration such as \"30d\", from {} to {}",
+                text(range.start()),
+                text(range.end())
+            )
+        };
+        self.setting(key, None, show, read, allowed)
+    }
+
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
         self.setting(key, default, bool::to_string, Given::flag, || "must be true or false".to_owned())
@@ -109,6 +134,25 @@ impl Reader {
             format!("must be {}", words.join(" or "))
         };
         self.setting(key, default, |value| format!("{:?}", word(value)), read, allowed)
+    }
+
+    /// Where a topic is begun: one of two words, or a moment.
+    pub(super) fn start(&mut self, key: &str) -> Start {
+        let show = |start: &Start| match start {
+            Start::Earliest => "\"earliest\"".to_owned(),
+            Start::Latest => "\"latest\"".to_owned(),
+            Start::At(moment) => format!("{:?}", moment.to_rfc3339()),
+        };
+        let read = |given: &Given| match given.moment_text()?.as_str() {
+            "earliest" => Some(Start::Earliest),
+            "latest" => Some(Start::Latest),
+            text => Some(Start::At(DateTime::parse_from_rfc3339(text).ok()?.to_utc())),
+        };
+        let allowed = || {
+            "must be \"earliest\", \"latest\" or a moment with its offset, such as \"2026-01-31T00:00:00Z\""
+                .to_owned()
+        };
+        self.setting(key, Start::Earliest, show, read, allowed)
     }
 
     /// A name of our own; `None` where the default is not a name either.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Secret, WorkerName};
@@ -129,6 +130,28 @@ pub enum Wake {
     Notify,
     /// Polling only, for poolers in transaction mode.
     Poll,
+}
+
+/// `[retention]`: how long what is settled stays; `None` is for ever.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Completed messages of the inbox, by which a producer's duplicates are known.
+    pub inbox: Option<Duration>,
+    /// Published messages of the outbox, by which idempotency keys are known.
+    pub outbox: Option<Duration>,
+    /// Closed dead letters, and the messages of discarded ones.
+    pub dead: Option<Duration>,
+    /// Rows that are deleted in one transaction.
+    pub batch_rows_max: i64,
+    /// Between two transactions.
+    pub pause: Duration,
+}
+
+/// `[dead-letters]`: what else becomes of them.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    /// The Kafka topic that gets a copy of each dead message of the inbox.
+    pub topic: Option<Arc<str>>,
 }
 
 /// `[log]`: what the host writes to standard error.

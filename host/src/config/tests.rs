@@ -76,14 +76,27 @@ fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
         ("namespace = 7", "namespace = 7: must be text"),
         ("host.worker = \" \"", "host.worker = \" \": must be 1 to 255"),
         ("host.expiry = 30", "host.expiry = 30: must be a duration such as \"30s\", from \"1s\" to \"10m\""),
+        (
+            "host.expiry = \"0s\"",
+            "host.expiry = \"0s\": must be a duration such as \"30s\", from \"1s\" to \"10m\"",
+        ),
         ("host.expiry = \"1h\"", "from \"1s\" to \"10m\""),
         ("host.expiri = \"1s\"", "host.expiri = \"1s\": unknown key; [host] has the keys expiry, handlers"),
-        ("hots.expiry = \"1s\"", "hots.expiry = \"1s\": unknown key; allowed are breaker, host, ingest"),
+        (
+            "hots.expiry = \"1s\"",
+            "hots.expiry = \"1s\": unknown key; allowed are breaker, dead-letters, host, ingest",
+        ),
         ("breaker.threshold = 0", "breaker.threshold = 0: must be a whole number from 1 to 1000000"),
         ("breaker.recovery = \"1ms\"", "from \"100ms\" to"),
         ("host = 3", "host = 3: must be a table with the keys expiry"),
         ("ingest.batch-rows-max = 0", "ingest.batch-rows-max = 0: must be a whole number from 1 to 10000"),
         ("ingest.batch-rows-max = \"500\"", "ingest.batch-rows-max = \"500\": must be a whole number"),
+        (
+            "retention.inbox = \"10s\"",
+            "must be \"never\", or a duration such as \"30d\", from \"1m\" to \"10years\"",
+        ),
+        ("retention.batch-rows-max = 0", "retention.batch-rows-max = 0: must be a whole number from 1"),
+        ("dead-letters.topic = \"a b\"", "dead-letters.topic = \"a b\": must be the name of a Kafka topic"),
         ("ingest.gap = \"jump\"", "ingest.gap = \"jump\": must be \"stop\" or \"skip\""),
         ("limits.memory = \"1XB\"", "limits.memory = \"1XB\": must be a size such as \"16MiB\""),
         ("limits.memory = \"1GiB\"", "must not be larger than limits.memory-max = \"256.0 MiB\""),
@@ -199,9 +212,43 @@ fn a_manifest_differs_from_the_defaults_only_in_what_it_says() {
 }
 
 #[test]
+fn a_start_may_be_a_moment_quoted_or_not() {
+    let config = load(SERVERS, &[]).unwrap().0;
+    let moment = chrono::DateTime::parse_from_rfc3339("2026-01-31T00:00:00Z").unwrap().to_utc();
+    for line in [
+        "start = \"2026-01-31T00:00:00Z\"",
+        "start = 2026-01-31T00:00:00Z",
+        "start = \"2026-01-31T01:00:00+01:00\"",
+    ] {
+        assert_eq!(Manifest::parse(line, &config).unwrap().start, Start::At(moment), "{line}");
+    }
+}
+
+#[test]
+fn what_is_settled_stays_for_ever_unless_somebody_says_how_long() {
+    let config = load(SERVERS, &[]).unwrap().0;
+    assert_eq!((config.retention.inbox, config.retention.outbox, config.retention.dead), (None, None, None));
+    let env = [("MAILROOM__RETENTION__INBOX", "14d"), ("MAILROOM__RETENTION__OUTBOX", "never")];
+    let config = load(SERVERS, &env).unwrap().0;
+    let days = std::time::Duration::from_secs(14 * 24 * 3600);
+    assert_eq!((config.retention.inbox, config.retention.outbox), (Some(days), None));
+}
+
+#[test]
+fn copies_of_dead_letters_go_where_the_handler_says_else_where_the_host_says() {
+    let config = load(&format!("dead-letters.topic = \"dead\"\n{SERVERS}"), &[]).unwrap().0;
+    let topic = |text: &str| Manifest::parse(text, &config).unwrap().dead_letter_topic;
+    assert_eq!(topic("").as_deref(), Some("dead"));
+    assert_eq!(topic("dead-letters.topic = \"mine\"").as_deref(), Some("mine"));
+}
+
+#[test]
 fn a_bad_line_of_a_manifest_is_named_as_well() {
     let config = load(SERVERS, &[]).unwrap().0;
     for (line, named) in [
+        ("start = \"yesterday\"", "start = \"yesterday\": must be \"earliest\", \"latest\" or a moment"),
+        ("start = 2026-01-31T00:00:00", "a moment with its offset"),
+        ("dead-letters.topic = \"..\"", "must be the name of a Kafka topic"),
         ("order = \"topic\"", "must be \"key\" or \"none\""),
         ("group = \" g\"", "group = \" g\": must have at most 255 bytes"),
         (
@@ -228,6 +275,7 @@ fn names_are_what_groups_and_files_can_hold() {
     for (good, bad) in [("orders", "Orders"), ("a_b-1", "-a"), ("0", ""), ("a", "a.b")] {
         assert!(HandlerName::parse(good).is_ok() && HandlerName::parse(bad).is_err());
     }
+    assert!(WorkerName::parse(&"w".repeat(255)).is_ok() && WorkerName::parse(&"w".repeat(300)).is_err());
     assert_eq!(WorkerName::parse(" pod/a:1 ").unwrap().as_str(), "pod/a:1");
     assert_eq!(
         HandlerName::parse("billing").unwrap().default_group(&Namespace::parse("shop").unwrap()),

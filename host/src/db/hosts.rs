@@ -37,6 +37,23 @@ pub(crate) async fn renew(db: &Db, id: Uuid, expiry: Duration) -> Result<bool, D
     Ok(renewed.rows_affected() == 1)
 }
 
+/// Notes for people since when the lanes of buried hosts have no owner, in one order with others that lock
+/// lanes; one that is being taken is passed by.
+pub(crate) async fn note_free_lanes(db: &Db) -> Result<(), DbError> {
+    sqlx::query!(
+        "update mailroom.lane l set free_since = clock_timestamp()
+           from (select f.id from mailroom.lane f
+                  where f.owner is not null and f.free_since is null
+                    and not exists (select 1 from mailroom.host h where h.id = f.owner)
+                  order by f.id for no key update of f skip locked) free
+          where l.id = free.id",
+    )
+    .execute(db.pool())
+    .await
+    .map_err(DbError::new("noting free lanes"))?;
+    Ok(())
+}
+
 /// Deletes the rows of hosts whose expiry has passed. Only then may their lanes be taken: a
 /// take-over that judged by the clock alone would race with a late settlement.
 pub(crate) async fn bury(db: &Db) -> Result<Vec<String>, DbError> {

@@ -135,8 +135,14 @@ pub(crate) async fn want(db: &Db, host: Uuid, lanes: &[i32]) -> Result<(), DbErr
 }
 
 /// Takes those of `lanes` that have no live owner. Others are left out, and so are lanes that a
-/// settlement still holds: they are asked for again.
-pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken>, DbError> {
+/// settlement still holds: they are asked for again. A message that killed its process becomes a dead
+/// letter, with a copy for the topic `dead_letters`.
+pub(crate) async fn take(
+    db: &Db,
+    host: Uuid,
+    lanes: &[i32],
+    dead_letters: Option<&str>,
+) -> Result<Vec<Taken>, DbError> {
     let failed = || DbError::new("taking lanes");
     let mut tx = db.pool().begin().await.map_err(failed())?;
     // A host that was buried meanwhile takes nothing.
@@ -160,7 +166,7 @@ pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken
     let abandoned: Vec<i32> = free.iter().filter(|lane| lane.abandoned).map(|lane| lane.id).collect();
     let taken = sqlx::query!(
         "update mailroom.lane l set owner = $2, token = l.token + 1, owned_since = clock_timestamp(),
-                wanted_by = null
+                wanted_by = null, free_since = null
            from unnest($1::integer[]) w(id) where l.id = w.id
          returning l.id, l.token, l.reread",
         &ids,
@@ -177,10 +183,11 @@ pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken
     });
     let taken: Vec<Taken> = taken.collect();
     if !abandoned.is_empty() {
-        sqlx::query_file!("src/db/lanes_abandoned.sql", &abandoned)
-            .execute(&mut *tx)
+        let letters = sqlx::query_file_scalar!("src/db/lanes_abandoned.sql", &abandoned)
+            .fetch_all(&mut *tx)
             .await
             .map_err(failed())?;
+        crate::settle::copy_dead_letters(&mut tx, dead_letters, &letters).await?;
     }
     tx.commit().await.map_err(failed())?;
     Ok(taken)
@@ -204,7 +211,7 @@ pub(crate) async fn free_outbox(db: &Db, limit: i64) -> Result<Vec<i32>, DbError
 pub(crate) async fn release(db: &Db, lanes: &[i32], tokens: &[i64]) -> Result<(), DbError> {
     sqlx::query!(
         r#"with released as (
-               update mailroom.lane l set owner = null, owned_since = null
+               update mailroom.lane l set owner = null, owned_since = null, free_since = clock_timestamp()
                  from unnest($1::integer[], $2::bigint[]) w(id, token) where l.id = w.id and l.token = w.token
                returning 1)
            select pg_notify($3, '') as "told?" from released limit 1"#,

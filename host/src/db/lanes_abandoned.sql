@@ -22,7 +22,10 @@ letters as (
     select 'inbox', p.lane, p.seq, p.id, p.message_id, p.consumer_group, g.handler, p.topic, p.partition, p."offset",
            p.key, p.event_type, 'crash-loop', p.last_error, p.handler_digest, p.attempts_made, p.deliveries
       from parked p left join mailroom.consumer_group g on g.name = p.consumer_group
-        on conflict (origin, seq) where replayed_at is null and discarded_at is null do nothing)
-update mailroom.inbox i
-   set deliveries = i.deliveries + 1, crashes = i.crashes + 1, updated_at = clock_timestamp()
-  from lost where not lost.lone and i.ctid = lost.place
+        on conflict (origin, seq) where replayed_at is null and discarded_at is null do nothing
+    returning id),
+counted as (
+    update mailroom.inbox i
+       set deliveries = i.deliveries + 1, crashes = i.crashes + 1, updated_at = clock_timestamp()
+      from lost where not lost.lone and i.ctid = lost.place)
+select l.id from letters l

@@ -34,6 +34,29 @@ pub(crate) struct Backlog {
     pub(crate) oldest_secs: Option<f64>,
 }
 
+/// A lane, and who works on it.
+#[derive(Debug, Serialize)]
+pub(crate) struct LaneRow {
+    pub(crate) id: i32,
+    /// `inbox` or `outbox`.
+    pub(crate) kind: String,
+    pub(crate) consumer_group: Option<String>,
+    pub(crate) topic: Option<String>,
+    pub(crate) partition: Option<i32>,
+    /// The host that owns it, dead or alive; none where it was given back or its owner was buried.
+    pub(crate) worker: Option<String>,
+    /// Whether that host is alive.
+    pub(crate) alive: bool,
+    pub(crate) token: i64,
+    pub(crate) owned_since: Option<DateTime<Utc>>,
+    /// Since when no living host works on it.
+    pub(crate) free_since: Option<DateTime<Utc>>,
+    /// How long its owner has it, or nobody.
+    pub(crate) since_secs: Option<f64>,
+    pub(crate) started_to: i64,
+    pub(crate) reread: i64,
+}
+
 /// Dead letters that nobody has replayed or discarded.
 #[derive(Debug, Serialize)]
 pub(crate) struct Deaths {
@@ -82,6 +105,14 @@ pub(crate) async fn backlog_outbox(db: &Db) -> Result<Backlog, DbError> {
         .fetch_one(db.pool())
         .await
         .map_err(DbError::new("counting the outbox"))
+}
+
+/// Every lane; there are few.
+pub(crate) async fn lanes(db: &Db) -> Result<Vec<LaneRow>, DbError> {
+    sqlx::query_file_as!(LaneRow, "src/db/status_lanes.sql")
+        .fetch_all(db.pool())
+        .await
+        .map_err(DbError::new("reading lanes"))
 }
 
 /// Open dead letters by what they died of.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 use uuid::Uuid;
 
 use super::voice::Quiet;
@@ -41,6 +43,30 @@ impl Topics {
         let (low, high) =
             blocking(fetch).await.map_err(KafkaError::new("asking for the bounds of a partition"))?;
         Ok(Bounds { low, high })
+    }
+
+    /// The first record whose time is not before `moment_ms`, milliseconds since 1970; `None` where every
+    /// record is older.
+    pub(crate) async fn offset_at(&self, place: &Place, moment_ms: i64) -> Result<Option<i64>, KafkaError> {
+        let (client, place) = (Arc::clone(&self.client), place.clone());
+        let ask = move || {
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition_offset(&place.topic, place.partition, Offset::Offset(moment_ms))?;
+            let answered = client.offsets_for_times(asked, ANSWER_WITHIN)?;
+            let Some(found) = answered.find_partition(&place.topic, place.partition) else {
+                return Err(rdkafka::error::KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition));
+            };
+            found.error()?;
+            Ok(match found.offset() {
+                Offset::Offset(offset) => Some(offset),
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
+            })
+        };
+        blocking(ask).await.map_err(KafkaError::new("asking for the offset of a moment"))
     }
 
     /// Kafka's id of the topic, where the cluster tells one.

@@ -106,7 +106,7 @@ pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> 
             deliveries: u32::try_from(hit.deliveries).unwrap_or(0),
             usage: Usage::default(),
         };
-        write_dead_letters(&mut tx, &[letter]).await?;
+        write_dead_letters(&mut tx, &[letter], None).await?;
     }
     tx.commit().await.map_err(failed())?;
     Ok(Marked::Done)

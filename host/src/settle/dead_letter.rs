@@ -83,21 +83,25 @@ impl DeadLetter {
     }
 }
 
-/// Writes them, one statement each: deaths are rare. A message that is dead already stays dead once.
+/// Writes them, one statement each: deaths are rare. A message that is dead already stays dead once. Those
+/// of the inbox are copied for `topic`, if there is one.
 pub(crate) async fn write_dead_letters(
     tx: &mut Transaction<'_, Postgres>,
     letters: &[DeadLetter],
+    topic: Option<&str>,
 ) -> Result<(), DbError> {
+    let mut written = Vec::with_capacity(letters.len());
     let detail = |text: &Option<String>| text.as_deref().map(|text| bounded(text, DETAIL_BYTES_MAX));
     for letter in letters {
-        sqlx::query!(
+        let id = sqlx::query_scalar!(
             r#"insert into mailroom.dead_letter (
                    origin, lane, seq, message, message_id, consumer_group, handler, topic, partition, "offset", key,
                    event_type, reason, fault, code, error, detail, last_output, handler_digest, attempts, deliveries,
                    fuel_used, memory_peak)
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                        $22, $23)
-               on conflict (origin, seq) where replayed_at is null and discarded_at is null do nothing"#,
+               on conflict (origin, seq) where replayed_at is null and discarded_at is null do nothing
+               returning id"#,
             letter.origin,
             letter.lane,
             letter.seq,
@@ -122,9 +126,24 @@ pub(crate) async fn write_dead_letters(
             i64::try_from(letter.usage.fuel).unwrap_or(i64::MAX),
             i64::try_from(letter.usage.memory_peak).unwrap_or(i64::MAX),
         )
-        .execute(&mut **tx)
+        .fetch_optional(&mut **tx)
         .await
         .map_err(DbError::new("writing a dead letter"))?;
+        written.extend(id);
     }
+    copy_dead_letters(tx, topic, &written).await
+}
+
+/// Writes copies of letters that were written in this transaction into the outbox, for a Kafka topic.
+pub(crate) async fn copy_dead_letters(
+    tx: &mut Transaction<'_, Postgres>,
+    topic: Option<&str>,
+    letters: &[Uuid],
+) -> Result<(), DbError> {
+    let (Some(topic), false) = (topic, letters.is_empty()) else { return Ok(()) };
+    sqlx::query_file!("src/settle/dead_letter_copy.sql", topic, letters)
+        .execute(&mut **tx)
+        .await
+        .map_err(DbError::new("copying dead letters for Kafka"))?;
     Ok(())
 }

@@ -85,6 +85,8 @@ pub(crate) struct Whose {
     pub(crate) handler: Arc<str>,
     pub(crate) group: Arc<str>,
     pub(crate) behind_dead: BehindDead,
+    /// The Kafka topic that gets copies of dead letters.
+    pub(crate) dead_letters: Option<Arc<str>>,
 }
 
 /// Settles a batch of one handler, sorted by (lane, seq), and stores the records that some of it are about: all
@@ -136,7 +138,7 @@ pub(crate) async fn settle(
     emit::insert(&mut tx, items, &hit).await?;
     let dead = items.iter().filter(|item| hit.contains(&item.place()));
     let dead: Vec<DeadLetter> = dead.filter_map(|item| DeadLetter::of(&of.handler, item)).collect();
-    write_dead_letters(&mut tx, &dead).await?;
+    write_dead_letters(&mut tx, &dead, of.dead_letters.as_deref()).await?;
     block::keys(&mut tx, of.behind_dead, items, &hit).await?;
     let lost = write::state(&mut tx, &of.group, items, &hit).await?;
     if !lost.is_empty() {
@@ -167,7 +169,7 @@ async fn insert(
         .clone()
         .filter_map(|row| Some(DeadLetter::quarantined(&of.handler, &row.message, row.quarantined.clone()?)))
         .collect();
-    write_dead_letters(tx, &letters).await?;
+    write_dead_letters(tx, &letters, of.dead_letters.as_deref()).await?;
     let undecided = new
         .filter(|row| row.quarantined.is_none() && fresh.direct.contains(&row.message.lane))
         .map(|row| &*row.message)

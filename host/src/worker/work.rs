@@ -79,6 +79,7 @@ impl Work {
                 handler: Arc::from(worker.handler.name.as_str()),
                 group: Arc::clone(&worker.handler.group),
                 behind_dead: worker.handler.current().manifest().behind_dead,
+                dead_letters: worker.handler.current().manifest().dead_letter_topic.clone(),
             },
             policy: worker.handler.current().manifest().retry,
         };

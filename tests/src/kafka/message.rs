@@ -8,6 +8,8 @@ pub struct Message {
     pub(super) payload: Option<Vec<u8>>,
     /// Names are bytes: one test sends a name that is not UTF-8.
     pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// The producer's clock where there is none.
+    pub(super) timestamp_ms: Option<i64>,
 }
 
 impl Message {
@@ -48,6 +50,13 @@ impl Message {
     #[must_use]
     pub fn null_header(mut self, name: &str) -> Self {
         self.headers.push((name.as_bytes().to_vec(), None));
+        self
+    }
+
+    /// With this time, in milliseconds since 1970.
+    #[must_use]
+    pub fn at(mut self, timestamp_ms: i64) -> Self {
+        self.timestamp_ms = Some(timestamp_ms);
         self
     }
 

@@ -21,6 +21,8 @@ pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static
             "published_offset = s.at",
             vec![outbox[0].clone(), outbox[1].clone(), same("0", ROWS), same("1", ROWS)],
         ),
+        ("delete from mailroom.inbox i using due", stretch()),
+        ("delete from mailroom.outbox i using due", stretch()),
         ("and i.seq = letter.seq and i.status = 'failed'", vec![letters(world, "inbox").await?]),
         ("o.id = letter.message and o.status = 'failed'", vec![letters(world, "outbox").await?]),
     ])
@@ -61,6 +63,11 @@ async fn first_lane(world: &World) -> Result<String> {
                   order by random() limit {ROWS}) r"
     );
     Ok(format!("'{}'", world.db.one::<String>(sqlx::AssertSqlSafe(query)).await?))
+}
+
+/// The first blocks, of which 500 rows are old enough.
+fn stretch() -> Vec<String> {
+    vec!["0".to_owned(), "128".to_owned(), "0".to_owned(), ROWS.to_string()]
 }
 
 /// All of them completed at their first delivery.

@@ -83,7 +83,8 @@ impl Plan {
 
     /// How many rows the statement gave, or changed where it changes any.
     pub(crate) fn rows(&self) -> Result<u64> {
-        let mut top = &self.0["Plan"];
+        let deletes = |node: &&Value| text(node, "Operation") == "Delete";
+        let mut top = self.nodes().into_iter().find(deletes).unwrap_or(&self.0["Plan"]);
         if text(top, "Node Type") == "ModifyTable" {
             // It counts what it returns; what it changed comes from the plan below it.
             let below = top["Plans"].as_array().into_iter().flatten();
@@ -98,6 +99,13 @@ impl Plan {
             text(node, "Index Name") == index
                 && columns.iter().all(|column| text(node, "Index Cond").contains(column))
         })
+    }
+
+    /// Whether it reads a stretch of the table's blocks.
+    pub(crate) fn reads_a_stretch_of(&self, table: &str) -> bool {
+        self.nodes()
+            .iter()
+            .any(|node| text(node, "Node Type") == "Tid Range Scan" && text(node, "Relation Name") == table)
     }
 
     /// Whether it reads the index in its order, so that it may stop at its bound.

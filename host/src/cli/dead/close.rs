@@ -1,7 +1,7 @@
 //! Replay and discard: what they take, how fast, and what they say meanwhile.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
@@ -15,6 +15,8 @@ use crate::db::{Db, DbError};
 
 /// Letters that are closed in one transaction.
 const BATCH_ROWS_MAX: u32 = 500;
+/// How often long work says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Which letters; something has to say so.
 #[derive(Debug, Args)]
@@ -107,6 +109,7 @@ impl Work<'_> {
             }
         };
         let (mut taken, mut closed, mut after) = (0, 0, None);
+        let mut told = Instant::now();
         loop {
             let batch = dead_letters::open(db, &which, after.as_ref(), i64::from(batch_rows)).await?;
             let Some(last) = batch.last().cloned() else { break };
@@ -115,7 +118,10 @@ impl Work<'_> {
             }
             closed += close(&batch).await?;
             taken += batch.len();
-            eprintln!("{closed} of {total} {}", self.done);
+            if told.elapsed() >= TELL_EVERY {
+                eprintln!("{closed} of {total} {}", self.done);
+                told = Instant::now();
+            }
             after = Some(last);
         }
         self.answer(closed, taken - closed)

@@ -24,6 +24,7 @@ impl Work {
             let component = self.worker.handler.current();
             self.settler.policy = component.manifest().retry;
             self.settler.of.behind_dead = component.manifest().behind_dead;
+            self.settler.of.dead_letters = component.manifest().dead_letter_topic.clone();
             let of_items = batch.iter().map(|decided| decided.key.lane);
             let fresh = unstored.iter().flat_map(|of| &of.fresh.leases).map(|lease| lease.lane);
             let lanes: BTreeSet<i32> = of_items.chain(fresh).collect();
