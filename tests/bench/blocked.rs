@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::{Figure, Measured, Rates};
-use crate::ground::{Ground, ROUNDS, rate};
+use crate::ground::{Ground, Handler, ROUNDS, rate};
 use crate::payload::{EVENT_TYPE, KEYS, payload};
 use crate::stage::Stage;
 
@@ -42,7 +42,7 @@ pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
 }
 
 async fn run(stage: &Stage, messages: u32, blocked: bool) -> Result<f64> {
-    let ground = Ground::new(stage, "blocked").await?;
+    let ground = Ground::new(stage, "blocked", Handler::Component).await?;
     ground.host_up().await?.stop().await?;
     let others = i32::try_from(messages)?;
     if blocked {

@@ -15,26 +15,31 @@ const RATE: &str =
     "select count(*), extract(epoch from max(completed_at) - min(completed_at))::double precision
                       from mailroom.inbox where status = 'completed'";
 
-/// Floor and mailroom in turn.
-pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
-    let mut rates = Rates::aiming_at(0.5);
+/// Floor, native handler and component in turn.
+pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Vec<Figure>> {
+    let (mut native, mut component) = (Rates::aiming_at(0.5), Rates::aiming_at(0.7));
     for _ in 0..ROUNDS {
         let floor = floor(stage, messages).await?;
-        rates.add(mailroom(stage, messages).await?, floor);
+        native.add(mailroom(stage, Handler::Native, messages).await?, floor);
+        component.add(mailroom(stage, Handler::Component, messages).await?, floor);
     }
-    Ok(Figure { of: "backlog drain, Rust component", is: Measured::Rates(rates) })
+    component.native = Some(native.mailroom);
+    Ok(vec![
+        Figure { of: "backlog drain, native no-op handler", is: Measured::Rates(native) },
+        Figure { of: "backlog drain, Rust component", is: Measured::Rates(component) },
+    ])
 }
 
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
-    let ground = ground(stage, "drainfloor", messages).await?;
+    let ground = ground(stage, "drainfloor", Handler::Component, messages).await?;
     floor::drain::run(&ground).await?;
     let rate = rate(&ground.db, RATE, messages).await?;
     ground.remove().await?;
     Ok(rate)
 }
 
-async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
-    let ground = ground(stage, "drain", messages).await?;
+async fn mailroom(stage: &Stage, handler: Handler, messages: u32) -> Result<f64> {
+    let ground = ground(stage, "drain", handler, messages).await?;
     let mut host = ground.start_host()?;
     ground.until_none(&mut host, PENDING).await?;
     host.stop().await?;
@@ -44,8 +49,8 @@ async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
 }
 
 /// A host has been there and made the lanes; then rows came, and none was handled.
-async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
-    let ground = Ground::new(stage, name, Handler::Component).await?;
+async fn ground(stage: &Stage, name: &str, handler: Handler, messages: u32) -> Result<Ground> {
+    let ground = Ground::new(stage, name, handler).await?;
     ground.host_up().await?.stop().await?;
     let insert = r#"
         insert into mailroom.inbox (lane, okey, id, message_id, consumer_group, topic, partition, "offset", source,

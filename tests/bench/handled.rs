@@ -19,19 +19,10 @@ const UNREAD: &str = "
                 select from mailroom.inbox where status = 'pending' and not held limit 1) pending)
       from mailroom.partition_offset";
 
-/// Notes when each offset row is made: no row of the inbox tells how long its batch was under way before.
-const BEGUN: [&str; 3] = [
-    "create table begun (at timestamptz default clock_timestamp())",
-    "create function note_begun() returns trigger language plpgsql as
-     $$ begin insert into public.begun default values; return null; end $$",
-    "create trigger note_begun after insert on mailroom.partition_offset
-        for each statement execute function note_begun()",
-];
-
-/// From the moment at which the first partition could be fetched, which is when its offset row was made.
-const RATE: &str = "
-    select count(*), extract(epoch from max(completed_at) - (select min(at) from begun))::double precision
-      from mailroom.inbox where status = 'completed'";
+/// From the first row that was made: what a host does to join its group is not counted.
+const RATE: &str =
+    "select count(*), extract(epoch from max(completed_at) - min(created_at))::double precision
+       from mailroom.inbox where status = 'completed'";
 
 /// Floor, native handler and component in turn.
 pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Vec<Figure>> {
@@ -70,9 +61,6 @@ async fn ground(stage: &Stage, name: &str, handler: Handler, messages: u32) -> R
     let ground = Ground::new(stage, name, handler).await?;
     ground.db.execute("create table sent (messages bigint)").await?;
     sqlx::query("insert into sent values ($1)").bind(i64::from(messages)).execute(ground.db.pool()).await?;
-    for statement in BEGUN {
-        ground.db.execute(statement).await?;
-    }
     send(&ground.kafka, &ground.topic, messages).await?;
     ground.level().await?;
     Ok(ground)

@@ -85,7 +85,7 @@ async fn one(stage: &Stage, scenario: Scenario, messages: u32) -> Result<Vec<Fig
         Scenario::Relay => relay::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Producers => producers::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Handled => handled::measure(stage, messages).await,
-        Scenario::Drain => drain::measure(stage, messages).await.map(|figure| vec![figure]),
+        Scenario::Drain => drain::measure(stage, messages).await,
         Scenario::Blocked => blocked::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Latency => latency::measure(stage).await,
         Scenario::Idle => idle::measure(stage).await.map(|figure| vec![figure]),

@@ -15,8 +15,8 @@ pub(crate) struct Report {
 /// What whoever reads the table must know.
 const NOTES: &str = "\
 Rates are messages a second. The relay's and the drain's count from the first `completed_at` to the last, \
-*handled* from the moment at which the first partition can be fetched (its offset row is made) to the last \
-`completed_at`: no row tells how long its batch was under way before. All programs share the cores with \
+*handled* from the first `created_at` to the last `completed_at`: neither counts what came before the first row was \
+written. All programs share the cores with \
 Postgres and Kafka; each starts on a fresh database after a checkpoint, floor and mailroom in turn three times, \
 of which the best counts; `fsync` and `synchronous_commit` are on.
 
@@ -41,7 +41,7 @@ rest is the broker and the client on the same cores.
 is a copy with the same columns, checks and indexes and no trigger. In both a relay on the same cores is busy \
 with a backlog that outlasts the run.
 
-Both handlers of *handled* complete every message and look at none. The component's aim is the ratio to the native \
+The native handler and the component complete every message and look at none. The component's aim is the ratio to the native \
 one on the same host.
 
 Latencies are of messages sent one by one: *commit → Kafka* from the insert's time in the application's \

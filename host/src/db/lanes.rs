@@ -193,6 +193,22 @@ pub(crate) async fn take(
     Ok(taken)
 }
 
+/// Notes that the messages of these lanes up to a `seq` are begun; gives the lanes that are still ours, and up to
+/// where they are.
+pub(crate) async fn begin(db: &Db, lanes: Vec<(Lease, i64)>) -> Result<Vec<(i32, i64)>, DbError> {
+    let rows = sqlx::query!(
+        "update mailroom.lane l set started_to = greatest(l.started_to, w.begun)
+           from unnest($1::integer[], $2::bigint[], $3::bigint[]) w(id, token, begun)
+          where l.id = w.id and l.token = w.token
+         returning l.id, l.started_to",
+        &lanes.iter().map(|(lease, _)| lease.lane).collect::<Vec<_>>(),
+        &lanes.iter().map(|(lease, _)| lease.token).collect::<Vec<_>>(),
+        &lanes.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(),
+    );
+    let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("noting that messages are begun"))?;
+    Ok(rows.into_iter().map(|lane| (lane.id, lane.started_to)).collect())
+}
+
 /// Outbox lanes that have no live owner, at most `limit`.
 pub(crate) async fn free_outbox(db: &Db, limit: i64) -> Result<Vec<i32>, DbError> {
     sqlx::query_scalar!(

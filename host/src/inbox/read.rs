@@ -20,8 +20,8 @@ pub(crate) struct Found {
     pub(crate) nonsense: Option<String>,
 }
 
-/// Pending messages of the lane above `after`, in order, at most `limit`; they count as begun from here on.
-/// Empty too where the lane is no longer ours.
+/// Pending messages of the lane above `after`, in order, at most `limit`. Empty too where the lane is no longer
+/// ours.
 pub(crate) async fn read(
     db: &Db,
     lease: &Lease,
@@ -36,11 +36,7 @@ pub(crate) async fn read(
                select * from mailroom.inbox
                 where lane = $1 and status = 'pending' and not held and seq > $3
                   and exists (select 1 from mailroom.lane where id = $1 and token = $2)
-                order by seq limit $4),
-           begun as (
-               update mailroom.lane l set started_to = greatest(l.started_to, f.seq)
-                 from (select max(seq) as seq from found) f
-                where l.id = $1 and l.token = $2 and f.seq is not null)
+                order by seq limit $4)
            select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
                   content_type, headers, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
                   idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun,

@@ -172,7 +172,7 @@ pub(super) async fn insert(
     Ok(rows.into_iter().collect())
 }
 
-/// Messages that are in the worker's hands and undecided count as begun from here on.
+/// Messages that run while their rows are made count as begun.
 pub(super) async fn begin(
     tx: &mut Transaction<'_, Postgres>,
     begun: impl Iterator<Item = &Message>,
@@ -187,7 +187,7 @@ pub(super) async fn begin(
     }
     let (lanes, seqs): (Vec<i32>, Vec<i64>) = highest.into_iter().unzip();
     sqlx::query!(
-        "update mailroom.lane l set started_to = w.seq
+        "update mailroom.lane l set started_to = greatest(l.started_to, w.seq)
            from unnest($1::integer[], $2::bigint[]) w(id, seq) where l.id = w.id",
         &lanes,
         &seqs,

@@ -40,6 +40,8 @@ impl Settlement {
 pub(crate) struct ToStore<'f> {
     pub(crate) fresh: &'f Fresh,
     pub(crate) held: &'f HashSet<i64>,
+    /// Those that run.
+    pub(crate) running: &'f HashSet<i64>,
     /// By lane, the reread counter that its owner has acted on.
     pub(crate) reread_to: &'f HashMap<i32, i64>,
 }
@@ -161,7 +163,7 @@ async fn insert(
     items: &[Settlement],
     store: ToStore<'_>,
 ) -> Result<HashSet<i64>, DbError> {
-    let ToStore { fresh, held, .. } = store;
+    let ToStore { fresh, held, running, .. } = store;
     let decided: HashMap<i64, &Settlement> = items.iter().map(|item| (item.message.seq, item)).collect();
     let inserted = fresh::insert(tx, &of.group, fresh, &decided, held).await?;
     let new = fresh.rows.iter().filter(|row| inserted.contains(&row.message.seq));
@@ -170,11 +172,9 @@ async fn insert(
         .filter_map(|row| Some(DeadLetter::quarantined(&of.handler, &row.message, row.quarantined.clone()?)))
         .collect();
     write_dead_letters(tx, &letters, of.dead_letters.as_deref()).await?;
-    let undecided = new
-        .filter(|row| row.quarantined.is_none() && fresh.direct.contains(&row.message.lane))
-        .map(|row| &*row.message)
-        .filter(|message| !decided.contains_key(&message.seq) && !held.contains(&message.seq));
-    fresh::begin(tx, undecided).await?;
+    let running = new.map(|row| &*row.message).filter(|message| running.contains(&message.seq));
+    let begun = running.filter(|message| !decided.contains_key(&message.seq));
+    fresh::begin(tx, begun).await?;
     Ok(inserted)
 }
 

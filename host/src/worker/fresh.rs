@@ -31,6 +31,8 @@ pub(super) struct Unstored {
     decided: HashMap<i64, Decided>,
     /// Those that are inserted as held.
     pub(super) held: HashSet<i64>,
+    /// Those that run.
+    pub(super) running: HashSet<i64>,
     /// By lane, the reread counter that was acted on.
     pub(super) reread_to: HashMap<i32, i64>,
     /// When it became the oldest, and when the last of its calls ended.
@@ -48,6 +50,7 @@ impl Unstored {
             open,
             decided: HashMap::new(),
             held: HashSet::new(),
+            running: HashSet::new(),
             reread_to: HashMap::new(),
             since: Instant::now(),
             moved: Instant::now(),
@@ -75,11 +78,14 @@ pub(super) struct FreshBatches {
     batches: VecDeque<Unstored>,
     /// Lanes of batches that are being stored, and the first `seq` of each.
     in_store: HashMap<i32, i64>,
+    /// By lane, the first `seq` that has no row yet.
+    firsts: HashMap<i32, i64>,
 }
 
 impl FreshBatches {
     pub(super) fn push(&mut self, batch: Unstored) {
         self.batches.push_back(batch);
+        self.count();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -119,6 +125,7 @@ impl FreshBatches {
             batch.decided.insert(seq, decided);
         }
         self.batches.push_front(batch);
+        self.count();
     }
 
     /// Messages of a lane that have no row yet, by `seq`.
@@ -156,6 +163,7 @@ impl FreshBatches {
         for lease in &batch.fresh.leases {
             self.in_store.remove(&lease.lane);
         }
+        self.count();
     }
 
     /// Batches of which no lane is busy or has an older one.
@@ -170,12 +178,20 @@ impl FreshBatches {
     }
 
     /// Lanes with records that have no row yet, and the first `seq` of each.
-    pub(super) fn lanes(&self) -> HashMap<i32, i64> {
-        let mut lanes = self.in_store.clone();
+    pub(super) fn lanes(&self) -> &HashMap<i32, i64> {
+        &self.firsts
+    }
+
+    /// Whether the message has its row.
+    pub(super) fn has_row(&self, lane: i32, seq: i64) -> bool {
+        self.firsts.get(&lane).is_none_or(|first| seq < *first)
+    }
+
+    fn count(&mut self) {
+        self.firsts = self.in_store.clone();
         for (lane, seq) in self.batches.iter().flat_map(firsts) {
-            lanes.entry(lane).or_insert(seq);
+            self.firsts.entry(lane).or_insert(seq);
         }
-        lanes
     }
 }
 

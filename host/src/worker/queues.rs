@@ -103,6 +103,15 @@ pub(super) struct Started {
     pub(super) parked: bool,
 }
 
+/// What may start next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Started(Started),
+    /// It is to be noted first that the next messages are begun.
+    Unnoted,
+    Nothing,
+}
+
 impl Queues {
     /// A lane is ours, with the keys that do not simply go on.
     pub(super) fn open(&mut self, lane: i32, standing: &Standing, counter: i64) {
@@ -209,9 +218,9 @@ impl Queues {
         !self.ready.is_empty()
     }
 
-    /// The next message that may start.
-    pub(super) fn start(&mut self) -> Option<Started> {
-        while let Some((_, key)) = self.ready.pop_first() {
+    /// The next message that may start, if it is `noted` as begun.
+    pub(super) fn start(&mut self, noted: impl Fn(i32, i64) -> bool) -> Next {
+        while let Some((at, key)) = self.ready.pop_first() {
             let Some(queue) = self.queues.get_mut(&key) else { continue };
             let due = queue.waiting.front().is_some_and(|first| first.due <= Instant::now());
             // A key may stand here twice, or have been overtaken by what happened since.
@@ -221,11 +230,15 @@ impl Queues {
             if blocked || !due || waits {
                 continue;
             }
+            if !queue.waiting.front().is_some_and(|first| noted(key.lane, first.message.seq)) {
+                self.ready.insert((at, key));
+                return Next::Unnoted;
+            }
             let Some(entry) = queue.waiting.pop_front() else { continue };
             let call = self.next_call;
             self.next_call += 1;
             queue.running = Some((call, entry.message.seq));
-            return Some(Started {
+            return Next::Started(Started {
                 key,
                 entry,
                 state: queue.state.take(),
@@ -233,7 +246,7 @@ impl Queues {
                 parked: parks == Some(true),
             });
         }
-        None
+        Next::Nothing
     }
 
     /// A call ended.

@@ -106,6 +106,7 @@ impl Settler {
         let store = batch.unstored.as_ref().map(|of| ToStore {
             fresh: &of.fresh,
             held: &of.held,
+            running: &of.running,
             reread_to: &of.reread_to,
         });
         let settled = settle(&self.db, &self.of, &leases, &items, store).await;

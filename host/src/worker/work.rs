@@ -1,5 +1,6 @@
 //! The worker's turns: calls, verdicts, settlements.
 
+mod beginning;
 mod calling;
 mod ending;
 mod fed;
@@ -26,6 +27,7 @@ use crate::db::{DbError, lanes};
 use crate::lane::Lease;
 use crate::outage::Outage;
 use crate::settle::Whose;
+use beginning::Begun;
 
 /// Transactions of a handler that settle at once, each of lanes of its own.
 pub(super) const SETTLEMENTS_MAX: usize = 2;
@@ -33,7 +35,7 @@ pub(super) const SETTLEMENTS_MAX: usize = 2;
 /// How often a host that may not start anything looks again.
 const RECHECK: Duration = Duration::from_millis(50);
 
-type Work_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type Work_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Something that happened.
 pub(super) enum Step {
@@ -45,6 +47,8 @@ pub(super) enum Step {
     /// A look at the breakers.
     Looked,
     Held(Done),
+    /// It was noted that messages are begun.
+    Begun(Result<Vec<(i32, i64)>, DbError>),
     Due,
 }
 
@@ -67,6 +71,8 @@ pub(super) struct Work {
     /// Rows that are being held or let go.
     holding: Option<Work_<Done>>,
     hold_after: Instant,
+    /// Up to where messages are noted as begun.
+    begun: Begun,
     outage: Outage,
     stopping: bool,
 }
@@ -93,6 +99,7 @@ impl Work {
             topics: HashMap::new(),
             holding: None,
             hold_after: Instant::now(),
+            begun: Begun::default(),
             queues: Queues::default(),
             caution,
             calls: FuturesUnordered::new(),
@@ -116,6 +123,7 @@ impl Work {
             Some(ended) = self.settling.next(), if !self.settling.is_empty() => Step::Settled(Box::new(ended)),
             Some(called) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(called)),
             done = wait(&mut self.holding) => Step::Held(done),
+            begun = wait(&mut self.begun.noting) => Step::Begun(begun),
             told = self.caution.told() => Step::Told(told),
             Ok(()) = self.worker.breakers.changed() => Step::Looked,
             feed = self.worker.feed.recv(), if !self.stopping => Step::Fed(feed),
@@ -140,6 +148,7 @@ impl Work {
             Step::Told(told) => self.caution.take(told, self.breaker_policy()),
             Step::Looked => self.caution.learned(&self.worker.breakers.borrow_and_update()),
             Step::Held(done) => self.held(done),
+            Step::Begun(begun) => self.noted(begun),
             Step::Due => {}
         }
         self.drop_lost();
@@ -157,6 +166,7 @@ impl Work {
             self.leases.values().filter(|lease| lease.is_lost()).map(|lease| lease.lane).collect();
         for lane in lost {
             self.leases.remove(&lane);
+            self.begun.forget(lane);
             self.decided.retain(|decided| decided.key.lane != lane);
             let dropped = self.queues.forget(lane);
             self.worker.in_hand.remove(dropped);
@@ -168,7 +178,7 @@ impl Work {
         if !self.queues.is_closing() {
             return;
         }
-        let (closed, dropped) = self.queues.closed(&self.fresh.lanes());
+        let (closed, dropped) = self.queues.closed(self.fresh.lanes());
         self.worker.in_hand.remove(dropped);
         let closed: Vec<Lease> = closed.into_iter().filter_map(|lane| self.leases.remove(&lane)).collect();
         if closed.is_empty() {
@@ -196,7 +206,7 @@ impl Work {
                     Step::Called(called) => self.called(*called),
                     Step::Settled(ended) => self.settled(*ended),
                     Step::Told(told) => self.caution.take(told, self.breaker_policy()),
-                    Step::Fed(_) | Step::Looked | Step::Held(_) | Step::Due => {}
+                    Step::Fed(_) | Step::Looked | Step::Held(_) | Step::Begun(_) | Step::Due => {}
                 },
                 () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!(handler.name = %self.settler.of.handler, "Calls did not end within the grace; their messages stay pending");

@@ -57,7 +57,7 @@ impl Statements {
             take_over: with("set epoch = o.epoch + 1")?,
             fence: with("select l.id, l.reread from unnest")?,
             advance: with("set next_offset = w.next")?,
-            begin: with("set started_to = w.seq")?,
+            begin: with("set started_to = greatest(l.started_to, w.seq)")?,
             read: with("with found as materialized")?,
             draw: with("select nextval")?,
         })

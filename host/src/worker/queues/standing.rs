@@ -24,13 +24,9 @@ impl Queues {
     /// yet.
     pub(in crate::worker) fn next_hold(
         &mut self,
-        unstored: impl FnOnce() -> HashMap<i32, i64>,
+        unstored: &HashMap<i32, i64>,
         rows_max: usize,
     ) -> Option<(i32, Vec<(Key, i64)>)> {
-        if self.to_hold.is_empty() {
-            return None;
-        }
-        let unstored = unstored();
         let has_row = |lane: &i32, seq: i64| unstored.get(lane).is_none_or(|first| seq < *first);
         let (lane, rows) =
             self.to_hold.iter_mut().find(|(lane, rows)| rows.iter().any(|(_, seq)| has_row(lane, *seq)))?;
@@ -118,6 +114,22 @@ impl Queues {
     /// By lane, the counter up to which it was, or will be, read again before anything else.
     pub(in crate::worker) fn reread_to(&self) -> &HashMap<i32, i64> {
         &self.reread_to
+    }
+
+    /// Those of these messages that run.
+    pub(in crate::worker) fn running(&self, seqs: &HashSet<i64>) -> HashSet<i64> {
+        let running = self.queues.values().filter_map(|queue| queue.running.map(|(_, seq)| seq));
+        running.filter(|seq| seqs.contains(seq)).collect()
+    }
+
+    /// By lane, the highest `seq` among the first `count` messages that may start.
+    pub(in crate::worker) fn next_ready(&self, count: usize) -> HashMap<i32, i64> {
+        let mut next: HashMap<i32, i64> = HashMap::new();
+        for (seq, key) in self.ready.iter().take(count) {
+            let highest = next.entry(key.lane).or_insert(*seq);
+            *highest = (*highest).max(*seq);
+        }
+        next
     }
 
     /// Keys of the lane of which one of these messages runs.

@@ -12,7 +12,7 @@ use crate::pipeline::outcome::{self as pipeline, Usage};
 use crate::settle::{Settlement, StateView};
 use crate::worker::call::Called;
 use crate::worker::entry::{Entry, Key, Order};
-use crate::worker::queues::{Started, Worth};
+use crate::worker::queues::{Next, Started, Worth};
 use crate::worker::settling::Decided;
 
 /// A call must end this much before the host's own expiry, so that its settlement is still ours.
@@ -32,7 +32,14 @@ impl Work {
         let policy = manifest.breaker;
         self.caution.tell(policy, self.queues.has_ready());
         while self.calls.len() < manifest.concurrency && self.caution.room(policy, self.calls.len()) > 0 {
-            let Some(started) = self.queues.start() else { return };
+            let started = match self
+                .queues
+                .start(|lane, seq| self.begun.has(lane, seq) || !self.fresh.has_row(lane, seq))
+            {
+                Next::Started(started) => started,
+                Next::Unnoted => return self.note_begun(manifest.concurrency),
+                Next::Nothing => return,
+            };
             if let Some(verdict) = without_call(&started) {
                 self.block_behind(started.key, &verdict);
                 let (key, call) = (started.key, started.call);

@@ -42,6 +42,7 @@ impl Work {
             batch.extend(unstored.take_decided());
             let seqs = unstored.fresh.rows.iter().map(|row| row.message.seq).collect();
             unstored.held = self.queues.to_hold_among(&seqs);
+            unstored.running = self.queues.running(&seqs);
             unstored.reread_to = self.queues.reread_to().clone();
         }
         (unstored.is_some() || !batch.is_empty()).then_some((batch, unstored))

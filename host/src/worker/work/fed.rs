@@ -21,6 +21,7 @@ impl Work {
                 let stale = self.queues.forget(lease.lane);
                 self.worker.in_hand.remove(stale);
                 self.queues.open(lease.lane, &standing, lease.reread_done());
+                self.begun.forget(lease.lane);
                 self.topics.insert(lease.lane, topic);
                 self.leases.insert(lease.lane, lease);
             }

@@ -15,7 +15,7 @@ impl Work {
         if self.holding.is_some() || self.stopping || Instant::now() < self.hold_after {
             return;
         }
-        let job = if let Some((lane, rows)) = self.queues.next_hold(|| self.fresh.lanes(), ROWS_MAX) {
+        let job = if let Some((lane, rows)) = self.queues.next_hold(self.fresh.lanes(), ROWS_MAX) {
             self.leases.get(&lane).map(|lease| Job::Hold { lease: lease.clone(), rows })
         } else {
             self.queues.next_let_go().and_then(|(key, seq_max)| {
