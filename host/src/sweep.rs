@@ -128,7 +128,8 @@ impl Sweep {
         self.look(held).await
     }
 
-    /// Takes free outbox lanes up to this host's fair share, and gives back what is above it.
+    /// Takes free outbox lanes up to this host's fair share and those that others leave free, and gives back
+    /// what is above it.
     async fn share_outbox_lanes(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
         if !self.config.relay.enabled {
             return Ok(());
@@ -142,7 +143,8 @@ impl Sweep {
             self.tell_relay(LaneChange::Surplus(*surplus));
         }
         let room = i64::try_from(share.saturating_sub(ours.len())).unwrap_or(0);
-        let free = if room > 0 { lanes::free_outbox(&self.db, room).await? } else { Vec::new() };
+        let free =
+            if ours.len() < OUTBOX_LANES { lanes::free_outbox(&self.db, room).await? } else { Vec::new() };
         if free.is_empty() {
             return Ok(());
         }

@@ -46,8 +46,8 @@ const ROWS: &str = r#"
     select pg_temp.letter('open', null, null), pg_temp.letter('discarded-15', null, '15 days'),
            pg_temp.letter('discarded-13', null, '13 days'), pg_temp.letter('blocks', null, '15 days'),
            pg_temp.letter('replayed', '15 days', null);
-    insert into mailroom.blocked_key (lane, okey, seq, consumer_group, topic, partition, key, policy)
-    select lane, 1, seq, 'g', 't', 0, 'k', 'block' from mailroom.inbox where message_id = 'blocks';"#;
+    insert into mailroom.blocked_key (lane, okey, seq, consumer_group, topic, partition, "offset", key, policy)
+    select lane, 1, seq, 'g', 't', 0, "offset", 'k', 'block' from mailroom.inbox where message_id = 'blocks';"#;
 
 const INBOX: &str = "select message_id from mailroom.inbox order by 1";
 const OUTBOX: &str = "select aggregate_id from mailroom.outbox order by 1";

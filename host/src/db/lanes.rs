@@ -12,6 +12,9 @@ use uuid::Uuid;
 use super::{Db, DbError};
 use crate::lane::Lease;
 
+/// A lane that is free for so long is anybody's, whatever its share: the host whose share it is may hang.
+const LEFT_FREE_SECONDS: f64 = 1.0;
+
 /// A lane that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
@@ -92,8 +95,8 @@ pub(crate) async fn open(
     .map_err(DbError::new("opening lanes"))
 }
 
-/// Inbox lanes of a group that have no live owner, as many as are this host's share of the group's lanes
-/// beyond the `held` that it has. Kafka may not have given their partitions to anybody yet, or their topics
+/// Inbox lanes of a group that have no live owner: as many as are this host's share of the group's lanes
+/// beyond the `held` that it has, and those that others leave free. Kafka may not have given their partitions to anybody yet, or their topics
 /// may be none that the handler still subscribes to.
 pub(crate) async fn free_inbox(db: &Db, group: &str, held: i64) -> Result<Vec<Opened>, DbError> {
     sqlx::query_as!(
@@ -104,12 +107,18 @@ pub(crate) async fn free_inbox(db: &Db, group: &str, held: i64) -> Result<Vec<Op
                            where r.consumer_group = $1 and r.state = 'running'
                              and h.expires_at >= clock_timestamp())))::bigint as lanes
                  from mailroom.lane where consumer_group = $1)
-           select l.id as lane, l.topic as "topic!", l.partition as "partition!" from mailroom.lane l
-            where l.consumer_group = $1
-              and (l.owner is null or not exists (select 1 from mailroom.host h where h.id = l.owner))
-            order by l.id limit greatest(0, (select lanes from share) - $2)"#,
+           select free.id as lane, free.topic as "topic!", free.partition as "partition!" from (
+               select l.id, l.topic, l.partition, l.free_since, row_number() over (order by l.id) as place
+                 from mailroom.lane l
+                where l.consumer_group = $1
+                  and (l.owner is null or not exists (select 1 from mailroom.host h where h.id = l.owner))
+           ) free
+            where free.place <= (select lanes from share) - $2
+               or free.free_since < clock_timestamp() - make_interval(secs => $3)
+            order by free.id"#,
         group,
         held,
+        LEFT_FREE_SECONDS,
     )
     .fetch_all(db.pool())
     .await
@@ -209,14 +218,18 @@ pub(crate) async fn begin(db: &Db, lanes: Vec<(Lease, i64)>) -> Result<Vec<(i32,
     Ok(rows.into_iter().map(|lane| (lane.id, lane.started_to)).collect())
 }
 
-/// Outbox lanes that have no live owner, at most `limit`.
-pub(crate) async fn free_outbox(db: &Db, limit: i64) -> Result<Vec<i32>, DbError> {
+/// Outbox lanes that have no live owner: `room` of them, and those that others leave free.
+pub(crate) async fn free_outbox(db: &Db, room: i64) -> Result<Vec<i32>, DbError> {
     sqlx::query_scalar!(
-        "select l.id from mailroom.lane l
-          where l.kind = 'outbox'
-            and (l.owner is null or not exists (select 1 from mailroom.host h where h.id = l.owner))
-          order by l.id limit $1",
-        limit,
+        "select free.id from (
+             select l.id, l.free_since, row_number() over (order by l.id) as place from mailroom.lane l
+              where l.kind = 'outbox'
+                and (l.owner is null or not exists (select 1 from mailroom.host h where h.id = l.owner))
+         ) free
+          where free.place <= $1 or free.free_since < clock_timestamp() - make_interval(secs => $2)
+          order by free.id",
+        room,
+        LEFT_FREE_SECONDS,
     )
     .fetch_all(db.pool())
     .await

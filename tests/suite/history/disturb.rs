@@ -16,13 +16,10 @@ use super::run::Run;
 const BETWEEN_KILLS: RangeInclusive<u64> = 3_000..=6_000;
 const AWAY: RangeInclusive<u64> = 0..=4_000;
 
-/// Whether a host of another name than this lives, each lane has a live owner, since Kafka's rebalance waits for
-/// each that died, and no message is to run alone: one that dies with its host then is parked, as it should be.
+/// Whether a host of another name than this lives, and no message is to run alone: one that dies with its host
+/// then is parked, as it should be.
 const MAY_DIE: &str = "
     select exists (select 1 from mailroom.host where worker <> $1 and expires_at >= clock_timestamp())
-       and not exists (select 1 from mailroom.lane l
-                        where not exists (select 1 from mailroom.host h
-                                           where h.id = l.owner and h.expires_at >= clock_timestamp()))
        and not exists (select 1 from mailroom.inbox where status = 'pending' and not held and crashes > 1)";
 
 /// Who kills one host after the other while messages flow.
