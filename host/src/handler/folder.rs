@@ -123,7 +123,7 @@ impl Folder {
     fn watch(&self, changed: &Arc<Notify>) -> Option<impl Sized + use<>> {
         let changed = Arc::clone(changed);
         let wake = move |_: DebounceEventResult| changed.notify_one();
-        let watcher = new_debouncer(QUIET, None, wake)
+        let watcher = new_debouncer(QUIET, Some(QUIET), wake)
             .and_then(|mut watcher| watcher.watch(&self.path, RecursiveMode::NonRecursive).map(|()| watcher));
         watcher
             .inspect_err(|error| {

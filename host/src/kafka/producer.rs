@@ -1,12 +1,16 @@
 //! The relay's producer: idempotent, pipelined, one delivery report a record, told apart by a ticket.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError as RdKafkaError;
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, Message as _, OwnedHeaders};
 use rdkafka::producer::{
-    BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+    BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig,
 };
 use tokio::sync::mpsc;
 
@@ -14,6 +18,10 @@ use super::voice::Voice;
 use super::{KafkaError, client};
 use crate::config;
 use crate::message::{Header, HeaderName};
+
+/// How long a poll for delivery reports lasts; one that comes ends the wait at once. The client spins through the
+/// last millisecond of each, so that the tenth of a second of its own polling thread costs an idle host 1 % of a core.
+const POLL: Duration = Duration::from_millis(500);
 
 /// What became of one record.
 #[derive(Debug)]
@@ -57,8 +65,46 @@ impl ProducerContext<NoCustomPartitioner> for Context {
 /// The producer. After an outage longer than the publish timeout it has to be made anew: the gapless
 /// guarantee makes the timeout of one record fatal for the producer.
 pub(crate) struct Producer {
-    inner: ThreadedProducer<Context>,
+    inner: Arc<BaseProducer<Context>>,
+    polling: Polling,
     deliveries: mpsc::UnboundedReceiver<Delivery>,
+}
+
+/// The thread that takes delivery reports, until this is dropped.
+struct Polling {
+    ended: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Polling {
+    fn start(producer: Arc<BaseProducer<Context>>) -> Result<Self, KafkaError> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ended);
+        let poll = move || {
+            while !end.load(Ordering::Relaxed) {
+                producer.poll(POLL);
+            }
+        };
+        let thread =
+            thread::Builder::new().name("delivery-report".to_owned()).spawn(poll).map_err(|error| {
+                KafkaError::new("making the producer")(RdKafkaError::ClientCreation(error.to_string()))
+            })?;
+        Ok(Self { ended, thread: Some(thread) })
+    }
+
+    /// Waits for its last poll.
+    fn end(mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("Taking delivery reports panicked");
+        }
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A record to publish.
@@ -76,7 +122,8 @@ impl Producer {
         let inner = client::producer(kafka, publish_timeout)
             .create_with_context(Context { deliveries: sender, voice: Voice::default() })
             .map_err(KafkaError::new("making the producer"))?;
-        Ok(Self { inner, deliveries })
+        let inner = Arc::new(inner);
+        Ok(Self { polling: Polling::start(Arc::clone(&inner))?, inner, deliveries })
     }
 
     /// Hands a record over; its delivery report comes with the ticket.
@@ -110,10 +157,10 @@ impl Producer {
     /// Ends it at once, records in flight too: none of them may follow a successor later. Gives the
     /// reports that were not taken yet, of what was acknowledged and of what was purged.
     pub(crate) async fn purge(self) -> Vec<Delivery> {
-        let Self { inner, mut deliveries } = self;
+        let Self { inner, polling, mut deliveries } = self;
         let end = tokio::task::spawn_blocking(move || {
             inner.purge(PurgeConfig::default().queue().inflight());
-            inner.poll(Duration::from_millis(100));
+            polling.end();
             drop(inner);
         });
         if tokio::time::timeout(Duration::from_secs(5), end).await.is_err() {
