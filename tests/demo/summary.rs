@@ -18,8 +18,9 @@ const LATENCIES: &str = "
                completed_at - created_at as span
           from mailroom.outbox where topic = 'orders'
         union all
-        select 2, 'handler', 'order stored in the inbox -> settled with its invoice', i.completed_at - i.created_at
+        select 2, 'handler', 'order written -> settled with its invoice', i.completed_at - b.created_at
           from mailroom.inbox i join orders o on o.message::text = i.message_id
+          join mailroom.outbox b on b.id = o.message
         union all
         select 3, 'to invoice', 'order written -> its invoice acknowledged by Kafka', m.completed_at - b.created_at
           from orders o join mailroom.outbox b on b.id = o.message
