@@ -41,8 +41,9 @@ const HOMES: [Home; 6] = [
     Home {
         signs: &["tokio::spawn", ".spawn(", "spawn_local("],
         scopes: &["host/src"],
-        // The engine has a ticker and a compiler thread of its own; calls go to the guests' own runtime.
-        homes: &["host/src/app", "host/src/handler", "host/src/worker/call"],
+        // The engine has a ticker and a compiler thread of its own, and Kafka's client one for delivery reports;
+        // calls go to the guests' own runtime.
+        homes: &["host/src/app", "host/src/handler", "host/src/worker/call", "host/src/kafka/producer"],
         remedy: "return the loop's future and spawn it in app, in the JoinSet",
     },
     Home {
