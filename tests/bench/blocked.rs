@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::{Figure, Measured, Rates};
-use crate::ground::{Ground, Handler, ROUNDS, rate};
+use crate::ground::{Ground, Handler, ROUNDS};
 use crate::payload::{EVENT_TYPE, KEYS, payload};
 use crate::stage::Stage;
 
@@ -53,12 +53,7 @@ async fn run(stage: &Stage, messages: u32, blocked: bool) -> Result<f64> {
     let ready = Rows { keys: i32::try_from(KEYS)?, prefix: "key-", due_secs: 0.0, held: false };
     ready.insert(&ground, 1, others).await?;
     ground.level().await?;
-    let mut host = ground.start_host()?;
-    ground.until_none(&mut host, PENDING).await?;
-    host.stop().await?;
-    let rate = rate(&ground.db, RATE, messages).await?;
-    ground.remove().await?;
-    Ok(rate)
+    ground.worked_off(PENDING, RATE, messages).await
 }
 
 /// Rows of the lane of partition 0.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::figure::{Figure, Measured, Rates};
 use crate::floor;
-use crate::ground::{Ground, Handler, ROUNDS, rate};
+use crate::ground::{Ground, Handler, ROUNDS};
 use crate::payload::{EVENT_TYPE, KEYS, PARTITIONS, payload};
 use crate::stage::Stage;
 
@@ -33,19 +33,12 @@ pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Vec<Figure>>
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
     let ground = ground(stage, "drainfloor", Handler::Component, messages).await?;
     floor::drain::run(&ground).await?;
-    let rate = rate(&ground.db, RATE, messages).await?;
-    ground.remove().await?;
-    Ok(rate)
+    ground.rated(RATE, messages).await
 }
 
 async fn mailroom(stage: &Stage, handler: Handler, messages: u32) -> Result<f64> {
     let ground = ground(stage, "drain", handler, messages).await?;
-    let mut host = ground.start_host()?;
-    ground.until_none(&mut host, PENDING).await?;
-    host.stop().await?;
-    let rate = rate(&ground.db, RATE, messages).await?;
-    ground.remove().await?;
-    Ok(rate)
+    ground.worked_off(PENDING, RATE, messages).await
 }
 
 /// A host has been there and made the lanes; then rows came, and none was handled.

@@ -134,6 +134,26 @@ impl Ground {
         }
     }
 
+    /// The rate at which a host works off what is there, until the query `none` gives 0.
+    pub(crate) async fn worked_off(
+        self,
+        none: &'static str,
+        query: &'static str,
+        messages: u32,
+    ) -> Result<f64> {
+        let mut host = self.start_host()?;
+        self.until_none(&mut host, none).await?;
+        host.stop().await?;
+        self.rated(query, messages).await
+    }
+
+    /// The rate of a run that is over; removes the ground.
+    pub(crate) async fn rated(self, query: &'static str, messages: u32) -> Result<f64> {
+        let rate = rate(&self.db, query, messages).await?;
+        self.remove().await?;
+        Ok(rate)
+    }
+
     /// Removes what would cost the next run: tables that are still being cleaned, topics.
     pub(crate) async fn remove(self) -> Result<()> {
         self.kafka.remove_topics().await?;
@@ -149,7 +169,7 @@ impl Ground {
 pub(crate) const ROUNDS: u32 = 3;
 
 /// The count of completed rows over the seconds that a query gives; fails unless they are all.
-pub(crate) async fn rate(db: &Db, query: &'static str, messages: u32) -> Result<f64> {
+async fn rate(db: &Db, query: &'static str, messages: u32) -> Result<f64> {
     let (completed, secs): (i64, f64) =
         sqlx::query_as(query).fetch_one(db.pool()).await.context("reading the rate")?;
     if completed != i64::from(messages) {

@@ -5,7 +5,7 @@ use mailroom_tests::{Kafka, Message};
 
 use crate::figure::{Figure, Measured, Rates};
 use crate::floor;
-use crate::ground::{Ground, Handler, ROUNDS, rate};
+use crate::ground::{Ground, Handler, ROUNDS};
 use crate::payload::{EVENT_TYPE, key, payload};
 use crate::stage::Stage;
 
@@ -42,19 +42,12 @@ pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Vec<Figure>>
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
     let ground = ground(stage, "handledfloor", Handler::Component, messages).await?;
     floor::handled::run(&ground, stage.brokers(), messages).await?;
-    let rate = rate(&ground.db, RATE, messages).await?;
-    ground.remove().await?;
-    Ok(rate)
+    ground.rated(RATE, messages).await
 }
 
 async fn mailroom(stage: &Stage, handler: Handler, messages: u32) -> Result<f64> {
     let ground = ground(stage, "handled", handler, messages).await?;
-    let mut host = ground.start_host()?;
-    ground.until_none(&mut host, UNREAD).await?;
-    host.stop().await?;
-    let rate = rate(&ground.db, RATE, messages).await?;
-    ground.remove().await?;
-    Ok(rate)
+    ground.worked_off(UNREAD, RATE, messages).await
 }
 
 async fn ground(stage: &Stage, name: &str, handler: Handler, messages: u32) -> Result<Ground> {

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::figure::{Figure, Measured, Rates};
 use crate::floor;
-use crate::ground::{Ground, Handler, ROUNDS, rate};
+use crate::ground::{Ground, Handler, ROUNDS};
 use crate::payload::{EVENT_TYPE, KEYS, payload};
 use crate::stage::Stage;
 
@@ -28,19 +28,12 @@ pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
     let ground = ground(stage, "relayfloor", messages).await?;
     floor::relay::run(&ground, stage.brokers()).await?;
-    let rate = rate(&ground.db, RATE, messages).await?;
-    ground.remove().await?;
-    Ok(rate)
+    ground.rated(RATE, messages).await
 }
 
 async fn mailroom(stage: &Stage, messages: u32) -> Result<f64> {
     let ground = ground(stage, "relay", messages).await?;
-    let mut host = ground.start_host()?;
-    ground.until_none(&mut host, PENDING).await?;
-    host.stop().await?;
-    let rate = rate(&ground.db, RATE, messages).await?;
-    ground.remove().await?;
-    Ok(rate)
+    ground.worked_off(PENDING, RATE, messages).await
 }
 
 async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {

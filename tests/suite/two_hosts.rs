@@ -10,6 +10,11 @@ use crate::arrange::Scripted;
 const INBOX_OWNERS: &str = "select count(distinct owner) from mailroom.lane where kind = 'inbox'";
 const OUTBOX_OWNERS: &str = "select count(distinct owner) from mailroom.lane where kind = 'outbox'";
 
+async fn both_have_lanes(world: &World) -> Result<()> {
+    becomes("both have inbox lanes", 2, SOON, async || world.db.one::<i64>(INBOX_OWNERS).await).await?;
+    becomes("both have outbox lanes", 2, SOON, async || world.db.one::<i64>(OUTBOX_OWNERS).await).await
+}
+
 #[test]
 fn two_hosts_share_the_lanes_and_one_takes_over_when_the_other_is_killed() {
     in_world(Setup::default(), async |world| {
@@ -19,10 +24,7 @@ fn two_hosts_share_the_lanes_and_one_takes_over_when_the_other_is_killed() {
         let load = Load::new(&world.kafka, &scripted.input, &scripted.output);
         let killed = async {
             eventually("messages flow", SOON, async || Ok(world.db.completed().await? > 20)).await?;
-            becomes("both have inbox lanes", 2, SOON, async || world.db.one::<i64>(INBOX_OWNERS).await)
-                .await?;
-            becomes("both have outbox lanes", 2, SOON, async || world.db.one::<i64>(OUTBOX_OWNERS).await)
-                .await?;
+            both_have_lanes(world).await?;
             first.kill().await?;
             let alone = "select count(*) from mailroom.lane l join mailroom.host h on h.id = l.owner
                           where h.worker = 'b'";
@@ -90,10 +92,7 @@ fn a_dead_hosts_lanes_are_taken_after_its_expiry_and_their_messages_settled_with
         let load = Load::new(&world.kafka, &scripted.input, &scripted.output);
         let measured = async {
             eventually("messages flow", SOON, async || Ok(world.db.completed().await? > 20)).await?;
-            becomes("both have inbox lanes", 2, SOON, async || world.db.one::<i64>(INBOX_OWNERS).await)
-                .await?;
-            becomes("both have outbox lanes", 2, SOON, async || world.db.one::<i64>(OUTBOX_OWNERS).await)
-                .await?;
+            both_have_lanes(world).await?;
             first.kill().await?;
             let (expired, lanes) = left_by_a(world).await?;
             let mut taken: Vec<(String, i64, Option<i64>)> = Vec::new();

@@ -96,8 +96,8 @@ pub(crate) async fn open(
 }
 
 /// Inbox lanes of a group that have no live owner: as many as are this host's share of the group's lanes
-/// beyond the `held` that it has, and those that others leave free. Kafka may not have given their partitions to anybody yet, or their topics
-/// may be none that the handler still subscribes to.
+/// beyond the `held` that it has, and those that others leave free. Kafka may not have given their partitions to
+/// anybody yet, or their topics may be none that the handler still subscribes to.
 pub(crate) async fn free_inbox(db: &Db, group: &str, held: i64) -> Result<Vec<Opened>, DbError> {
     sqlx::query_as!(
         Opened,
