@@ -9,6 +9,7 @@
 
 mod call;
 mod caution;
+mod decisions;
 mod entry;
 mod fresh;
 mod holding;
@@ -39,8 +40,8 @@ use crate::sweep::Breakers;
 pub(crate) enum Feed {
     /// A lane is ours, with its topic and the keys that do not simply go on.
     Opened(Lease, Arc<str>, Standing),
-    /// Records that have no row yet, to be handled and stored, or `stored_first`.
-    Fresh { fresh: Fresh, stored_first: bool },
+    /// Records that have no row yet, by lane, to be handled and stored, or `stored_first`.
+    Fresh { fresh: Vec<Fresh>, stored_first: bool },
     /// Messages of opened lanes that were read, in the order of their `seq` within each lane.
     Messages(Vec<Entry>),
     /// The lane is read from its start again, since its counter rose to this: nothing of it starts before all

@@ -10,14 +10,14 @@ use super::partition::{Lane, Partition, Position};
 use crate::config::{Ack, Form, Settle};
 use crate::handler::{Component, Handler};
 use crate::kafka::Place;
-use crate::lane::Lease;
 use crate::message::{Decoded, Message, Record, decode, order_key};
 use crate::settle::{Advance, Fresh, FreshRow};
 
 /// What a poll's records come to.
 #[derive(Debug)]
 pub(super) struct Sorted {
-    pub(super) fresh: Fresh,
+    /// By lane.
+    pub(super) fresh: Vec<Fresh>,
     /// Records that no subscription takes.
     pub(super) unmatched: usize,
     /// Whether they are to be stored before any of them is handled.
@@ -34,8 +34,7 @@ pub(super) fn sort(
     let component = handler.current();
     let manifest = component.manifest();
     let mut stored_first = manifest.ack == Ack::AtMostOnce || manifest.settle == Settle::Single;
-    let mut advances: HashMap<Place, (Lease, Advance)> = HashMap::new();
-    let mut rows = Vec::with_capacity(records.len());
+    let mut fresh: HashMap<i32, Fresh> = HashMap::new();
     let mut unmatched = 0;
     for (seq, topic, record) in records {
         let place = Place { topic: Arc::clone(&topic), partition: record.partition };
@@ -44,26 +43,25 @@ pub(super) fn sort(
             continue;
         }
         let (from, epoch) = (position.next, position.epoch);
-        let (_, advance) = advances.entry(place).or_insert_with(|| {
+        let of_lane = fresh.entry(lane.lease.lane).or_insert_with(|| {
             let advance = Advance { topic, partition: record.partition, epoch, from, to: from };
-            (lane.lease.clone(), advance)
+            Fresh { lease: lane.lease.clone(), direct: true, advance, rows: Vec::new() }
         });
-        advance.to = record.offset + 1;
-        position.next = advance.to;
+        of_lane.advance.to = record.offset + 1;
+        position.next = of_lane.advance.to;
         stored_first |= record.offset < position.careful_to;
-        match row(handler, &component, (lane, position), &advance.topic, record) {
+        match row(handler, &component, (lane, position), &of_lane.advance.topic, record) {
             Some((message, quarantined)) => {
                 lane.take(seq);
-                rows.push(FreshRow { message: Arc::new(Message { seq, ..message }), quarantined });
+                let message = Arc::new(Message { seq, ..message });
+                of_lane.rows.push(FreshRow { message, quarantined });
             }
             None => unmatched += 1,
         }
+        // Rows behind a backlog wait in Postgres: nothing of them is begun.
+        of_lane.direct = !lane.backlog;
     }
-    // Rows behind a backlog wait in Postgres: nothing of them is begun.
-    let lanes = partitions.values().filter_map(|partition| partition.lane.as_ref());
-    let direct = lanes.filter(|lane| !lane.backlog).map(|lane| lane.lease.lane).collect();
-    let (leases, advances) = advances.into_values().unzip();
-    Sorted { fresh: Fresh { leases, direct, advances, rows }, unmatched, stored_first }
+    Sorted { fresh: fresh.into_values().collect(), unmatched, stored_first }
 }
 
 impl Lane {

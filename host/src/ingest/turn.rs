@@ -166,10 +166,10 @@ impl Turns {
         if sorted.unmatched > 0 {
             tracing::debug!(handler.name = %self.ingest.handler.name, "{} records match no subscription", sorted.unmatched);
         }
-        if sorted.fresh.advances.is_empty() {
+        if sorted.fresh.is_empty() {
             return;
         }
-        let rows = sorted.fresh.rows.iter();
+        let rows = sorted.fresh.iter().flat_map(|fresh| &fresh.rows);
         self.ingest.in_hand.add(rows.map(|row| Weight::of(&row.message)).sum());
         self.reporting.moved();
         // Should the worker have ended, so does ingest in a moment, and nothing was stored.

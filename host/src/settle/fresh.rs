@@ -11,13 +11,13 @@ use crate::db::DbError;
 use crate::lane::Lease;
 use crate::message::{Message, headers_to_json};
 
-/// What one poll brought for one handler.
+/// What polls brought for one lane.
 #[derive(Debug)]
 pub(crate) struct Fresh {
-    pub(crate) leases: Vec<Lease>,
-    /// Lanes whose fresh messages go straight to the worker; those of the others are read later.
-    pub(crate) direct: HashSet<i32>,
-    pub(crate) advances: Vec<Advance>,
+    pub(crate) lease: Lease,
+    /// Whether its messages go straight to the worker; else they are read later.
+    pub(crate) direct: bool,
+    pub(crate) advance: Advance,
     /// In the order of their `seq`.
     pub(crate) rows: Vec<FreshRow>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct FreshRow {
 pub(super) async fn advance(
     tx: &mut Transaction<'_, Postgres>,
     group: &str,
-    advances: &[Advance],
+    advances: &[&Advance],
 ) -> Result<bool, DbError> {
     let topics: Vec<&str> = advances.iter().map(|advance| &*advance.topic).collect();
     let partitions: Vec<i32> = advances.iter().map(|advance| advance.partition).collect();
@@ -73,9 +73,9 @@ pub(super) async fn advance(
 pub(super) async fn committed(
     tx: &mut Transaction<'_, Postgres>,
     group: &str,
-    fresh: &Fresh,
+    advances: &[&Advance],
+    rows: &[&FreshRow],
 ) -> Result<Option<HashSet<i64>>, DbError> {
-    let advances = &fresh.advances;
     let topics: Vec<&str> = advances.iter().map(|advance| &*advance.topic).collect();
     let reached = sqlx::query_scalar!(
         r#"select count(*) as "reached!"
@@ -93,7 +93,7 @@ pub(super) async fn committed(
     if usize::try_from(reached).ok() != Some(advances.len()) {
         return Ok(None);
     }
-    let of = Columns(&fresh.rows);
+    let of = Columns(rows);
     let rows = sqlx::query_scalar!(
         r#"select w.seq as "seq!" from unnest($2::text[], $3::bigint[]) w(message_id, seq)
              join mailroom.inbox i
@@ -111,18 +111,16 @@ pub(super) async fn committed(
 pub(super) async fn insert(
     tx: &mut Transaction<'_, Postgres>,
     group: &str,
-    fresh: &Fresh,
+    rows: &[&FreshRow],
     decided: &HashMap<i64, &Settlement>,
     held: &HashSet<i64>,
 ) -> Result<HashSet<i64>, DbError> {
-    if fresh.rows.is_empty() {
+    if rows.is_empty() {
         return Ok(HashSet::new());
     }
-    let of = Columns(&fresh.rows);
-    let ended: Vec<Option<&&Settlement>> =
-        fresh.rows.iter().map(|row| decided.get(&row.message.seq)).collect();
-    let endings: Vec<Ending> = fresh
-        .rows
+    let of = Columns(rows);
+    let ended: Vec<Option<&&Settlement>> = rows.iter().map(|row| decided.get(&row.message.seq)).collect();
+    let endings: Vec<Ending> = rows
         .iter()
         .zip(&ended)
         .map(|(row, settlement)| match (settlement, &row.quarantined) {
@@ -199,7 +197,7 @@ pub(super) async fn begin(
 }
 
 /// The rows by column, as `unnest` takes them.
-struct Columns<'b>(&'b [FreshRow]);
+struct Columns<'b>(&'b [&'b FreshRow]);
 
 impl<'b> Columns<'b> {
     fn each<T>(&self, field: impl Fn(&'b Message) -> T) -> Vec<T> {

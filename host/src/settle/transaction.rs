@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::{Postgres, Transaction};
 
-use super::fresh::{self, Fresh};
+use super::fresh::{self, Advance, Fresh, FreshRow};
 use super::state::Write;
 use super::{DeadLetter, block, emit, rows, write, write_dead_letters};
 use crate::config::BehindDead;
@@ -35,10 +35,10 @@ impl Settlement {
     }
 }
 
-/// Records that have no row yet, and those of them that are to be held.
-#[derive(Debug, Clone, Copy)]
+/// Records that have no row yet, a lane each, and those of them that are to be held.
+#[derive(Debug, Clone)]
 pub(crate) struct ToStore<'f> {
-    pub(crate) fresh: &'f Fresh,
+    pub(crate) fresh: Vec<&'f Fresh>,
     pub(crate) held: &'f HashSet<i64>,
     /// Those that run.
     pub(crate) running: &'f HashSet<i64>,
@@ -46,14 +46,21 @@ pub(crate) struct ToStore<'f> {
     pub(crate) reread_to: &'f HashMap<i32, i64>,
 }
 
-impl ToStore<'_> {
+impl<'f> ToStore<'f> {
     /// Lanes whose records go straight to the worker though their counter says that they are to be read first.
     fn touched(&self, rereads: &HashMap<i32, i64>) -> Vec<(i32, i64)> {
         let known = |lane| self.reread_to.get(&lane).copied().unwrap_or(i64::MAX);
-        let counters = rereads.iter().map(|(lane, counter)| (*lane, *counter));
-        counters
-            .filter(|(lane, counter)| self.fresh.direct.contains(lane) && *counter > known(*lane))
-            .collect()
+        let direct = self.fresh.iter().filter(|fresh| fresh.direct).map(|fresh| fresh.lease.lane);
+        let counters = direct.filter_map(|lane| Some((lane, *rereads.get(&lane)?)));
+        counters.filter(|(lane, counter)| *counter > known(*lane)).collect()
+    }
+
+    fn rows(&self) -> Vec<&'f FreshRow> {
+        self.fresh.iter().flat_map(|fresh| &fresh.rows).collect()
+    }
+
+    fn advances(&self) -> Vec<&'f Advance> {
+        self.fresh.iter().map(|fresh| &fresh.advance).collect()
     }
 }
 
@@ -67,7 +74,7 @@ pub(crate) enum Settled {
         /// The reread counters of the lanes.
         rereads: HashMap<i32, i64>,
         /// Records of which the group had a row already, by their `seq`.
-        duplicates: Vec<i64>,
+        duplicates: HashSet<i64>,
     },
     /// These lanes are another's; nothing was written.
     LanesLost(Vec<i32>),
@@ -106,30 +113,30 @@ pub(crate) async fn settle(
         let lost = leases.keys().copied().filter(|lane| !ours.contains_key(lane));
         return Ok(Settled::LanesLost(lost.collect()));
     }
-    let touched = store.map(|store| store.touched(&ours)).unwrap_or_default();
+    let touched = store.as_ref().map(|store| store.touched(&ours)).unwrap_or_default();
     if !touched.is_empty() {
         return Ok(Settled::Touched(touched));
     }
-    if let Some(store) = store
-        && !fresh::advance(&mut tx, &of.group, &store.fresh.advances).await?
+    let to_insert = store.as_ref().map(ToStore::rows).unwrap_or_default();
+    if let Some(store) = &store
+        && !fresh::advance(&mut tx, &of.group, &store.advances()).await?
     {
-        return match fresh::committed(&mut tx, &of.group, store.fresh).await? {
+        return match fresh::committed(&mut tx, &of.group, &store.advances(), &to_insert).await? {
             None => Ok(Settled::OffsetMoved),
             Some(rows) => {
                 let missed = rows::missed(&mut tx, items, &places_of(items, &rows)).await?;
-                let seqs = store.fresh.rows.iter().map(|row| row.message.seq);
+                let seqs = to_insert.iter().map(|row| row.message.seq);
                 let duplicates = seqs.filter(|seq| !rows.contains(seq)).collect();
                 Ok(Settled::Done { missed, rereads: ours, duplicates })
             }
         };
     }
-    let new: HashSet<i64> =
-        store.iter().flat_map(|store| &store.fresh.rows).map(|row| row.message.seq).collect();
+    let new: HashSet<i64> = to_insert.iter().map(|row| row.message.seq).collect();
     let there: Vec<&Settlement> = items.iter().filter(|item| !new.contains(&item.message.seq)).collect();
     let mut hit = rows::update(&mut tx, &there).await?;
-    let mut duplicates = Vec::new();
-    if let Some(store) = store {
-        let inserted = insert(&mut tx, of, items, store).await?;
+    let mut duplicates = HashSet::new();
+    if let Some(store) = &store {
+        let inserted = insert(&mut tx, of, items, store, &to_insert).await?;
         let lost = saw_duplicates(items, &new, &inserted);
         if !lost.is_empty() {
             return Ok(Settled::StateLost(lost));
@@ -161,12 +168,12 @@ async fn insert(
     tx: &mut Transaction<'_, Postgres>,
     of: &Whose,
     items: &[Settlement],
-    store: ToStore<'_>,
+    ToStore { held, running, .. }: &ToStore<'_>,
+    rows: &[&FreshRow],
 ) -> Result<HashSet<i64>, DbError> {
-    let ToStore { fresh, held, running, .. } = store;
     let decided: HashMap<i64, &Settlement> = items.iter().map(|item| (item.message.seq, item)).collect();
-    let inserted = fresh::insert(tx, &of.group, fresh, &decided, held).await?;
-    let new = fresh.rows.iter().filter(|row| inserted.contains(&row.message.seq));
+    let inserted = fresh::insert(tx, &of.group, rows, &decided, held).await?;
+    let new = rows.iter().filter(|row| inserted.contains(&row.message.seq));
     let letters: Vec<DeadLetter> = new
         .clone()
         .filter_map(|row| Some(DeadLetter::quarantined(&of.handler, &row.message, row.quarantined.clone()?)))

@@ -1,23 +1,27 @@
-//! Records that have no row yet, batch by batch in the order in which they were polled. A batch is stored once
-//! all of it was decided, or when it has waited long enough: what is undecided then is stored as pending.
+//! Records that have no row yet, lane by lane in the order in which they were polled. What a poll brought for a
+//! lane is stored once all of it was decided, or when it has waited long enough: what is undecided then is
+//! stored as pending.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::decisions::Share;
 use super::entry::Key;
 use super::in_hand::Weight;
 use super::settling::Decided;
 use crate::settle::Fresh;
 
-/// So long a batch waits for the next of its calls to end. A slow handler's messages are stored as pending
+/// So long records wait for the next of their calls to end. A slow handler's messages are stored as pending
 /// then, and their neighbours are not kept waiting for them.
 const WAIT: Duration = Duration::from_millis(10);
-/// So long it waits in all.
+/// So long they wait in all, once they are their lane's oldest and the first of them was started.
 const WAIT_MAX: Duration = Duration::from_millis(50);
+/// So long they wait for their turn to be started: behind a fast handler's backlog it comes before.
+const TURN_MAX: Duration = Duration::from_secs(1);
 
-/// One batch.
+/// Records of a lane that are stored together.
 #[derive(Debug)]
 pub(super) struct Unstored {
     pub(super) fresh: Fresh,
@@ -27,78 +31,130 @@ pub(super) struct Unstored {
     pub(super) away: Weight,
     /// Its messages that are queued and undecided, by `seq`.
     open: HashSet<i64>,
-    /// By `seq`.
-    decided: HashMap<i64, Decided>,
+    decided: Vec<Decided>,
+    /// When it came, or became its lane's oldest.
+    since: Instant,
+    /// When the last of its calls began or ended.
+    moved: Option<Instant>,
+    /// It does not wait for any call.
+    hurried: bool,
+}
+
+/// Records on their way into Postgres.
+#[derive(Debug)]
+pub(super) struct Storing {
+    /// Of each lane those that go now.
+    pub(super) lanes: Vec<Unstored>,
     /// Those that are inserted as held.
     pub(super) held: HashSet<i64>,
     /// Those that run.
     pub(super) running: HashSet<i64>,
     /// By lane, the reread counter that was acted on.
     pub(super) reread_to: HashMap<i32, i64>,
-    /// When it became the oldest, and when the last of its calls ended.
-    since: Instant,
-    moved: Instant,
+}
+
+impl Storing {
+    pub(super) fn lanes(&self) -> impl Iterator<Item = i32> {
+        self.lanes.iter().map(Unstored::lane)
+    }
 }
 
 impl Unstored {
-    /// A batch of which these are queued, and `away` is not.
+    /// Records of which these are queued, and `away` is not.
     pub(super) fn new(fresh: Fresh, stored_first: bool, open: HashSet<i64>, away: Weight) -> Self {
-        Self {
-            fresh,
-            stored_first,
-            away,
-            open,
-            decided: HashMap::new(),
-            held: HashSet::new(),
-            running: HashSet::new(),
-            reread_to: HashMap::new(),
-            since: Instant::now(),
-            moved: Instant::now(),
-        }
+        let since = Instant::now();
+        Self { fresh, stored_first, away, open, decided: Vec::new(), since, moved: None, hurried: false }
+    }
+
+    pub(super) fn lane(&self) -> i32 {
+        self.fresh.lease.lane
     }
 
     fn due(&self) -> Instant {
-        if self.open.is_empty() { self.since } else { (self.moved + WAIT).min(self.since + WAIT_MAX) }
+        if self.open.is_empty() || self.hurried {
+            return self.since;
+        }
+        self.moved.map_or(self.since + TURN_MAX, |moved| (moved + WAIT).min(self.since + WAIT_MAX))
     }
 
     /// Whether it has this message.
     pub(super) fn has(&self, seq: i64) -> bool {
-        self.fresh.rows.iter().any(|row| row.message.seq == seq)
+        self.fresh.rows.binary_search_by_key(&seq, |row| row.message.seq).is_ok()
+    }
+
+    fn first(&self) -> Option<i64> {
+        self.fresh.rows.first().map(|row| row.message.seq)
+    }
+
+    /// Whether `next` can be stored as one with it.
+    fn goes_on(&self, next: &Self) -> bool {
+        self.stored_first == next.stored_first
+            && self.fresh.direct == next.fresh.direct
+            && self.fresh.lease.token == next.fresh.lease.token
+            && self.fresh.advance.epoch == next.fresh.advance.epoch
+            && self.fresh.advance.to == next.fresh.advance.from
+    }
+
+    fn append(&mut self, next: Self) {
+        self.fresh.advance.to = next.fresh.advance.to;
+        self.fresh.rows.extend(next.fresh.rows);
+        self.away += next.away;
+        self.open.extend(next.open);
+        self.decided.extend(next.decided);
     }
 
     /// What was decided of it.
     pub(super) fn take_decided(&mut self) -> Vec<Decided> {
-        self.decided.drain().map(|(_, decided)| decided).collect()
+        std::mem::take(&mut self.decided)
     }
 }
 
-/// All of them, the oldest first.
+/// All of them.
 #[derive(Debug, Default)]
 pub(super) struct FreshBatches {
-    batches: VecDeque<Unstored>,
-    /// Lanes of batches that are being stored, and the first `seq` of each.
+    /// Each lane's, the oldest first; none is empty.
+    lanes: BTreeMap<i32, VecDeque<Unstored>>,
+    /// Lanes of which some is being stored, and the first `seq` of it.
     in_store: HashMap<i32, i64>,
-    /// By lane, the first `seq` that has no row yet.
+    /// By lane, the first `seq` that has no row yet; the greatest one where only an offset is to move.
     firsts: HashMap<i32, i64>,
 }
 
 impl FreshBatches {
-    pub(super) fn push(&mut self, batch: Unstored) {
-        self.batches.push_back(batch);
-        self.count();
+    pub(super) fn push(&mut self, unstored: Unstored) {
+        let lane = unstored.lane();
+        self.lanes.entry(lane).or_default().push_back(unstored);
+        self.count(lane);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.lanes.is_empty()
+    }
+
+    /// A message starts: where it has no row, its wait begins now.
+    pub(super) fn starts(&mut self, lane: i32, seq: i64) {
+        let mut of_lane = self.lanes.get_mut(&lane).into_iter().flatten();
+        if let Some(unstored) = of_lane.find(|unstored| unstored.open.contains(&seq)) {
+            let now = Instant::now();
+            if unstored.moved.replace(now).is_none() {
+                unstored.since = now;
+            }
+        }
+    }
+
+    /// A lane, or with `None` all, is to be given up: nothing of it waits for calls.
+    pub(super) fn hurry(&mut self, lane: Option<i32>) {
+        let lanes = self.lanes.iter_mut().filter(|(of, _)| lane.is_none_or(|lane| lane == **of));
+        lanes.flat_map(|(_, of_lane)| of_lane).for_each(|unstored| unstored.hurried = true);
     }
 
     /// Takes note of a decision; gives it back where its message has its row.
     pub(super) fn decide(&mut self, decided: Decided) -> Option<Decided> {
         let seq = decided.settlement.message.seq;
-        for batch in &mut self.batches {
-            if batch.open.remove(&seq) {
-                batch.moved = Instant::now();
-                batch.decided.insert(seq, decided);
+        for unstored in self.lanes.get_mut(&decided.key.lane).into_iter().flatten() {
+            if unstored.open.remove(&seq) {
+                unstored.moved = Some(Instant::now());
+                unstored.decided.push(decided);
                 return None;
             }
         }
@@ -108,73 +164,102 @@ impl FreshBatches {
     /// Takes back what was decided about messages of a key: they are undecided again.
     pub(super) fn undo(&mut self, key: Key) -> Vec<Decided> {
         let mut undone = Vec::new();
-        for batch in &mut self.batches {
-            let of_key = batch.decided.extract_if(|_, decided| decided.key == key);
-            let of_key: Vec<Decided> = of_key.map(|(_, decided)| decided).collect();
-            batch.open.extend(of_key.iter().map(|decided| decided.settlement.message.seq));
+        for unstored in self.lanes.get_mut(&key.lane).into_iter().flatten() {
+            let of_key: Vec<Decided> =
+                unstored.decided.extract_if(.., |decided| decided.key == key).collect();
+            unstored.open.extend(of_key.iter().map(|decided| decided.settlement.message.seq));
             undone.extend(of_key);
         }
         undone
     }
 
-    /// A batch that was not stored is the oldest again, with what was decided of it.
-    pub(super) fn put_back(&mut self, mut batch: Unstored, decided: impl IntoIterator<Item = Decided>) {
-        for decided in decided {
-            let seq = decided.settlement.message.seq;
-            batch.open.remove(&seq);
-            batch.decided.insert(seq, decided);
-        }
-        self.batches.push_front(batch);
-        self.count();
+    /// What was not stored is its lane's oldest again, with what was decided of it meanwhile.
+    pub(super) fn put_back(&mut self, mut unstored: Unstored, decided: Vec<Decided>) {
+        let lane = unstored.lane();
+        decided.iter().for_each(|decided| {
+            unstored.open.remove(&decided.settlement.message.seq);
+        });
+        unstored.decided.extend(decided);
+        self.lanes.entry(lane).or_default().push_front(unstored);
+        self.count(lane);
     }
 
     /// Messages of a lane that have no row yet, by `seq`.
     pub(super) fn of_lane(&self, lane: i32) -> HashSet<i64> {
-        let rows = self.batches.iter().flat_map(|batch| &batch.fresh.rows);
-        rows.filter(|row| row.message.lane == lane).map(|row| row.message.seq).collect()
+        let rows = self.lanes.get(&lane).into_iter().flatten().flat_map(|unstored| &unstored.fresh.rows);
+        rows.map(|row| row.message.seq).collect()
     }
 
     /// Keys of a lane of which something was decided.
     pub(super) fn decided_keys(&self, lane: i32) -> HashSet<Key> {
-        let decided = self.batches.iter().flat_map(|batch| batch.decided.values());
-        decided.map(|decided| decided.key).filter(|key| key.lane == lane).collect()
+        let decided = self.lanes.get(&lane).into_iter().flatten().flat_map(|unstored| &unstored.decided);
+        decided.map(|decided| decided.key).collect()
     }
 
-    /// When the next batch is to be stored that waits for none that touches its lanes.
+    /// When the next are to be stored of a lane that is not `busy`.
     pub(super) fn next_due(&self, busy: &HashSet<i32>) -> Option<Instant> {
-        self.free(busy).map(|(_, batch)| batch.due()).min()
+        let free = self.lanes.iter().filter(|(lane, _)| !busy.contains(lane));
+        free.filter_map(|(_, unstored)| unstored.front()).map(Unstored::due).min()
     }
 
-    /// The oldest batch that is to be stored now and waits for none that touches its lanes, nor for a
-    /// settlement of one of these.
-    pub(super) fn take_due(&mut self, now: Instant, busy: &HashSet<i32>) -> Option<Unstored> {
-        let place = self.free(busy).find(|(_, batch)| batch.due() <= now).map(|(place, _)| place)?;
-        let due = self.batches.remove(place)?;
-        self.in_store.extend(firsts(&due));
-        // The next one's calls could hardly begin before this one's were done.
-        if let Some(next) = self.batches.get_mut(place) {
-            (next.since, next.moved) = (now, now);
+    /// How many are to be stored now of lanes that are not `busy`; an offset alone counts too.
+    pub(super) fn due(&self, now: Instant, busy: &HashSet<i32>) -> usize {
+        let free = self.lanes.iter().filter(|(lane, _)| !busy.contains(lane));
+        let due = free.flat_map(|(_, unstored)| unstored.iter().take_while(|of| of.due() <= now));
+        due.map(|of| of.fresh.rows.len().max(1)).sum()
+    }
+
+    /// What is to be stored now of lanes that are not `busy`, a share of it, the oldest first.
+    pub(super) fn take_due(&mut self, now: Instant, busy: &HashSet<i32>, share: Share) -> Vec<Unstored> {
+        let mut free = Vec::new();
+        for (lane, unstored) in self.lanes.iter().filter(|(lane, _)| !busy.contains(lane)) {
+            let due = unstored.iter().take_while(|of| of.due() <= now);
+            if let Some(rows) = due.map(|of| of.fresh.rows.len()).reduce(|rows, more| rows + more) {
+                free.push((unstored.front().and_then(Unstored::first), *lane, rows));
+            }
         }
+        free.sort_unstable();
+        let enough = share.enough(free.iter().map(|(.., rows)| rows).sum());
+        let (mut taken, mut rows) = (Vec::new(), 0);
+        for (_, lane, _) in free {
+            if let Some(due) = self.take_of(lane, now, share.rows_max.saturating_sub(rows), taken.is_empty()) {
+                rows += due.fresh.rows.len();
+                taken.push(due);
+            }
+            if rows >= enough {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// What is due of a lane, at most `rows_max`; with `any`, one poll's records however many they are.
+    fn take_of(&mut self, lane: i32, now: Instant, rows_max: usize, any: bool) -> Option<Unstored> {
+        let of_lane = self.lanes.get_mut(&lane)?;
+        let mut due = of_lane.pop_front_if(|first| any || first.fresh.rows.len() <= rows_max)?;
+        while let Some(next) = of_lane.pop_front_if(|next| {
+            next.due() <= now
+                && due.goes_on(next)
+                && due.fresh.rows.len() + next.fresh.rows.len() <= rows_max
+        }) {
+            due.append(next);
+        }
+        if let Some(next) = of_lane.front_mut() {
+            // Its wait for its turn goes on, its wait for calls begins.
+            if next.moved.is_some() {
+                next.since = now;
+            }
+        } else {
+            self.lanes.remove(&lane);
+        }
+        self.in_store.insert(lane, due.first().unwrap_or(i64::MAX));
         Some(due)
     }
 
-    /// A batch is no longer on its way.
-    pub(super) fn stored(&mut self, batch: &Unstored) {
-        for lease in &batch.fresh.leases {
-            self.in_store.remove(&lease.lane);
-        }
-        self.count();
-    }
-
-    /// Batches of which no lane is busy or has an older one.
-    fn free(&self, busy: &HashSet<i32>) -> impl Iterator<Item = (usize, &Unstored)> {
-        let mut taken = busy.clone();
-        self.batches.iter().enumerate().filter(move |(_, batch)| {
-            let lanes = || batch.fresh.leases.iter().map(|lease| lease.lane);
-            let free = lanes().all(|lane| !taken.contains(&lane));
-            taken.extend(lanes());
-            free
-        })
+    /// What was taken of the lane is no longer on its way.
+    pub(super) fn stored(&mut self, lane: i32) {
+        self.in_store.remove(&lane);
+        self.count(lane);
     }
 
     /// Lanes with records that have no row yet, and the first `seq` of each.
@@ -187,22 +272,12 @@ impl FreshBatches {
         self.firsts.get(&lane).is_none_or(|first| seq < *first)
     }
 
-    fn count(&mut self) {
-        self.firsts = self.in_store.clone();
-        for (lane, seq) in self.batches.iter().flat_map(firsts) {
-            self.firsts.entry(lane).or_insert(seq);
-        }
+    fn count(&mut self, lane: i32) {
+        let unstored = self.lanes.get(&lane).map(|of_lane| of_lane.iter().find_map(Unstored::first));
+        let first = unstored.map(|first| first.unwrap_or(i64::MAX));
+        match self.in_store.get(&lane).copied().into_iter().chain(first).min() {
+            Some(first) => self.firsts.insert(lane, first),
+            None => self.firsts.remove(&lane),
+        };
     }
-}
-
-/// The first `seq` of each lane.
-fn firsts(batch: &Unstored) -> HashMap<i32, i64> {
-    let mut firsts = HashMap::new();
-    for row in &batch.fresh.rows {
-        firsts.entry(row.message.lane).or_insert(row.message.seq);
-    }
-    for lease in &batch.fresh.leases {
-        firsts.entry(lease.lane).or_insert(i64::MAX);
-    }
-    firsts
 }

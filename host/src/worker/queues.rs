@@ -2,7 +2,7 @@
 
 mod standing;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use tokio::time::Instant;
 
@@ -63,7 +63,7 @@ pub(super) struct Queues {
     /// Keys whose first message is not due yet.
     timers: BTreeSet<(Instant, Key)>,
     /// The seqs in memory, by lane: a row that is read twice is known by them.
-    in_hand: HashMap<i32, HashMap<i64, Weight>>,
+    in_hand: HashMap<i32, BTreeMap<i64, Weight>>,
     /// Lanes that are being given up: nothing of them starts.
     closing: HashSet<i32>,
     /// Lanes of which nothing starts before they were read again, as their counter said it.

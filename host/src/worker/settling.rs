@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::entry::Key;
-use super::fresh::Unstored;
+use super::fresh::{Storing, Unstored};
 use crate::config::RetryPolicy;
 use crate::db::{Db, DbError, Meaning};
 use crate::lane::Lease;
@@ -44,11 +44,11 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) enum Stored {
     /// They have rows now, but for those that the group had already, by their `seq`.
-    Done(Unstored, Vec<i64>),
+    Done { storing: Storing, duplicates: HashSet<i64> },
     /// Nothing was stored: an operator touched these lanes, whose reread counters are given. It goes before the
     /// records.
-    Postponed { unstored: Unstored, decided: Vec<Decided>, touched: Vec<(i32, i64)> },
-    /// Nothing was stored, and their lanes are given up: they are polled again from where the offset rows stand.
+    Postponed { storing: Storing, decided: Vec<Decided>, touched: Vec<(i32, i64)> },
+    /// Nothing was stored, and the lane is given up: they are polled again from where the offset row stands.
     Dropped(Unstored),
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Ended {
     /// Lanes that it was about.
     pub(super) lanes: BTreeSet<i32>,
     pub(super) fates: Vec<Fate>,
-    pub(super) stored: Option<Stored>,
+    pub(super) stored: Vec<Stored>,
 }
 
 /// What settling needs.
@@ -76,21 +76,21 @@ impl Settler {
         self,
         leases: HashMap<i32, Lease>,
         items: Vec<Decided>,
-        unstored: Option<Unstored>,
+        storing: Option<Storing>,
     ) -> Ended {
         let mut batch = Batch {
             leases,
             rest: items,
-            unstored,
+            storing,
             one_by_one: false,
             ended: Ended::default(),
             outage: self.db.outage(),
         };
         batch.rest.sort_by_key(|decided| decided.settlement.place());
-        while !batch.rest.is_empty() || batch.unstored.is_some() {
+        while !batch.rest.is_empty() || batch.storing.is_some() {
             batch.let_go_of_lost();
             let now = batch.next();
-            if now.is_empty() && batch.unstored.is_none() {
+            if now.is_empty() && batch.storing.is_none() {
                 continue;
             }
             self.attempt(&mut batch, now).await;
@@ -103,8 +103,8 @@ impl Settler {
         let (keys, items): (Vec<(Key, bool)>, Vec<Settlement>) =
             now.into_iter().map(|decided| ((decided.key, decided.blamed), decided.settlement)).unzip();
         let leases = batch.leases_of(&items);
-        let store = batch.unstored.as_ref().map(|of| ToStore {
-            fresh: &of.fresh,
+        let store = batch.storing.as_ref().map(|of| ToStore {
+            fresh: of.lanes.iter().map(|unstored| &unstored.fresh).collect(),
             held: &of.held,
             running: &of.running,
             reread_to: &of.reread_to,
@@ -127,11 +127,8 @@ impl Settler {
                     let is_missed = missed.contains(&decided.settlement.place());
                     if is_missed { Fate::Gone(decided) } else { Fate::Settled(decided) }
                 }));
-                batch.ended.stored = batch
-                    .unstored
-                    .take()
-                    .map(|of| Stored::Done(of, duplicates))
-                    .or(batch.ended.stored.take());
+                let storing = batch.storing.take();
+                batch.ended.stored.extend(storing.map(|storing| Stored::Done { storing, duplicates }));
             }
             Ok(Settled::LanesLost(lost)) => {
                 for lease in lost.iter().filter_map(|lane| leases.get(lane)) {
@@ -172,7 +169,7 @@ impl Settler {
 
     async fn failed(&self, batch: &mut Batch, mut now: Vec<Decided>, error: &DbError) {
         let bad_data = error.meaning() == Meaning::BadData;
-        if bad_data && (now.len() > 1 || (batch.unstored.is_some() && !now.is_empty())) {
+        if bad_data && (now.len() > 1 || (batch.storing.is_some() && !now.is_empty())) {
             // Somewhere in the batch. Records are stored as undecided, and what is left goes one by one.
             batch.one_by_one = true;
             batch.put_back(now);
@@ -222,7 +219,7 @@ struct Batch {
     leases: HashMap<i32, Lease>,
     /// In order of their rows.
     rest: Vec<Decided>,
-    unstored: Option<Unstored>,
+    storing: Option<Storing>,
     one_by_one: bool,
     ended: Ended,
     outage: Outage,
@@ -231,7 +228,7 @@ struct Batch {
 impl Batch {
     /// What is tried now. Records go first, alone, where their effects may be bad.
     fn next(&mut self) -> Vec<Decided> {
-        let at_once = match (self.one_by_one, &self.unstored) {
+        let at_once = match (self.one_by_one, &self.storing) {
             (false, _) => self.rest.len(),
             (true, Some(_)) => 0,
             (true, None) => 1,
@@ -247,15 +244,17 @@ impl Batch {
     fn leases_of(&self, items: &[Settlement]) -> BTreeMap<i32, Lease> {
         let lanes = items.iter().map(|item| item.message.lane);
         let of_items = lanes.filter_map(|lane| Some((lane, self.leases.get(&lane)?.clone())));
-        let unstored = self.unstored.iter().flat_map(|of| &of.fresh.leases);
+        let unstored = self.storing.iter().flat_map(|of| &of.lanes).map(|of| &of.fresh.lease);
         of_items.chain(unstored.map(|lease| (lease.lane, lease.clone()))).collect()
     }
 
     /// Messages whose lanes are another's.
     fn let_go_of_lost(&mut self) {
-        if self.unstored.as_ref().is_some_and(|of| of.fresh.leases.iter().any(Lease::is_lost)) {
-            self.drop_unstored();
+        if let Some(storing) = &mut self.storing {
+            let lost = storing.lanes.extract_if(.., |of| of.fresh.lease.is_lost());
+            self.ended.stored.extend(lost.map(Stored::Dropped));
         }
+        self.storing.take_if(|storing| storing.lanes.is_empty());
         let leases = &self.leases;
         let is_lost = |decided: &Decided| leases.get(&decided.key.lane).is_none_or(Lease::is_lost);
         let (lost, kept): (Vec<_>, Vec<_>) = self.rest.drain(..).partition(is_lost);
@@ -265,19 +264,20 @@ impl Batch {
 
     /// Leaves the records, and what was decided of them, to the next settlement.
     fn postpone(&mut self, touched: Vec<(i32, i64)>) {
-        let Some(unstored) = self.unstored.take() else { return };
-        let seqs: HashSet<i64> = unstored.fresh.rows.iter().map(|row| row.message.seq).collect();
-        let (decided, rest) =
-            self.rest.drain(..).partition(|decided| seqs.contains(&decided.settlement.message.seq));
+        let Some(storing) = self.storing.take() else { return };
+        let is_of = |decided: &Decided| {
+            storing.lanes.iter().any(|unstored| unstored.has(decided.settlement.message.seq))
+        };
+        let (decided, rest) = self.rest.drain(..).partition(is_of);
         self.rest = rest;
-        self.ended.stored = Some(Stored::Postponed { unstored, decided, touched });
+        self.ended.stored.push(Stored::Postponed { storing, decided, touched });
     }
 
     /// Gives up the lanes of the records that have no row: all of these are found anew.
     fn drop_unstored(&mut self) {
-        if let Some(unstored) = self.unstored.take() {
-            unstored.fresh.leases.iter().for_each(Lease::lose);
-            self.ended.stored = Some(Stored::Dropped(unstored));
+        for unstored in self.storing.take().into_iter().flat_map(|storing| storing.lanes) {
+            unstored.fresh.lease.lose();
+            self.ended.stored.push(Stored::Dropped(unstored));
         }
     }
 }

@@ -18,10 +18,11 @@ use tokio::time::Instant;
 
 use super::call::Called;
 use super::caution::{Caution, Told};
+use super::decisions::Decisions;
 use super::fresh::FreshBatches;
 use super::holding::Done;
 use super::queues::Queues;
-use super::settling::{Decided, Ended, Settler};
+use super::settling::{Ended, Settler};
 use super::{Feed, Worker};
 use crate::db::{DbError, lanes};
 use crate::lane::Lease;
@@ -30,7 +31,9 @@ use crate::settle::Whose;
 use beginning::Begun;
 
 /// Transactions of a handler that settle at once, each of lanes of its own.
-pub(super) const SETTLEMENTS_MAX: usize = 2;
+pub(super) const SETTLEMENTS_MAX: usize = 3;
+/// So long after one was started another is started for few messages only where none is under way.
+const SETTLE_APART: Duration = Duration::from_millis(10);
 
 /// How often a host that may not start anything looks again.
 const RECHECK: Duration = Duration::from_millis(50);
@@ -64,10 +67,12 @@ pub(super) struct Work {
     /// Records that have no row yet.
     fresh: FreshBatches,
     /// Decided, with rows of their own, and waiting for the settlement under way to end.
-    decided: Vec<Decided>,
+    decided: Decisions,
     settling: FuturesUnordered<Work_<Ended>>,
     /// Lanes of what is being settled: of each, one settlement at a time.
     busy: HashSet<i32>,
+    /// Until then few messages do not make another settlement beside those under way.
+    settle_apart: Instant,
     /// Rows that are being held or let go.
     holding: Option<Work_<Done>>,
     hold_after: Instant,
@@ -104,17 +109,17 @@ impl Work {
             caution,
             calls: FuturesUnordered::new(),
             fresh: FreshBatches::default(),
-            decided: Vec::new(),
+            decided: Decisions::default(),
             settling: FuturesUnordered::new(),
             busy: HashSet::new(),
+            settle_apart: Instant::now(),
             stopping: false,
         }
     }
 
     /// Waits for the next thing to happen. Cancel safe.
     pub(super) async fn next(&mut self) -> Step {
-        let store = self.fresh.next_due(&self.busy).filter(|_| self.settling.len() < SETTLEMENTS_MAX);
-        let due = [self.queues.next_due(), self.caution.due(), store].into_iter().flatten().min();
+        let due = [self.queues.next_due(), self.caution.due(), self.settle_due()].into_iter().flatten().min();
         let due = due.unwrap_or_else(|| Instant::now() + RECHECK * 4);
         // While the host may not start anything, or a key becomes due, look again soon.
         let due = due.max(Instant::now() + Duration::from_millis(1));
@@ -129,6 +134,14 @@ impl Work {
             feed = self.worker.feed.recv(), if !self.stopping => Step::Fed(feed),
             () = tokio::time::sleep_until(due) => Step::Due,
         }
+    }
+
+    /// When to look whether another settlement starts, though nothing happens.
+    fn settle_due(&self) -> Option<Instant> {
+        let decided = (self.decided.free(&self.busy) > 0).then(Instant::now);
+        let due = self.fresh.next_due(&self.busy).into_iter().chain(decided).min();
+        due.filter(|_| self.settling.len() < SETTLEMENTS_MAX)
+            .map(|due| if self.settling.is_empty() { due } else { due.max(self.settle_apart) })
     }
 
     /// Takes what happened, and starts what can be started now.
@@ -167,7 +180,7 @@ impl Work {
         for lane in lost {
             self.leases.remove(&lane);
             self.begun.forget(lane);
-            self.decided.retain(|decided| decided.key.lane != lane);
+            self.decided.forget(lane);
             let dropped = self.queues.forget(lane);
             self.worker.in_hand.remove(dropped);
         }
@@ -194,6 +207,7 @@ impl Work {
     /// Ends after a stop: what runs is awaited and settled within the grace; then all lanes are given back.
     pub(super) async fn finish(mut self) {
         self.stopping = true;
+        self.fresh.hurry(None);
         let deadline = Instant::now() + self.worker.config.host.stop_grace;
         while !self.calls.is_empty()
             || !self.settling.is_empty()

@@ -122,14 +122,24 @@ impl Queues {
         running.filter(|seq| seqs.contains(seq)).collect()
     }
 
-    /// By lane, the highest `seq` among the first `count` messages that may start.
-    pub(in crate::worker) fn next_ready(&self, count: usize) -> HashMap<i32, i64> {
-        let mut next: HashMap<i32, i64> = HashMap::new();
-        for (seq, key) in self.ready.iter().take(count) {
-            let highest = next.entry(key.lane).or_insert(*seq);
-            *highest = (*highest).max(*seq);
+    /// By lane of which a message may start, the `seq` up to which about `count` messages in all come next. Those
+    /// from the first in `unstored` on have no row yet, and are left out.
+    pub(in crate::worker) fn next_ready(
+        &self,
+        unstored: &HashMap<i32, i64>,
+        count: usize,
+    ) -> HashMap<i32, i64> {
+        let mut firsts: HashMap<i32, i64> = HashMap::new();
+        for (seq, key) in &self.ready {
+            firsts.entry(key.lane).or_insert(*seq);
         }
-        next
+        let of_each = count.div_ceil(firsts.len().max(1));
+        let highest = |(lane, first): (i32, i64)| {
+            let below = unstored.get(&lane).copied().unwrap_or(i64::MAX);
+            let next = self.in_hand.get(&lane)?.range(first..below.max(first)).take(of_each);
+            Some((lane, *next.last()?.0))
+        };
+        firsts.into_iter().filter_map(highest).collect()
     }
 
     /// Keys of the lane of which one of these messages runs.

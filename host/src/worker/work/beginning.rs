@@ -23,8 +23,9 @@ pub(super) struct Begun {
     /// By lane, the highest `seq` that counts as begun.
     to: HashMap<i32, i64>,
     pub(super) noting: Option<Work_<Noted>>,
-    /// How many are noted at once.
+    /// How many are noted at once, and how many of them have started since.
     ahead: usize,
+    started: usize,
     noted_at: Option<Instant>,
     not_before: Option<Instant>,
 }
@@ -33,6 +34,12 @@ impl Begun {
     /// Whether the message may start.
     pub(super) fn has(&self, lane: i32, seq: i64) -> bool {
         self.to.get(&lane).is_some_and(|to| seq <= *to)
+    }
+
+    /// A message that has a row starts; whether it is time to note more.
+    pub(super) fn starts(&mut self) -> bool {
+        self.started += 1;
+        self.started * 2 >= self.ahead
     }
 
     /// A lane is taken, or gone: nothing of it is noted.
@@ -52,7 +59,8 @@ impl Work {
         let ahead = if since < NOTES_APART { self.begun.ahead * 2 } else { self.begun.ahead / 2 };
         self.begun.ahead = ahead.clamp(2 * concurrency, AHEAD_MAX);
         self.begun.noted_at = Some(now);
-        let next = self.queues.next_ready(self.begun.ahead).into_iter();
+        self.begun.started = 0;
+        let next = self.queues.next_ready(self.fresh.lanes(), self.begun.ahead).into_iter();
         let leases = next.filter_map(|(lane, seq)| Some((self.leases.get(&lane)?.clone(), seq))).collect();
         let db = self.worker.db.clone();
         self.begun.noting = Some(Box::pin(async move { lanes::begin(&db, leases).await }));

@@ -40,6 +40,12 @@ impl Work {
                 Next::Unnoted => return self.note_begun(manifest.concurrency),
                 Next::Nothing => return,
             };
+            let (lane, seq) = (started.key.lane, started.entry.message.seq);
+            if !self.fresh.has_row(lane, seq) {
+                self.fresh.starts(lane, seq);
+            } else if self.begun.starts() {
+                self.note_begun(manifest.concurrency);
+            }
             if let Some(verdict) = without_call(&started) {
                 self.block_behind(started.key, &verdict);
                 let (key, call) = (started.key, started.call);

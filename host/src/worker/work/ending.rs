@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{SETTLEMENTS_MAX, Work};
+use super::{SETTLE_APART, SETTLEMENTS_MAX, Work};
 use crate::config::Settle;
 use crate::pipeline::decide::Verdict;
+use crate::worker::decisions::Share;
 use crate::worker::entry::{Entry, Key};
-use crate::worker::fresh::Unstored;
+use crate::worker::fresh::{Storing, Unstored};
 use crate::worker::settling::{Decided, Ended, Fate, Stored, wait_of};
-
-/// Fewer than this are not divided over two transactions.
-const ROWS_MIN: usize = 100;
 
 impl Work {
     /// Settles what was decided, and stores records whose time has come, as far as no settlement under way
@@ -26,60 +24,51 @@ impl Work {
             self.settler.of.behind_dead = component.manifest().behind_dead;
             self.settler.of.dead_letters = component.manifest().dead_letter_topic.clone();
             let of_items = batch.iter().map(|decided| decided.key.lane);
-            let fresh = unstored.iter().flat_map(|of| &of.fresh.leases).map(|lease| lease.lane);
+            let fresh = unstored.iter().flat_map(Storing::lanes);
             let lanes: BTreeSet<i32> = of_items.chain(fresh).collect();
             self.busy.extend(&lanes);
+            self.settle_apart = Instant::now() + SETTLE_APART;
             let leases = lanes.iter().filter_map(|lane| Some((*lane, self.leases.get(lane)?.clone())));
             let settling = self.settler.clone().settle(leases.collect(), batch, unstored);
             self.settling.push(Box::pin(async move { Ended { lanes, ..settling.await } }));
         }
     }
 
-    fn next_settlement(&mut self) -> Option<(Vec<Decided>, Option<Unstored>)> {
-        let mut unstored = self.fresh.take_due(Instant::now(), &self.busy);
-        let mut batch = self.next_decided(unstored.as_ref());
-        if let Some(unstored) = &mut unstored {
-            batch.extend(unstored.take_decided());
-            let seqs = unstored.fresh.rows.iter().map(|row| row.message.seq).collect();
-            unstored.held = self.queues.to_hold_among(&seqs);
-            unstored.running = self.queues.running(&seqs);
-            unstored.reread_to = self.queues.reread_to().clone();
+    fn next_settlement(&mut self) -> Option<(Vec<Decided>, Option<Storing>)> {
+        let (now, rows_max) = (Instant::now(), self.worker.config.worker.settle_rows_max);
+        let few = || self.fresh.due(now, &self.busy) + self.decided.free(&self.busy) < rows_max / 2;
+        if !self.settling.is_empty() && now < self.settle_apart && few() {
+            return None;
         }
-        (unstored.is_some() || !batch.is_empty()).then_some((batch, unstored))
+        // Many are settled in transactions side by side.
+        let share = Share { rows_max, half: self.settling.is_empty() };
+        let mut due = self.fresh.take_due(now, &self.busy, share);
+        let mut batch = self.next_decided(&due, share);
+        if due.is_empty() {
+            return (!batch.is_empty()).then_some((batch, None));
+        }
+        batch.extend(due.iter_mut().flat_map(Unstored::take_decided));
+        let seqs = due.iter().flat_map(|of| &of.fresh.rows).map(|row| row.message.seq).collect();
+        let storing = Storing {
+            held: self.queues.to_hold_among(&seqs),
+            running: self.queues.running(&seqs),
+            reread_to: self.queues.reread_to().clone(),
+            lanes: due,
+        };
+        Some((batch, Some(storing)))
     }
 
     /// Decided messages that have their rows. Of lanes of which records are stored with them all are taken: a
     /// message of a key is settled after those before it.
-    fn next_decided(&mut self, unstored: Option<&Unstored>) -> Vec<Decided> {
-        let of_unstored: HashSet<i32> =
-            unstored.iter().flat_map(|of| &of.fresh.leases).map(|lease| lease.lane).collect();
-        let rows_max = match (self.worker.handler.current().manifest().settle, unstored) {
+    fn next_decided(&mut self, due: &[Unstored], share: Share) -> Vec<Decided> {
+        let of_due: HashSet<i32> = due.iter().map(Unstored::lane).collect();
+        let share = match (self.worker.handler.current().manifest().settle, of_due.is_empty()) {
             // Each alone, and records before any of theirs is handled.
-            (Settle::Single, Some(_)) => return Vec::new(),
-            (Settle::Single, None) => 1,
-            (Settle::Bulk, _) => self.worker.config.worker.settle_rows_max,
+            (Settle::Single, false) => return Vec::new(),
+            (Settle::Single, true) => Share { rows_max: 1, half: false },
+            (Settle::Bulk, _) => share,
         };
-        // Many are settled in two transactions side by side.
-        let free = self.decided.iter().filter(|decided| !self.busy.contains(&decided.key.lane));
-        let (mut lanes, mut count) = (HashSet::new(), 0);
-        let enough =
-            if self.settling.is_empty() { free.clone().count().div_ceil(2).max(ROWS_MIN) } else { rows_max };
-        for decided in free {
-            if count >= enough && !lanes.contains(&decided.key.lane) {
-                continue;
-            }
-            lanes.insert(decided.key.lane);
-            count += 1;
-        }
-        let mut left = rows_max;
-        let (taken, rest) = self.decided.drain(..).partition(|decided| {
-            let lane = decided.key.lane;
-            let taken = of_unstored.contains(&lane) || (left > 0 && lanes.contains(&lane));
-            left = left.saturating_sub(usize::from(taken));
-            taken
-        });
-        self.decided = rest;
-        taken
+        self.decided.take(&of_due, &self.busy, share)
     }
 
     pub(super) fn settled(&mut self, ended: Ended) {
@@ -110,32 +99,48 @@ impl Work {
         if emitted {
             self.worker.outbox_wake.notify_one();
         }
-        match ended.stored {
-            Some(Stored::Done(unstored, duplicates)) => {
-                self.fresh.stored(&unstored);
-                self.stored(unstored, &duplicates);
+        ended.stored.into_iter().for_each(|stored| self.ended_storing(stored));
+    }
+
+    fn ended_storing(&mut self, stored: Stored) {
+        match stored {
+            Stored::Done { storing, duplicates } => {
+                self.queues.inserted_held(&storing.held);
+                if !duplicates.is_empty() {
+                    let handler = &self.settler.of.handler;
+                    tracing::debug!(handler.name = %handler, "{} messages were here already", duplicates.len());
+                }
+                for unstored in storing.lanes {
+                    self.fresh.stored(unstored.lane());
+                    self.stored(unstored, &duplicates);
+                }
             }
-            Some(Stored::Postponed { unstored, decided, touched }) => {
-                self.fresh.stored(&unstored);
-                let (meanwhile, rest): (Vec<_>, Vec<_>) =
-                    self.decided.drain(..).partition(|decided| unstored.has(decided.settlement.message.seq));
-                self.decided = rest;
-                self.fresh.put_back(unstored, decided.into_iter().chain(meanwhile));
+            Stored::Postponed { storing, mut decided, touched } => {
+                for unstored in storing.lanes {
+                    let lane = unstored.lane();
+                    self.fresh.stored(lane);
+                    let mut of_lane: Vec<Decided> =
+                        decided.extract_if(.., |decided| decided.key.lane == lane).collect();
+                    of_lane.extend(
+                        self.decided.take_if(lane, |decided| unstored.has(decided.settlement.message.seq)),
+                    );
+                    self.fresh.put_back(unstored, of_lane);
+                }
                 touched.into_iter().for_each(|(lane, counter)| self.pause(lane, counter));
             }
-            // What of it is queued goes with its lanes, which are lost.
-            Some(Stored::Dropped(unstored)) => {
-                self.fresh.stored(&unstored);
-                self.queues.inserted_held(&unstored.held);
+            // What of it is queued goes with its lane, which is lost.
+            Stored::Dropped(unstored) => {
+                self.fresh.stored(unstored.lane());
                 self.worker.in_hand.remove(unstored.away);
             }
-            None => {}
         }
     }
 
     /// A message was decided: with its batch where it has no row, else with the next settlement.
     pub(super) fn decide(&mut self, decided: Decided) {
-        self.decided.extend(self.fresh.decide(decided));
+        if let Some(decided) = self.fresh.decide(decided) {
+            self.decided.push(decided);
+        }
     }
 
     pub(super) fn ended(&mut self, decided: Decided) {
@@ -163,9 +168,7 @@ impl Work {
     /// What was decided on the ground of overtaken state is decided again.
     pub(super) fn void(&mut self, key: Key) {
         self.queues.void(key);
-        let (void, valid): (Vec<_>, Vec<_>) = self.decided.drain(..).partition(|decided| decided.key == key);
-        self.decided = valid;
-        for decided in void.into_iter().chain(self.fresh.undo(key)) {
+        for decided in self.decided.take_key(key).into_iter().chain(self.fresh.undo(key)) {
             self.redo(decided);
         }
     }

@@ -17,7 +17,7 @@ impl Work {
         match feed {
             Feed::Opened(lease, topic, standing) => {
                 // What was in hand under an older lease of the lane is another life's.
-                self.decided.retain(|decided| decided.key.lane != lease.lane);
+                self.decided.forget(lease.lane);
                 let stale = self.queues.forget(lease.lane);
                 self.worker.in_hand.remove(stale);
                 self.queues.open(lease.lane, &standing, lease.reread_done());
@@ -47,6 +47,7 @@ impl Work {
             }
             Feed::Closed(lanes) => {
                 for lane in lanes {
+                    self.fresh.hurry(Some(lane));
                     let dropped = self.queues.close(lane);
                     self.worker.in_hand.remove(dropped);
                 }
@@ -54,30 +55,31 @@ impl Work {
         }
     }
 
-    fn fed_fresh(&mut self, fresh: Fresh, stored_first: bool) {
-        let (mut open, mut away) = (HashSet::new(), Weight::default());
-        for row in &fresh.rows {
-            if !stored_first && self.push_fresh(&fresh, row) {
-                open.insert(row.message.seq);
-            } else {
-                away += Weight::of(&row.message);
+    fn fed_fresh(&mut self, fresh: Vec<Fresh>, stored_first: bool) {
+        for fresh in fresh {
+            let (mut open, mut away) = (HashSet::new(), Weight::default());
+            for row in &fresh.rows {
+                if !stored_first && self.push_fresh(&fresh, row) {
+                    open.insert(row.message.seq);
+                } else {
+                    away += Weight::of(&row.message);
+                }
             }
+            self.fresh.push(Unstored::new(fresh, stored_first, open, away));
         }
-        self.fresh.push(Unstored::new(fresh, stored_first, open, away));
     }
 
     /// Queues a record, where it is to be handled now.
     fn push_fresh(&mut self, fresh: &Fresh, row: &FreshRow) -> bool {
         let ordered = self.ordered();
         row.quarantined.is_none()
-            && fresh.direct.contains(&row.message.lane)
+            && fresh.direct
             && self.queues.push(Entry::due_at(Arc::clone(&row.message), Instant::now()), ordered)
     }
 
     /// Records have rows now.
-    pub(super) fn stored(&mut self, unstored: Unstored, duplicates: &[i64]) {
-        let Unstored { fresh, stored_first, mut away, held, .. } = unstored;
-        self.queues.inserted_held(&held);
+    pub(super) fn stored(&mut self, unstored: Unstored, duplicates: &HashSet<i64>) {
+        let Unstored { fresh, stored_first, mut away, .. } = unstored;
         for row in &fresh.rows {
             let (lane, seq) = (row.message.lane, row.message.seq);
             if duplicates.contains(&seq) {
@@ -86,16 +88,13 @@ impl Work {
                 self.worker.in_hand.remove(dropped);
             } else if stored_first && self.push_fresh(&fresh, row) {
                 away.take(Weight::of(&row.message));
-            } else if !fresh.direct.contains(&lane)
+            } else if !fresh.direct
                 && let Some(lease) = self.leases.get(&lane)
             {
                 lease.stored(seq);
             }
         }
         self.worker.in_hand.remove(away);
-        if !duplicates.is_empty() {
-            tracing::debug!(handler.name = %self.settler.of.handler, "{} messages were here already", duplicates.len());
-        }
     }
 
     /// What an operator touched in the lane goes before what has no row yet: nothing of it starts before that was
