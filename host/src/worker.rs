@@ -8,6 +8,7 @@
 //! host's own expiry. The worker knows nothing of Kafka.
 
 mod call;
+mod calls;
 mod caution;
 mod decisions;
 mod entry;

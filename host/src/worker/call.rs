@@ -1,7 +1,9 @@
 //! Calling a guest, on a runtime of the guests' own: database, Kafka and timers do not wait for them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -24,7 +26,7 @@ const LOST_MAX: u32 = 2;
 /// The guests' runtime. The last one to go ends it, without waiting for guests.
 #[derive(Debug, Clone)]
 pub(crate) struct Guests {
-    handle: Handle,
+    pub(super) handle: Handle,
     /// A call has one; a message that must run alone has all.
     places: Arc<Semaphore>,
     _runtime: Arc<Ending>,
@@ -85,14 +87,13 @@ impl Guests {
     pub(super) async fn call(
         &self,
         db: &Db,
-        component: Arc<Component>,
+        component: &Component,
         started: Started,
         fresh: StateView,
     ) -> Called {
         let Started { key, entry, state, call, parked: _ } = started;
         let mut message = entry.message;
         let form = matching::first(component.subscriptions(), &message).map_or(Form::Binary, |of| of.form);
-        let digest = Arc::clone(component.digest());
         let state = state.unwrap_or_else(|| fresh.clone());
         let once = component.manifest().ack == Ack::AtMostOnce;
         let place = match self.place(db, &message).await {
@@ -100,17 +101,13 @@ impl Guests {
             place => place,
         };
         let outcome = match place {
-            Ok(place) => {
+            Ok(_place) => {
                 if once {
                     Arc::make_mut(&mut message).begun = true;
                 }
-                let running = Arc::clone(&message);
-                let called =
-                    self.handle.spawn(async move { component.call(&running, form, state).await }).await;
-                drop(place);
-                called.map_err(|error| {
-                    // A bug of the host, not of the guest: the message waits, and the log has the panic.
-                    tracing::error!(%error, message.id = %message.id, "A call ended without an answer");
+                AssertUnwindSafe(component.call(&message, form, state)).catch_unwind().await.map_err(|_| {
+                    // A bug of the host, not of the guest: the message waits, and standard error has the panic.
+                    tracing::error!(message.id = %message.id, "A call ended without an answer");
                     "the host failed while the handler ran".to_owned()
                 })
             }
@@ -121,7 +118,7 @@ impl Guests {
             outgoing: Vec::new(),
             state: fresh,
             last_output: None,
-            digest,
+            digest: Arc::clone(component.digest()),
             usage: Usage::default(),
         });
         Called { key, call, message, outcome }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use super::call::Called;
+use super::calls::Calls;
 use super::caution::{Caution, Told};
 use super::decisions::Decisions;
 use super::fresh::FreshBatches;
@@ -43,7 +44,7 @@ pub(super) type Work_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Something that happened.
 pub(super) enum Step {
     Fed(Option<Feed>),
-    Called(Box<Called>),
+    Called(Vec<Called>),
     Settled(Box<Ended>),
     /// Something was written about the breaker.
     Told(Result<Told, DbError>),
@@ -63,7 +64,7 @@ pub(super) struct Work {
     topics: HashMap<i32, Arc<str>>,
     queues: Queues,
     caution: Caution,
-    calls: FuturesUnordered<Work_<Called>>,
+    calls: Calls,
     /// Records that have no row yet.
     fresh: FreshBatches,
     /// Decided, with rows of their own, and waiting for the settlement under way to end.
@@ -98,6 +99,7 @@ impl Work {
             Caution::new(worker.db.clone(), &worker.handler.group, worker.config.host.worker.as_str());
         Self {
             outage: worker.db.outage(),
+            calls: Calls::new(worker.guests.clone(), worker.db.clone()),
             worker,
             settler,
             leases: HashMap::new(),
@@ -107,7 +109,6 @@ impl Work {
             begun: Begun::default(),
             queues: Queues::default(),
             caution,
-            calls: FuturesUnordered::new(),
             fresh: FreshBatches::default(),
             decided: Decisions::default(),
             settling: FuturesUnordered::new(),
@@ -126,7 +127,7 @@ impl Work {
         tokio::select! {
             biased;
             Some(ended) = self.settling.next(), if !self.settling.is_empty() => Step::Settled(Box::new(ended)),
-            Some(called) = self.calls.next(), if !self.calls.is_empty() => Step::Called(Box::new(called)),
+            called = self.calls.ended(), if !self.calls.is_empty() => Step::Called(called),
             done = wait(&mut self.holding) => Step::Held(done),
             begun = wait(&mut self.begun.noting) => Step::Begun(begun),
             told = self.caution.told() => Step::Told(told),
@@ -150,13 +151,7 @@ impl Work {
             Step::Fed(Some(feed)) => self.fed(feed),
             // Ingest has ended: what is in hand is worked off until the stop.
             Step::Fed(None) => self.stopping = true,
-            Step::Called(called) => {
-                self.called(*called);
-                // Those that ended meanwhile, with it.
-                while let Some(Some(called)) = self.calls.next().now_or_never() {
-                    self.called(called);
-                }
-            }
+            Step::Called(called) => called.into_iter().for_each(|called| self.called(called)),
             Step::Settled(ended) => self.settled(*ended),
             Step::Told(told) => self.caution.take(told, self.breaker_policy()),
             Step::Looked => self.caution.learned(&self.worker.breakers.borrow_and_update()),
@@ -217,7 +212,7 @@ impl Work {
             self.start_settling();
             tokio::select! {
                 step = self.next() => match step {
-                    Step::Called(called) => self.called(*called),
+                    Step::Called(called) => called.into_iter().for_each(|called| self.called(called)),
                     Step::Settled(ended) => self.settled(*ended),
                     Step::Told(told) => self.caution.take(told, self.breaker_policy()),
                     Step::Fed(_) | Step::Looked | Step::Held(_) | Step::Begun(_) | Step::Due => {}

@@ -57,9 +57,7 @@ impl Work {
                 continue;
             }
             let fresh = self.view(&started.entry);
-            let (guests, db, component) =
-                (self.worker.guests.clone(), self.worker.db.clone(), Arc::clone(&component));
-            self.calls.push(Box::pin(async move { guests.call(&db, component, started, fresh).await }));
+            self.calls.start(Arc::clone(&component), started, fresh);
         }
     }
 

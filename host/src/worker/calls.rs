@@ -1,0 +1,110 @@
+//! A worker's calls that are under way. Each is a task of the guests' runtime. That one ended is told at once, but
+//! where another is about to begin in its place: then some are told together, since waking a thread costs as
+//! much as a quick call.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::call::{Called, Guests};
+use super::queues::Started;
+use crate::db::Db;
+use crate::handler::Component;
+use crate::settle::StateView;
+
+/// So many are told together at most, and so long after the last were told.
+const TOGETHER_MAX: usize = 8;
+const APART_MAX: Duration = Duration::from_millis(1);
+
+/// All of them.
+pub(super) struct Calls {
+    side: Arc<Side>,
+    under_way: usize,
+}
+
+/// What the guests' runtime sees of them.
+struct Side {
+    guests: Guests,
+    db: Db,
+    /// Calls that wait for a thread.
+    queued: AtomicUsize,
+    ended: Mutex<Ended>,
+    told: Notify,
+}
+
+struct Ended {
+    calls: Vec<Called>,
+    told_at: Instant,
+}
+
+impl Calls {
+    pub(super) fn new(guests: Guests, db: Db) -> Self {
+        let ended = Mutex::new(Ended { calls: Vec::new(), told_at: Instant::now() });
+        let side = Side { guests, db, queued: AtomicUsize::new(0), ended, told: Notify::new() };
+        Self { side: Arc::new(side), under_way: 0 }
+    }
+
+    /// How many have begun and were not taken back.
+    pub(super) fn len(&self) -> usize {
+        self.under_way
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way == 0
+    }
+
+    /// Begins a call; `fresh` is the state where nothing of the key was read yet.
+    pub(super) fn start(&mut self, component: Arc<Component>, started: Started, fresh: StateView) {
+        self.under_way += 1;
+        self.side.queued.fetch_add(1, Ordering::SeqCst);
+        let side = Arc::clone(&self.side);
+        self.side.guests.handle.spawn(async move {
+            side.begins();
+            let called = side.guests.call(&side.db, &component, started, fresh).await;
+            side.ended(called);
+        });
+    }
+
+    /// Waits for some to end. Cancel safe.
+    pub(super) async fn ended(&mut self) -> Vec<Called> {
+        loop {
+            let ended = std::mem::take(&mut self.side.lock().calls);
+            if !ended.is_empty() {
+                self.under_way -= ended.len();
+                return ended;
+            }
+            self.side.told.notified().await;
+        }
+    }
+}
+
+impl Side {
+    /// No code that can panic runs under it.
+    fn lock(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever relied on this call to begin is told now, if it is the last.
+    fn begins(&self) {
+        if self.queued.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let mut ended = self.lock();
+            if !ended.calls.is_empty() {
+                ended.told_at = Instant::now();
+                self.told.notify_one();
+            }
+        }
+    }
+
+    fn ended(&self, called: Called) {
+        let mut ended = self.lock();
+        ended.calls.push(called);
+        let more_begin = self.queued.load(Ordering::SeqCst) > 0;
+        if !more_begin || ended.calls.len() >= TOGETHER_MAX || ended.told_at.elapsed() >= APART_MAX {
+            ended.told_at = Instant::now();
+            self.told.notify_one();
+        }
+    }
+}
