@@ -45,7 +45,8 @@ fn state_emitted_message_and_completion_are_all_there_or_all_absent_after_a_kill
         })
         .await?;
         // Begun before the kill only where its call was slow to end, and then the lost delivery counts.
-        let query = "select deliveries - crashes, attempts_made from mailroom.inbox order by seq desc limit 1";
+        let query =
+            "select deliveries - crashes, attempts_made from mailroom.inbox order by seq desc limit 1";
         let seen: Vec<(i32, i32)> = world.db.rows(query).await?;
         assert_eq!(seen, [(1, 0)], "one delivery ended it, and the one that was lost is no attempt");
         host.stop().await?;

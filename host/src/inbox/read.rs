@@ -32,16 +32,14 @@ pub(crate) async fn read(
 ) -> Result<Vec<Found>, DbError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"with found as materialized (
-               select * from mailroom.inbox
-                where lane = $1 and status = 'pending' and not held and seq > $3
-                  and exists (select 1 from mailroom.lane where id = $1 and token = $2)
-                order by seq limit $4)
-           select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
+        r#"select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
                   content_type, headers, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
                   idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun,
                   greatest(0, extract(epoch from scheduled_at - clock_timestamp()))::double precision as "due_secs!"
-             from found order by seq"#,
+             from mailroom.inbox
+            where lane = $1 and status = 'pending' and not held and seq > $3
+              and exists (select 1 from mailroom.lane where id = $1 and token = $2)
+            order by seq limit $4"#,
         lease.lane,
         lease.token,
         after,

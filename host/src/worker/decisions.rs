@@ -24,7 +24,11 @@ pub(super) struct Decisions(BTreeMap<i32, Vec<Decided>>);
 impl Share {
     /// With how many of `in_all` it has enough.
     pub(super) fn enough(self, in_all: usize) -> usize {
-        if self.half { in_all.div_ceil(2).clamp(ROWS_MIN, self.rows_max.max(ROWS_MIN)) } else { self.rows_max }
+        if self.half {
+            in_all.div_ceil(2).clamp(ROWS_MIN, self.rows_max.max(ROWS_MIN))
+        } else {
+            self.rows_max
+        }
     }
 }
 

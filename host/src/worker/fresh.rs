@@ -222,7 +222,8 @@ impl FreshBatches {
         let enough = share.enough(free.iter().map(|(.., rows)| rows).sum());
         let (mut taken, mut rows) = (Vec::new(), 0);
         for (_, lane, _) in free {
-            if let Some(due) = self.take_of(lane, now, share.rows_max.saturating_sub(rows), taken.is_empty()) {
+            if let Some(due) = self.take_of(lane, now, share.rows_max.saturating_sub(rows), taken.is_empty())
+            {
                 rows += due.fresh.rows.len();
                 taken.push(due);
             }
@@ -238,9 +239,7 @@ impl FreshBatches {
         let of_lane = self.lanes.get_mut(&lane)?;
         let mut due = of_lane.pop_front_if(|first| any || first.fresh.rows.len() <= rows_max)?;
         while let Some(next) = of_lane.pop_front_if(|next| {
-            next.due() <= now
-                && due.goes_on(next)
-                && due.fresh.rows.len() + next.fresh.rows.len() <= rows_max
+            next.due() <= now && due.goes_on(next) && due.fresh.rows.len() + next.fresh.rows.len() <= rows_max
         }) {
             due.append(next);
         }

@@ -58,7 +58,7 @@ impl Statements {
             fence: with("select l.id, l.reread from unnest")?,
             advance: with("set next_offset = w.next")?,
             begin: with("set started_to = greatest(l.started_to, w.seq)")?,
-            read: with("with found as materialized")?,
+            read: with("and not held and seq > $3")?,
             draw: with("select nextval")?,
         })
     }

@@ -13,7 +13,7 @@ pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static
     let (inbox, outbox) = (pending(world, "inbox").await?, pending(world, "outbox").await?);
     Ok(vec![
         ("-- Ends deliveries", settled(&inbox)),
-        ("with found as materialized", lane_read(0)),
+        ("and not held and seq > $3", lane_read(0)),
         ("-- The next rows of all lanes", outbox_look(0, "{}", "{}")),
         ("set held = true", vec!["64".to_owned(), first_lane(world).await?]),
         ("-- The first held rows", let_go()),

@@ -43,7 +43,7 @@ const HOMES: [Home; 6] = [
         scopes: &["host/src"],
         // The engine has a ticker and a compiler thread of its own, and Kafka's client one for delivery reports;
         // calls go to the guests' own runtime.
-        homes: &["host/src/app", "host/src/handler", "host/src/worker/call", "host/src/kafka/producer"],
+        homes: &["host/src/app", "host/src/handler", "host/src/worker/calls", "host/src/kafka/producer"],
         remedy: "return the loop's future and spawn it in app, in the JoinSet",
     },
     Home {
