@@ -1,7 +1,7 @@
 //! The guests' clock: it ticks while a guest runs, and sleeps while none does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -9,11 +9,21 @@ use std::time::Duration;
 /// How often it ticks: a deadline is kept to this.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
+/// So many ticks without a call, and it sleeps: waking it for each quick call would cost more than the call.
+const QUIET_TICKS: u32 = 10;
+
 /// The clock's thread; it ends with this.
 pub(super) struct Clock {
     thread: Thread,
-    calls: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
     alive: Option<mpsc::Sender<()>>,
+}
+
+/// What the thread and the callers see of each other.
+#[derive(Default)]
+struct Seen {
+    calls: AtomicUsize,
+    asleep: AtomicBool,
 }
 
 /// A call under way: the clock ticks as long as there is one.
@@ -23,31 +33,39 @@ impl Clock {
     /// Starts the thread, which calls `tick`. A thread and not a task: a guest that computes may hold every
     /// worker of a runtime.
     pub(super) fn start(tick: impl Fn() + Send + 'static) -> std::io::Result<Self> {
-        let calls = Arc::new(AtomicUsize::new(0));
-        let running = Arc::clone(&calls);
+        let seen = Arc::new(Seen::default());
+        let of_thread = Arc::clone(&seen);
         let (alive, ended) = mpsc::channel::<()>();
         let run = move || {
-            loop {
-                let idle = running.load(Ordering::SeqCst) == 0;
-                let wait = if idle { Duration::ZERO } else { TICK };
-                if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
-                if idle {
-                    // A call that began since is not missed: its wake-up is kept. Nor is the end.
-                    std::thread::park();
-                } else {
+            let none = || of_thread.calls.load(Ordering::SeqCst) == 0;
+            let mut quiet = 0;
+            while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                if !none() {
+                    quiet = 0;
                     tick();
+                    continue;
                 }
+                quiet += 1;
+                if quiet < QUIET_TICKS {
+                    continue;
+                }
+                // A call that begins from here on wakes the thread up. So does the end.
+                of_thread.asleep.store(true, Ordering::SeqCst);
+                if none() {
+                    std::thread::park();
+                }
+                of_thread.asleep.store(false, Ordering::SeqCst);
+                quiet = 0;
             }
         };
         let thread = std::thread::Builder::new().name("wasm-epoch".to_owned()).spawn(run)?;
-        Ok(Self { thread: thread.thread().clone(), calls, alive: Some(alive) })
+        Ok(Self { thread: thread.thread().clone(), seen, alive: Some(alive) })
     }
 
-    /// A call begins: the first tick comes within [`TICK`].
+    /// A call begins: the first tick comes within twice [`TICK`].
     pub(super) fn call(&self) -> Ticking<'_> {
-        if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+        self.seen.calls.fetch_add(1, Ordering::SeqCst);
+        if self.seen.asleep.swap(false, Ordering::SeqCst) {
             self.thread.unpark();
         }
         Ticking(self)
@@ -63,7 +81,7 @@ impl Drop for Clock {
 
 impl Drop for Ticking<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+        self.0.seen.calls.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
