@@ -8,7 +8,8 @@ update mailroom.inbox i
        -- Whoever ran alone and came back kills nobody.
        crashes = case when i.lone then 0 else i.crashes end, lone = false,
        last_error = coalesce(s.last_error, i.last_error), handler_digest = coalesce(s.digest, i.handler_digest),
-       scheduled_at = coalesce(clock_timestamp() + make_interval(secs => s.delay), i.scheduled_at),
+       scheduled_at = case when s.delay is null then i.scheduled_at
+                           else clock_timestamp() + make_interval(secs => s.delay) end,
        completed_at = case when s.status = 'completed' then clock_timestamp() end,
        updated_at = clock_timestamp()
   from (select w.*, r.place

@@ -122,10 +122,12 @@ impl Queues {
         running.filter(|seq| seqs.contains(seq)).collect()
     }
 
-    /// By lane of which a message may start, the `seq` up to which about `count` messages in all come next. Those
-    /// from the first in `unstored` on have no row yet, and are left out.
+    /// By lane of which a message may start, the `seq` up to which about `count` messages in all come next, not
+    /// counting those that are `noted` already. Those from the first in `unstored` on have no row yet, and are
+    /// left out.
     pub(in crate::worker) fn next_ready(
         &self,
+        noted: &HashMap<i32, i64>,
         unstored: &HashMap<i32, i64>,
         count: usize,
     ) -> HashMap<i32, i64> {
@@ -135,6 +137,7 @@ impl Queues {
         }
         let of_each = count.div_ceil(firsts.len().max(1));
         let highest = |(lane, first): (i32, i64)| {
+            let first = noted.get(&lane).map_or(first, |noted| first.max(noted + 1));
             let below = unstored.get(&lane).copied().unwrap_or(i64::MAX);
             let next = self.in_hand.get(&lane)?.range(first..below.max(first)).take(of_each);
             Some((lane, *next.last()?.0))

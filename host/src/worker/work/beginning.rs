@@ -60,7 +60,7 @@ impl Work {
         self.begun.ahead = ahead.clamp(2 * concurrency, AHEAD_MAX);
         self.begun.noted_at = Some(now);
         self.begun.started = 0;
-        let next = self.queues.next_ready(self.fresh.lanes(), self.begun.ahead).into_iter();
+        let next = self.queues.next_ready(&self.begun.to, self.fresh.lanes(), self.begun.ahead).into_iter();
         let leases = next.filter_map(|(lane, seq)| Some((self.leases.get(&lane)?.clone(), seq))).collect();
         let db = self.worker.db.clone();
         self.begun.noting = Some(Box::pin(async move { lanes::begin(&db, leases).await }));
