@@ -36,8 +36,7 @@ impl Work {
 
     fn next_settlement(&mut self) -> Option<(Vec<Decided>, Option<Storing>)> {
         let (now, rows_max) = (Instant::now(), self.worker.config.worker.settle_rows_max);
-        let few = || self.fresh.due(now, &self.busy) + self.decided.free(&self.busy) < rows_max / 2;
-        if !self.settling.is_empty() && now < self.settle_apart && few() {
+        if !self.settling.is_empty() && now < self.settle_apart && self.has_few(now) {
             return None;
         }
         // Many are settled in transactions side by side.
@@ -56,6 +55,16 @@ impl Work {
             lanes: due,
         };
         Some((batch, Some(storing)))
+    }
+
+    /// Whether it is not yet worth a transaction beside those under way.
+    fn has_few(&self, now: Instant) -> bool {
+        let component = self.worker.handler.current();
+        let enough = match component.manifest().settle {
+            Settle::Single => 1,
+            Settle::Bulk => self.worker.config.worker.settle_rows_max / 2,
+        };
+        self.fresh.due(now, &self.busy) + self.decided.free(&self.busy) < enough
     }
 
     /// Decided messages that have their rows. Of lanes of which records are stored with them all are taken: a
