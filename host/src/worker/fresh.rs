@@ -114,8 +114,8 @@ impl Unstored {
 pub(super) struct FreshBatches {
     /// Each lane's, the oldest first; none is empty.
     lanes: BTreeMap<i32, VecDeque<Unstored>>,
-    /// Lanes of which some is being stored, and the first `seq` of it.
-    in_store: HashMap<i32, i64>,
+    /// Lanes of which some is being stored, the first `seq` of it, and whether it is stored first.
+    in_store: HashMap<i32, (i64, bool)>,
     /// By lane, the first `seq` that has no row yet; the greatest one where only an offset is to move.
     firsts: HashMap<i32, i64>,
 }
@@ -125,6 +125,15 @@ impl FreshBatches {
         let lane = unstored.lane();
         self.lanes.entry(lane).or_default().push_back(unstored);
         self.count(lane);
+    }
+
+    /// Whether the lane's last records are to be stored before they are handled, and are not stored yet. What
+    /// comes behind them must be too, or it would be handled before them.
+    pub(super) fn stores_first(&self, lane: i32) -> bool {
+        match self.lanes.get(&lane).and_then(VecDeque::back) {
+            Some(last) => last.stored_first,
+            None => self.in_store.get(&lane).is_some_and(|(_, stored_first)| *stored_first),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -251,8 +260,15 @@ impl FreshBatches {
         } else {
             self.lanes.remove(&lane);
         }
-        self.in_store.insert(lane, due.first().unwrap_or(i64::MAX));
+        self.in_store.insert(lane, (due.first().unwrap_or(i64::MAX), due.stored_first));
         Some(due)
+    }
+
+    /// The lane is another's, or taken anew: drops what waits of it; gives how much was in no queue.
+    pub(super) fn forget(&mut self, lane: i32) -> Weight {
+        let dropped = self.lanes.remove(&lane);
+        self.count(lane);
+        dropped.into_iter().flatten().map(|unstored| unstored.away).sum()
     }
 
     /// What was taken of the lane is no longer on its way.
@@ -274,9 +290,64 @@ impl FreshBatches {
     fn count(&mut self, lane: i32) {
         let unstored = self.lanes.get(&lane).map(|of_lane| of_lane.iter().find_map(Unstored::first));
         let first = unstored.map(|first| first.unwrap_or(i64::MAX));
-        match self.in_store.get(&lane).copied().into_iter().chain(first).min() {
+        match self.in_store.get(&lane).map(|(first, _)| *first).into_iter().chain(first).min() {
             Some(first) => self.firsts.insert(lane, first),
             None => self.firsts.remove(&lane),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::lane::{Lease, Moment, Session};
+    use crate::settle::Advance;
+
+    const SHARE: Share = Share { rows_max: 500, half: false };
+
+    /// Records of a lane that only move its offset.
+    fn polled(lease: &Lease, from: i64, to: i64, stored_first: bool) -> Unstored {
+        let advance = Advance { topic: "t".into(), partition: 0, epoch: 1, from, to };
+        let fresh = Fresh { lease: lease.clone(), direct: true, advance, rows: Vec::new() };
+        Unstored::new(fresh, stored_first, HashSet::new(), Weight::default())
+    }
+
+    fn lease(lane: i32, token: i64) -> Lease {
+        Lease::new(lane, token, 0, &Session::new(Uuid::nil(), Moment::now(), Duration::from_secs(30)))
+    }
+
+    fn taken(fresh: &mut FreshBatches, busy: &[i32]) -> Vec<(i32, i64)> {
+        let due = fresh.take_due(Instant::now(), &busy.iter().copied().collect(), SHARE);
+        due.iter().map(|unstored| (unstored.lane(), unstored.fresh.advance.to)).collect()
+    }
+
+    #[test]
+    fn what_comes_behind_records_that_are_stored_first_is_stored_first_too() {
+        let (mut fresh, careful) = (FreshBatches::default(), lease(1, 1));
+        fresh.push(polled(&careful, 0, 5, true));
+        assert!(fresh.stores_first(1) && !fresh.stores_first(2));
+        assert_eq!(taken(&mut fresh, &[]), [(1, 5)]);
+        assert!(fresh.stores_first(1), "they are still on their way");
+        fresh.push(polled(&careful, 5, 6, true));
+        fresh.stored(1);
+        assert!(fresh.stores_first(1), "others came meanwhile");
+        assert_eq!(taken(&mut fresh, &[]), [(1, 6)]);
+        fresh.stored(1);
+        assert!(!fresh.stores_first(1));
+    }
+
+    #[test]
+    fn polls_of_a_lane_are_stored_as_one_and_no_lane_waits_for_another() {
+        let (mut fresh, one, two) = (FreshBatches::default(), lease(1, 1), lease(2, 1));
+        fresh.push(polled(&one, 0, 5, false));
+        fresh.push(polled(&two, 0, 3, false));
+        fresh.push(polled(&one, 5, 9, false));
+        fresh.push(polled(&lease(1, 2), 9, 12, false));
+        assert_eq!(taken(&mut fresh, &[1]), [(2, 3)]);
+        assert_eq!(taken(&mut fresh, &[2]), [(1, 9)], "up to where the lane was taken anew");
+        assert_eq!(taken(&mut fresh, &[]), [(1, 12)]);
+        assert!(fresh.is_empty());
     }
 }

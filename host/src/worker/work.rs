@@ -176,6 +176,7 @@ impl Work {
             self.leases.remove(&lane);
             self.begun.forget(lane);
             self.decided.forget(lane);
+            self.worker.in_hand.remove(self.fresh.forget(lane));
             let dropped = self.queues.forget(lane);
             self.worker.in_hand.remove(dropped);
         }

@@ -18,6 +18,7 @@ impl Work {
             Feed::Opened(lease, topic, standing) => {
                 // What was in hand under an older lease of the lane is another life's.
                 self.decided.forget(lease.lane);
+                self.worker.in_hand.remove(self.fresh.forget(lease.lane));
                 let stale = self.queues.forget(lease.lane);
                 self.worker.in_hand.remove(stale);
                 self.queues.open(lease.lane, &standing, lease.reread_done());
@@ -57,6 +58,7 @@ impl Work {
 
     fn fed_fresh(&mut self, fresh: Vec<Fresh>, stored_first: bool) {
         for fresh in fresh {
+            let stored_first = stored_first || self.fresh.stores_first(fresh.lease.lane);
             let (mut open, mut away) = (HashSet::new(), Weight::default());
             for row in &fresh.rows {
                 if !stored_first && self.push_fresh(&fresh, row) {
