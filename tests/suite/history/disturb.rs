@@ -41,8 +41,17 @@ impl Killer<'_, '_> {
             let away = Duration::from_millis(self.rng.u64(AWAY));
             let may_die =
                 async || Ok(sqlx::query_scalar(MAY_DIE).bind(victim).fetch_one(self.world.db.pool()).await?);
-            eventually("one may be killed", LATER, may_die).await?;
+            // No lane is taken over between the look and the kill: that may leave messages to be run alone.
+            let held = loop {
+                eventually("one may be killed", LATER, may_die).await?;
+                let held = self.world.db.hold("lock table mailroom.lane in share mode").await?;
+                if may_die().await? {
+                    break held;
+                }
+                held.release().await?;
+            };
             let killed = self.hosts.remove(victim).context("the victim is not running")?.kill().await?;
+            held.release().await?;
             kills += 1;
             passes(away).await;
             self.hosts.insert(victim, killed.restart()?);
