@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use crate::figure::{Figure, Measured, Rates};
+use crate::figure::Figure;
 use crate::floor;
-use crate::ground::{Ground, Handler, ROUNDS};
+use crate::ground::{Ground, Handler};
 use crate::payload::{EVENT_TYPE, KEYS, PARTITIONS, payload};
+use crate::rounds::both_handlers;
 use crate::stage::Stage;
 
 const PENDING: &str =
@@ -15,19 +16,11 @@ const RATE: &str =
     "select count(*), extract(epoch from max(completed_at) - min(completed_at))::double precision
                       from mailroom.inbox where status = 'completed'";
 
-/// Floor, native handler and component in turn.
+/// The floor and mailroom with either handler.
 pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Vec<Figure>> {
-    let (mut native, mut component) = (Rates::aiming_at(0.5), Rates::aiming_at(0.7));
-    for _ in 0..ROUNDS {
-        let floor = floor(stage, messages).await?;
-        native.add(mailroom(stage, Handler::Native, messages).await?, floor);
-        component.add(mailroom(stage, Handler::Component, messages).await?, floor);
-    }
-    component.native = Some(native.mailroom);
-    Ok(vec![
-        Figure { of: "backlog drain, native no-op handler", is: Measured::Rates(native) },
-        Figure { of: "backlog drain, Rust component", is: Measured::Rates(component) },
-    ])
+    let of = ["backlog drain, native no-op handler", "backlog drain, Rust component"];
+    let mailroom = async |handler| mailroom(stage, handler, messages).await;
+    both_handlers(of, async || floor(stage, messages).await, mailroom).await
 }
 
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use mailroom_tests::{Kafka, Message};
 
-use crate::figure::{Figure, Measured, Rates};
+use crate::figure::Figure;
 use crate::floor;
-use crate::ground::{Ground, Handler, ROUNDS};
+use crate::ground::{Ground, Handler};
 use crate::payload::{EVENT_TYPE, key, payload};
+use crate::rounds::both_handlers;
 use crate::stage::Stage;
 
 /// Sent without waiting in between.
@@ -24,19 +25,11 @@ const RATE: &str =
     "select count(*), extract(epoch from max(completed_at) - min(created_at))::double precision
        from mailroom.inbox where status = 'completed'";
 
-/// Floor, native handler and component in turn.
+/// The floor and mailroom with either handler.
 pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Vec<Figure>> {
-    let (mut native, mut component) = (Rates::aiming_at(0.5), Rates::aiming_at(0.7));
-    for _ in 0..ROUNDS {
-        let floor = floor(stage, messages).await?;
-        native.add(mailroom(stage, Handler::Native, messages).await?, floor);
-        component.add(mailroom(stage, Handler::Component, messages).await?, floor);
-    }
-    component.native = Some(native.mailroom);
-    Ok(vec![
-        Figure { of: "Kafka → handled, native no-op handler", is: Measured::Rates(native) },
-        Figure { of: "Kafka → handled, Rust component", is: Measured::Rates(component) },
-    ])
+    let of = ["Kafka → handled, native no-op handler", "Kafka → handled, Rust component"];
+    let mailroom = async |handler| mailroom(stage, handler, messages).await;
+    both_handlers(of, async || floor(stage, messages).await, mailroom).await
 }
 
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {

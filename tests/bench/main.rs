@@ -5,6 +5,7 @@
 mod args;
 mod stage;
 mod ground;
+mod rounds;
 mod payload;
 mod relay;
 mod producers;

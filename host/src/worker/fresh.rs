@@ -205,23 +205,26 @@ impl FreshBatches {
         decided.map(|decided| decided.key).collect()
     }
 
+    /// Lanes that are not `busy`, and what waits of each.
+    fn free(&self, busy: &HashSet<i32>) -> impl Iterator<Item = (&i32, &VecDeque<Unstored>)> {
+        self.lanes.iter().filter(|(lane, _)| !busy.contains(lane))
+    }
+
     /// When the next are to be stored of a lane that is not `busy`.
     pub(super) fn next_due(&self, busy: &HashSet<i32>) -> Option<Instant> {
-        let free = self.lanes.iter().filter(|(lane, _)| !busy.contains(lane));
-        free.filter_map(|(_, unstored)| unstored.front()).map(Unstored::due).min()
+        self.free(busy).filter_map(|(_, unstored)| unstored.front()).map(Unstored::due).min()
     }
 
     /// How many are to be stored now of lanes that are not `busy`; an offset alone counts too.
     pub(super) fn due(&self, now: Instant, busy: &HashSet<i32>) -> usize {
-        let free = self.lanes.iter().filter(|(lane, _)| !busy.contains(lane));
-        let due = free.flat_map(|(_, unstored)| unstored.iter().take_while(|of| of.due() <= now));
+        let due = self.free(busy).flat_map(|(_, unstored)| unstored.iter().take_while(|of| of.due() <= now));
         due.map(|of| of.fresh.rows.len().max(1)).sum()
     }
 
     /// What is to be stored now of lanes that are not `busy`, a share of it, the oldest first.
     pub(super) fn take_due(&mut self, now: Instant, busy: &HashSet<i32>, share: Share) -> Vec<Unstored> {
         let mut free = Vec::new();
-        for (lane, unstored) in self.lanes.iter().filter(|(lane, _)| !busy.contains(lane)) {
+        for (lane, unstored) in self.free(busy) {
             let due = unstored.iter().take_while(|of| of.due() <= now);
             if let Some(rows) = due.map(|of| of.fresh.rows.len()).reduce(|rows, more| rows + more) {
                 free.push((unstored.front().and_then(Unstored::first), *lane, rows));
