@@ -1,6 +1,7 @@
 //! Order per key, while messages of a key fail and wait.
 
-use mailroom_tests::{SOON, Setup, becomes, in_world};
+use mailroom_tests::kafka::record::first_occurrences;
+use mailroom_tests::{SOON, Setup, becomes, eventually, in_world};
 use serde_json::json;
 
 use crate::arrange::Scripted;
@@ -46,6 +47,50 @@ fn other_keys_go_on_while_one_waits() {
             "select attempts_made, deliveries from mailroom.inbox where status = 'pending' order by seq";
         becomes("one waits, its follower was not started", vec![(1, 1), (0, 0)], SOON, async || {
             world.db.rows::<(i32, i32)>(rows).await
+        })
+        .await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// After a take-over the host is careful with about fifty records: it stores them before it handles them.
+const CAREFUL_WITH_FEW: Setup = Setup {
+    own_postgres: false,
+    own_kafka: false,
+    unmigrated: false,
+    env: &[("MAILROOM__INGEST__IN_HAND_MAX", "20"), ("MAILROOM__INGEST__BATCH_ROWS_MAX", "2")],
+};
+
+#[test]
+fn a_key_keeps_its_order_where_a_host_stops_being_careful_after_a_take_over() {
+    in_world(CAREFUL_WITH_FEW, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&scripted.emits("k1", 0)).await?;
+        becomes("the lane is in use", 1, SOON, async || world.db.completed().await).await?;
+        let host = host.kill().await?.restart()?;
+        world.kafka.send(&scripted.emits("k1", 1)).await?;
+        becomes("the lane is taken over", 2, SOON, async || world.db.completed().await).await?;
+
+        // Wherever it stops being careful, it is between two polls of which the first is still being stored.
+        for first in (2..82).step_by(10) {
+            let held = world.db.hold("lock table mailroom.inbox in share mode").await?;
+            world.kafka.send(&scripted.emits("k1", first)).await?;
+            let waits = async || world.db.waits_for_lock("insert into mailroom.inbox").await;
+            eventually("a poll is being stored", SOON, waits).await?;
+            for value in first + 1..first + 10 {
+                world.kafka.send(&scripted.emits("k1", value)).await?;
+            }
+            held.release().await?;
+            let done = async || world.db.completed().await;
+            becomes("all of them are done", first + 10, SOON, done).await?;
+        }
+
+        let in_order: Vec<i64> = (0..82).collect();
+        becomes("all of the key, in order", in_order, SOON, async || {
+            let records = world.kafka.read_all(&scripted.output).await?;
+            first_occurrences(&records)?.iter().map(|record| record.number("value")).collect()
         })
         .await?;
         host.stop().await?;
