@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use futures_util::TryStreamExt as _;
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};
@@ -13,7 +13,7 @@ use crate::message::{Message, headers_from_json};
 /// A pending message of a lane.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) message: Message,
+    pub(crate) message: Arc<Message>,
     /// How long until it is due; zero where it is.
     pub(crate) due_in: Duration,
     /// Why it cannot be handled, where somebody edited it into nonsense.
@@ -33,7 +33,7 @@ pub(crate) async fn read(
     let rows = sqlx::query_as!(
         Row,
         r#"select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
-                  content_type, headers, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
+                  content_type, headers::text, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
                   idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun,
                   greatest(0, extract(epoch from scheduled_at - clock_timestamp()))::double precision as "due_secs!"
              from mailroom.inbox
@@ -45,8 +45,8 @@ pub(crate) async fn read(
         after,
         i64::try_from(limit).unwrap_or(i64::MAX),
     );
-    let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading a lane"))?;
-    Ok(rows.into_iter().map(|row| message(row, lease.lane, group, topic)).collect())
+    let found = rows.fetch(db.pool()).map_ok(|row| message(row, lease.lane, group, topic));
+    found.try_collect().await.map_err(DbError::new("reading a lane"))
 }
 
 /// A row as it is read.
@@ -64,7 +64,7 @@ pub(super) struct Row {
     pub(super) key: Option<Vec<u8>>,
     pub(super) payload: Option<Vec<u8>>,
     pub(super) content_type: Option<String>,
-    pub(super) headers: Option<Value>,
+    pub(super) headers: Option<String>,
     pub(super) produced_at_ms: i64,
     pub(super) trace_id: Option<String>,
     pub(super) traceparent: Option<String>,
@@ -81,7 +81,7 @@ pub(super) struct Row {
 
 /// The message of a row.
 pub(super) fn message(row: Row, lane: i32, group: &Arc<str>, topic: &Arc<str>) -> Found {
-    let headers = row.headers.as_ref().map_or(Ok(Vec::new()), headers_from_json);
+    let headers = row.headers.as_deref().map_or(Ok(Vec::new()), headers_from_json);
     let nonsense = headers.as_ref().err().cloned();
     let message = Message {
         seq: row.seq,
@@ -112,7 +112,11 @@ pub(super) fn message(row: Row, lane: i32, group: &Arc<str>, topic: &Arc<str>) -
         crashes: count(row.crashes),
         begun: row.begun,
     };
-    Found { message, due_in: Duration::try_from_secs_f64(row.due_secs).unwrap_or_default(), nonsense }
+    Found {
+        message: Arc::new(message),
+        due_in: Duration::try_from_secs_f64(row.due_secs).unwrap_or_default(),
+        nonsense,
+    }
 }
 
 /// The checks of the table keep these from being negative.

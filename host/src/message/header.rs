@@ -4,8 +4,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde::de::{Error, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A header's name: text, or bytes where a record's name is not UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,24 @@ impl Serialize for Header {
     }
 }
 
+/// Reads the stored form, which anyone with SQL may have written.
+///
+/// # Errors
+/// Says which entry is not a header, and where.
+pub(crate) fn headers_from_json(stored: &str) -> Result<Vec<Header>, String> {
+    let read = serde_json::from_str(stored);
+    read.map_err(|error| format!("headers are not a list of [name, value] pairs: {error}"))
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (name, value) = <(Owned, Option<Owned>)>::deserialize(deserializer)?;
+        let name = String::from_utf8(name.0)
+            .map_or_else(|error| HeaderName::Bytes(error.into_bytes()), HeaderName::Text);
+        Ok(Self { name, value: value.map(|Owned(value)| value) })
+    }
+}
+
 /// Bytes as text where jsonb can hold them so.
 struct Bytes<'b>(&'b [u8]);
 
@@ -88,47 +106,40 @@ impl Serialize for Bytes<'_> {
     }
 }
 
-/// Reads the stored form, which anyone with SQL may have written.
-///
-/// # Errors
-/// Says which entry is not a header.
-pub(crate) fn headers_from_json(stored: &Value) -> Result<Vec<Header>, String> {
-    let Value::Array(entries) = stored else {
-        return Err("headers are not a JSON array".to_owned());
-    };
-    entries.iter().map(header_from_json).collect()
+/// The same, read.
+struct Owned(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Owned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrBase64)
+    }
 }
 
-fn header_from_json(entry: &Value) -> Result<Header, String> {
-    let pair = entry.as_array().map(Vec::as_slice);
-    let Some([name, value]) = pair else {
-        return Err(format!("header {entry} is not a [name, value] pair"));
-    };
-    let bytes =
-        json_to_bytes(name).ok_or_else(|| format!("header name {name} is neither text nor base64"))?;
-    let name =
-        String::from_utf8(bytes).map_or_else(|error| HeaderName::Bytes(error.into_bytes()), HeaderName::Text);
-    let value = if value.is_null() {
-        None
-    } else {
-        let bytes = json_to_bytes(value);
-        Some(bytes.ok_or_else(|| format!("value of header {name} is neither text, base64 nor null"))?)
-    };
-    Ok(Header { name, value })
-}
+struct TextOrBase64;
 
-fn json_to_bytes(value: &Value) -> Option<Vec<u8>> {
-    match value {
-        Value::String(text) => Some(text.as_bytes().to_vec()),
-        Value::Object(form) => BASE64.decode(form.get("base64")?.as_str()?).ok(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+impl<'de> Visitor<'de> for TextOrBase64 {
+    type Value = Owned;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or {\"base64\": …}")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Owned, E> {
+        Ok(Owned(text.as_bytes().to_vec()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Owned, A::Error> {
+        #[derive(Deserialize)]
+        struct Form {
+            base64: String,
+        }
+        let form = Form::deserialize(MapAccessDeserializer::new(map))?;
+        BASE64.decode(form.base64).map(Owned).map_err(A::Error::custom)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -143,7 +154,6 @@ mod tests {
         ];
         let stored = headers_to_json(&headers).unwrap();
         assert!(!stored.contains("\\u0000"), "jsonb refuses U+0000");
-        let stored: Value = serde_json::from_str(&stored).unwrap();
         assert_eq!(headers_from_json(&stored).unwrap(), headers);
         assert_eq!(headers_to_json(&[]), None);
     }
@@ -151,13 +161,16 @@ mod tests {
     #[test]
     fn nonsense_from_an_operator_is_named() {
         for (stored, named) in [
-            (json!({}), "array"),
-            (json!([["a"]]), "pair"),
-            (json!([[1, "x"]]), "name 1"),
-            (json!([["a", {"base64": "%"}]]), "value of header a"),
+            ("{}", "invalid type: map, expected a sequence"),
+            (r#"[["a"]]"#, "invalid length 1, expected a tuple of size 2"),
+            (r#"[["a", "b", "c"]]"#, "trailing characters at line 1 column 12"),
+            (r#"[[1, "x"]]"#, "invalid type: integer `1`, expected text or"),
+            (r#"[[null, "x"]]"#, "invalid type: null, expected text or"),
+            (r#"[["a", {"base64": "%"}]]"#, "Invalid symbol 37, offset 0"),
+            (r#"[["a", {"base46": ""}]]"#, "missing field `base64`"),
         ] {
-            let error = headers_from_json(&stored).unwrap_err();
-            assert!(error.contains(named), "{error} should name {named}");
+            let error = headers_from_json(stored).unwrap_err();
+            assert!(error.contains(named), "{error} should say {named}");
         }
     }
 }

@@ -108,7 +108,7 @@ pub(crate) async fn read(db: &Db, look: &Look) -> Result<Page, DbError> {
             schema_version: row.schema_version,
             payload: row.payload,
             content_type: row.content_type,
-            headers: row.headers.as_ref().map_or(Ok(Vec::new()), headers_from_json),
+            headers: row.headers.as_deref().map_or(Ok(Vec::new()), headers_from_json),
             trace_id: row.trace_id,
             traceparent: row.traceparent,
             correlation_id: row.correlation_id,

@@ -14,7 +14,7 @@ select case when s.is_called then s.last_value else s.last_value - 1 end as "las
               where x < $9::bigint::text::xid8 order by x limit $10) as "open!",
        array(select id from ended) as "ended!",
        r.lane as "lane?", r.seq as "seq?", r.id as "id?", r.topic as "topic?", r.key, r.event_type as "event_type?",
-       r.schema_version, r.payload, r.content_type, r.headers, r.trace_id, r.traceparent, r.correlation_id,
+       r.schema_version, r.payload, r.content_type, r.headers::text, r.trace_id, r.traceparent, r.correlation_id,
        r.causation_id, r.due_secs as "due_secs?"
   from mailroom.outbox_seq_seq s
   left join (

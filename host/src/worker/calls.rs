@@ -1,11 +1,13 @@
-//! A worker's calls that are under way. Each is a task of the guests' runtime. That one ended is told at once, but
-//! where another is about to begin in its place: then some are told together, since waking a thread costs as
-//! much as a quick call.
+//! A worker's calls that are under way, on the guests' runtime. Waking a thread costs as much as a quick call:
+//! calls that begin together share tasks, and that one ended is told at once but where another is about to
+//! begin in its place: then some are told together.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -23,6 +25,9 @@ const APART_MAX: Duration = Duration::from_millis(1);
 pub(super) struct Calls {
     side: Arc<Side>,
     under_way: usize,
+    /// They begin with the next [`Calls::go`].
+    started: Vec<(Arc<Component>, Started, StateView)>,
+    threads: usize,
 }
 
 /// What the guests' runtime sees of them.
@@ -43,8 +48,9 @@ struct Ended {
 impl Calls {
     pub(super) fn new(guests: Guests, db: Db) -> Self {
         let ended = Mutex::new(Ended { calls: Vec::new(), told_at: Instant::now() });
+        let threads = guests.handle.metrics().num_workers();
         let side = Side { guests, db, queued: AtomicUsize::new(0), ended, told: Notify::new() };
-        Self { side: Arc::new(side), under_way: 0 }
+        Self { side: Arc::new(side), under_way: 0, started: Vec::new(), threads }
     }
 
     /// How many have begun and were not taken back.
@@ -56,16 +62,30 @@ impl Calls {
         self.under_way == 0
     }
 
-    /// Begins a call; `fresh` is the state where nothing of the key was read yet.
+    /// Starts a call; `fresh` is the state where nothing of the key was read yet.
     pub(super) fn start(&mut self, component: Arc<Component>, started: Started, fresh: StateView) {
         self.under_way += 1;
-        self.side.queued.fetch_add(1, Ordering::SeqCst);
-        let side = Arc::clone(&self.side);
-        self.side.guests.handle.spawn(async move {
-            side.begins();
-            let called = side.guests.call(&side.db, &component, started, fresh).await;
-            side.ended(called);
-        });
+        self.started.push((component, started, fresh));
+    }
+
+    /// Those that were started begin. The calls of a task take turns whenever one waits or gives way.
+    pub(super) fn go(&mut self) {
+        self.side.queued.fetch_add(self.started.len(), Ordering::SeqCst);
+        let of_task = self.started.len().div_ceil(self.threads).clamp(1, TOGETHER_MAX);
+        while !self.started.is_empty() {
+            let some = self.started.drain(..of_task.min(self.started.len()));
+            let calls: FuturesUnordered<_> = some
+                .map(|(component, started, fresh)| {
+                    let side = Arc::clone(&self.side);
+                    async move {
+                        side.begins();
+                        let called = side.guests.call(&side.db, &component, started, fresh).await;
+                        side.ended(called);
+                    }
+                })
+                .collect();
+            self.side.guests.handle.spawn(calls.collect::<()>());
+        }
     }
 
     /// Waits for some to end. Cancel safe.

@@ -25,11 +25,7 @@ impl Entry {
 
     /// A message that was read from its lane.
     pub(crate) fn found(found: Found) -> Self {
-        Self {
-            message: Arc::new(found.message),
-            due: Instant::now() + found.due_in,
-            nonsense: found.nonsense,
-        }
+        Self { message: found.message, due: Instant::now() + found.due_in, nonsense: found.nonsense }
     }
 
     /// Whose turn it waits for.

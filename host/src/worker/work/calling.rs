@@ -20,6 +20,11 @@ const SETTLE_MARGIN: Duration = Duration::from_millis(200);
 
 impl Work {
     pub(super) fn start_calls(&mut self) {
+        self.start_ready();
+        self.calls.go();
+    }
+
+    fn start_ready(&mut self) {
         if self.stopping {
             return;
         }
