@@ -210,6 +210,6 @@ impl<'b> Columns<'b> {
 }
 
 /// A column of which nothing is there is left out: `unnest` fills it up.
-fn some<T>(column: Vec<Option<T>>) -> Vec<Option<T>> {
+pub(super) fn some<T>(column: Vec<Option<T>>) -> Vec<Option<T>> {
     if column.iter().all(Option::is_none) { Vec::new() } else { column }
 }

@@ -6,6 +6,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::Settlement;
 use super::ending::Ending;
+use super::fresh::some;
 use crate::db::DbError;
 use crate::pipeline::decide::Verdict;
 
@@ -27,13 +28,13 @@ pub(super) async fn update(
             .map(|item| i32::try_from(item.message.deliveries).unwrap_or(i32::MAX))
             .collect::<Vec<_>>(),
         &rows.iter().map(|row| row.status).collect::<Vec<_>>() as &[&str],
-        &rows.iter().map(|row| row.outcome).collect::<Vec<_>>() as &[Option<&str>],
-        &rows.iter().map(|row| row.outcome_reason.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &rows.iter().map(|row| row.failed_reason).collect::<Vec<_>>() as &[Option<&str>],
+        &some(rows.iter().map(|row| row.outcome).collect()) as &[Option<&str>],
+        &some(rows.iter().map(|row| row.outcome_reason.as_deref()).collect()) as &[Option<&str>],
+        &some(rows.iter().map(|row| row.failed_reason).collect()) as &[Option<&str>],
         &rows.iter().map(|row| row.counted).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.error.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &items.iter().map(|item| item.digest.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
-        &rows.iter().map(|row| row.delay).collect::<Vec<_>>() as &[Option<f64>],
+        &some(rows.iter().map(|row| row.error.as_deref()).collect()) as &[Option<&str>],
+        &some(items.iter().map(|item| item.digest.as_deref()).collect()) as &[Option<&str>],
+        &some(rows.iter().map(|row| row.delay).collect()) as &[Option<f64>],
     );
     let hit = hit.fetch_all(&mut **tx).await.map_err(DbError::new("settling messages"))?;
     Ok(hit.into_iter().map(|row| (row.lane, row.seq)).collect())
