@@ -163,7 +163,7 @@ mod tests {
         for (stored, named) in [
             ("{}", "invalid type: map, expected a sequence"),
             (r#"[["a"]]"#, "invalid length 1, expected a tuple of size 2"),
-            (r#"[["a", "b", "c"]]"#, "trailing characters at line 1 column 12"),
+            (r#"[["a", "b", "c"]]"#, "trailing characters at line 1 column 13"),
             (r#"[[1, "x"]]"#, "invalid type: integer `1`, expected text or"),
             (r#"[[null, "x"]]"#, "invalid type: null, expected text or"),
             (r#"[["a", {"base64": "%"}]]"#, "Invalid symbol 37, offset 0"),
