@@ -79,9 +79,9 @@ impl Run<'_> {
 
     /// Stops a host while a guest runs, for longer than the expiry; when it goes on, another has its lane, and it
     /// does not know yet, since its heartbeat is kept from it. Its settlement comes late.
-    pub(super) async fn frozen_while_a_guest_runs(&mut self) -> Result<()> {
+    pub(super) async fn frozen_while_a_guest_runs(&mut self, key: &str) -> Result<()> {
         self.shared().await?;
-        let message = self.message("slow", 1, "loop");
+        let message = self.message(key, 1, "loop");
         let (partition, _) = self.world.kafka.send(&message).await?;
         let id = self.sent().last().context("nothing was sent")?.id.clone();
         let victim = self.owner_of(partition).await?;

@@ -92,8 +92,11 @@ impl<'w> Run<'w> {
             return Ok(());
         }
         self.killed_while_storing().await?;
-        if self.drained().await? {
-            self.frozen_while_a_guest_runs().await?;
+        // Twice: a host that has noticed by other means what it lost does not try to settle.
+        for key in ["slow", "slow-again"] {
+            if self.drained().await? {
+                self.frozen_while_a_guest_runs(key).await?;
+            }
         }
         if self.drained().await? {
             self.committed_late().await?;
