@@ -69,13 +69,12 @@ pub(crate) async fn run(
     natives: Vec<Arc<Handler>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let engine = Engine::new(EngineSettings {
-        instances_max: config.worker.concurrency,
-        memory_max: config.limits.memory_max,
-    })?;
+    let guests = Guests::new()?;
+    let settings = EngineSettings::of(&config.limits, config.worker.concurrency);
+    let engine = Engine::new(settings, guests.handle().clone())?;
     let shared = Shared {
         db: Db::new(&config.postgres)?,
-        guests: Guests::new()?,
+        guests,
         outbox_wake: Arc::new(Notify::new()),
         inbox_wake: Arc::new(Notify::new()),
         config: Arc::clone(&config),

@@ -19,7 +19,7 @@ pub(crate) use header::{Header, HeaderName, headers_from_json, headers_to_json};
 pub(crate) use ids::{emitted_id, order_key};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use record::Record;
-pub(crate) use text::{LAST_ERROR_BYTES_MAX, bounded};
+pub(crate) use text::{LAST_ERROR_BYTES_MAX, bounded, tail};
 
 /// A message of the inbox as a handler sees it, with what the host needs to settle it.
 #[derive(Debug, Clone, PartialEq, Eq)]

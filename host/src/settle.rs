@@ -5,6 +5,7 @@
 //! Locks are taken in one order: lanes, offset rows, inbox rows by (lane, seq), state by name. Effects are
 //! written only for rows that were still pending as we left them, or are new.
 
+mod attempt;
 mod block;
 mod dead_letter;
 mod emit;

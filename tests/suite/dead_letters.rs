@@ -6,6 +6,9 @@ use serde_json::json;
 
 use crate::arrange::Scripted;
 
+/// Its message, delivery and attempt, its fault and code, and whether all else is as it should be.
+type Attempt = (String, i32, i32, Option<String>, Option<String>, Option<bool>);
+
 const DEATHS: &str = "select count(*) from mailroom.dead_letter";
 
 #[test]
@@ -33,10 +36,70 @@ fn a_handler_that_always_fails_ends_in_failed_after_its_budget_and_replay_runs_i
     });
 }
 
-/// The newest: its message, its code, whether it has an error and this handler's digest, its attempts.
+#[test]
+fn each_failed_attempt_has_its_record_which_goes_into_what_is_shown_of_the_message() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&scripted.emits("k", 1).id("good")).await?;
+        for (id, script) in [
+            ("failing", json!({"behave": "fail"})),
+            ("mended", json!({"behave": "panic", "until_attempt": 2})),
+            ("rejected", json!({"behave": "reject"})),
+            ("skipped", json!({"behave": "skip"})),
+        ] {
+            world.kafka.send(&scripted.says("k", &script).id(id)).await?;
+        }
+        let ended = "select count(*) from mailroom.inbox where status <> 'pending'";
+        becomes("all have ended", 5, 2 * SOON, async || world.db.one::<i64>(ended).await).await?;
+
+        let query = "select i.message_id, a.delivery, a.attempt, a.fault, a.code, a.host = 'a' and a.error like '%told to%'
+                            and a.handler_digest = i.handler_digest and a.fuel_used > 0 and a.memory_peak > 0
+                            and a.took_ms > 0 and coalesce(a.fault = 'trap', false)
+                                = coalesce(a.detail like '%panic%' and a.last_output like '%told to panic%', false)
+                       from mailroom.attempt a join mailroom.inbox i on i.lane = a.lane and i.seq = a.seq
+                      order by 1, 2";
+        let failed = |delivery| {
+            (
+                "failing".to_owned(),
+                delivery,
+                delivery,
+                Some("failure".to_owned()),
+                Some("told".to_owned()),
+                Some(true),
+            )
+        };
+        let attempts: Vec<Attempt> = world.db.rows(query).await?;
+        let mended = ("mended".to_owned(), 1, 1, Some("trap".to_owned()), None, Some(true));
+        let rejected = ("rejected".to_owned(), 1, 1, None, None, Some(true));
+        assert_eq!(attempts, [failed(1), failed(2), failed(3), mended, rejected]);
+
+        let shown = world.mailroom(&["inbox", "show", "failing", "--json"]).await?.json()?;
+        let deliveries = shown.pointer("/0/failed_attempts/0/delivery");
+        assert_eq!(deliveries, Some(&json!(3)), "the newest comes first: {shown}");
+        let letter = "select id::text from mailroom.dead_letter where message_id = 'failing'";
+        let letter = world.db.one::<String>(letter).await?;
+        let shown = world.mailroom(&["dead", "show", &letter, "--json"]).await?.json()?;
+        assert_eq!(shown.pointer("/failed_attempts/2/delivery"), Some(&json!(1)), "{shown}");
+        for show in [["inbox", "show", "mended"], ["dead", "show", &letter]] {
+            let shown = world.mailroom(&show).await?.ok()?;
+            assert!(shown.contains("failed attempt:"), "{shown}");
+        }
+        for part in
+            ["fault=\"failure\"", "code=\"told\"", "delivery=3", "memory_peak=", "handler.digest=", "took="]
+        {
+            host.wait_log(part).await?;
+        }
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// The newest: its message, its code, whether it has an error, whether it has this handler's digest, the host
+/// and how long the call took, its attempts.
 async fn letter(world: &World) -> Result<(String, Option<String>, bool, bool, i32)> {
-    let query =
-        "select d.message_id, d.code, d.error like '%always fails%', d.handler_digest = h.digest, d.attempts
+    let query = "select d.message_id, d.code, d.error like '%always fails%',
+                d.handler_digest = h.digest and d.host = 'a' and d.took_ms > 0, d.attempts
                    from mailroom.dead_letter d join mailroom.handler h on h.name = d.handler
                   order by d.died_at desc limit 1";
     let rows = world.db.rows(query).await?;
@@ -61,6 +124,46 @@ fn a_replayed_message_completes_once_its_handler_was_mended() {
 
         becomes("the message is completed", 1, SOON, async || world.db.completed().await).await?;
         becomes("its reply is out", 1, SOON, async || Ok(world.kafka.read_all(&output).await?.len())).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_loads_no_more_state_than_its_limits_say_and_the_dead_letter_says_so() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("in", 1).await?;
+        let manifest =
+            Manifest::takes(&[&topic]).with("limits.state-values = 2\nlimits.state-bytes = \"1KiB\"");
+        world.drop_handler("scripted", "scripted", &manifest)?;
+        let host = world.start_host("a")?;
+        let adds = |key: &str| Message::to(&topic).key(key).json(&json!({"add": 1, "shared": true}));
+        world.kafka.send(&adds("k1")).await?;
+        becomes("its sum is kept", 1, SOON, async || world.db.completed().await).await?;
+        let letters = "select message_id from mailroom.dead_letter where error like '%before that the host refused to load
+                       its state, ' || $1 order by 1";
+        let letters = letters.split_whitespace().collect::<Vec<_>>().join(" ");
+
+        for (n, values, refused) in [(1, 2, "limits.state-values = 2"), (2, 1, "limits.state-bytes = 1024")] {
+            let fill = format!(
+                "delete from mailroom.state where name <> 'sum';
+                 insert into mailroom.state (consumer_group, scope, key, name, value)
+                 select s.consumer_group, 'shared', '', 'n' || n, convert_to(repeat('x', 800 / {values} * {n}), 'utf8')
+                   from mailroom.state s cross join generate_series(1, {values}) n"
+            );
+            sqlx::raw_sql(sqlx::AssertSqlSafe(fill)).execute(world.db.pool()).await?;
+            world.kafka.send(&adds(&format!("k{}", n + 1)).id(&format!("m-{n}"))).await?;
+            let died = format!("m-{n}");
+            becomes(&format!("it dies of {refused}"), Some(died), SOON, async || {
+                let found = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(letters.clone()));
+                Ok(found.bind(refused).fetch_optional(world.db.pool()).await?)
+            })
+            .await?;
+        }
+        let empty = "delete from mailroom.state where name <> 'sum'";
+        world.db.execute(empty).await?;
+        world.mailroom(&["dead", "replay", "--all"]).await?.ok()?;
+        becomes("all are completed once there is less", 3, SOON, async || world.db.completed().await).await?;
         host.stop().await?;
         Ok(())
     });

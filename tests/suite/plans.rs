@@ -12,7 +12,9 @@ use mailroom_tests::{Setup, World, in_world};
 use plan::Planner;
 
 /// Statements by a sign in their text, the index that they have to go by, and on which columns.
-const BY: [(&str, &str, &[&str]); 14] = [
+const BY: [(&str, &str, &[&str]); 16] = [
+    ("delete from mailroom.inbox i using due", "attempt_pkey", &["lane", "seq"]),
+    ("delete from mailroom.dead_letter l using due", "attempt_pkey", &["lane", "seq"]),
     ("delete from mailroom.dead_letter l using due", "inbox_dedup", &["message_id", "consumer_group"]),
     ("delete from mailroom.dead_letter l using due", "outbox_pkey", &["id"]),
     ("with ordinality e(header, place)", "inbox_dedup", &["message_id", "consumer_group"]),

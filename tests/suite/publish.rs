@@ -1,7 +1,8 @@
 //! `mailroom.publish`, the producers' API: what it takes, how it stores it, what it refuses.
 
 use anyhow::Result;
-use mailroom_tests::{Setup, World, in_world};
+use mailroom_tests::{Manifest, Message, SOON, Setup, World, becomes, in_world};
+use serde_json::json;
 use sqlx::types::Uuid;
 
 /// Arguments after topic, key, event type and payload; what the refusal names.
@@ -125,6 +126,34 @@ fn an_idempotency_key_used_again_returns_the_first_id_and_the_transaction_goes_o
 
         assert_eq!(ids[0], ids[1]);
         assert_eq!(world.db.one::<i64>("select count(*) from mailroom.outbox").await?, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn handlers_have_idempotency_keys_of_their_own() {
+    in_world(Setup::default(), async |world| {
+        let output = world.kafka.topic("out", 1).await?;
+        let mut inputs = Vec::new();
+        for name in ["one", "two"] {
+            let input = world.kafka.topic(name, 1).await?;
+            let manifest = Manifest::takes(&[&input]).publishes(&[&output]);
+            world.drop_handler(name, "scripted", &manifest)?;
+            inputs.push(input);
+        }
+        publish(world, &format!("'{output}', 'k', 't', '{{\"a\": 1}}', idempotency_key => 'once'")).await?;
+        let host = world.start_host("a")?;
+        for (n, input) in [(1, &inputs[0]), (2, &inputs[1]), (3, &inputs[0]), (4, &inputs[1])] {
+            let script = json!({"topic": output, "once": "once", "value": n});
+            world.kafka.send(&Message::to(input).key("k").json(&script)).await?;
+        }
+        becomes("all are completed", 4, SOON, async || world.db.completed().await).await?;
+
+        let emitted = "select convert_from(payload, 'utf8')::json ->> 'in' is null from mailroom.outbox";
+        let mut emitted = world.db.column::<bool>(emitted).await?;
+        emitted.sort_unstable();
+        assert_eq!(emitted, [false, false, true], "one each: of each handler and of the application");
+        host.stop().await?;
         Ok(())
     });
 }

@@ -43,6 +43,9 @@ const ROWS: &str = r#"
            pg_temp.inbox('pending', 'pending', '0'), pg_temp.inbox('open', 'failed', '0'),
            pg_temp.inbox('discarded-15', 'failed', '0'), pg_temp.inbox('discarded-13', 'failed', '0'),
            pg_temp.inbox('blocks', 'failed', '0'), pg_temp.inbox('replayed', 'completed', '13 days');
+    insert into mailroom.attempt (
+        lane, seq, delivery, attempt, host, handler_digest, error, fuel_used, memory_peak, took_ms)
+    select lane, seq, d, d, message_id, 'd', 'no', 0, 0, 0 from mailroom.inbox cross join generate_series(1, 2) d;
     select pg_temp.letter('open', null, null), pg_temp.letter('discarded-15', null, '15 days'),
            pg_temp.letter('discarded-13', null, '13 days'), pg_temp.letter('blocks', null, '15 days'),
            pg_temp.letter('replayed', '15 days', null);
@@ -51,6 +54,8 @@ const ROWS: &str = r#"
 
 const INBOX: &str = "select message_id from mailroom.inbox order by 1";
 const OUTBOX: &str = "select aggregate_id from mailroom.outbox order by 1";
+/// They have the message's id for a host.
+const ATTEMPTS: &str = "select distinct host from mailroom.attempt order by 1";
 const LETTERS: &str = "select message_id from mailroom.dead_letter where origin = 'inbox' order by 1";
 
 #[test]
@@ -70,7 +75,9 @@ fn what_was_settled_before_the_time_goes_and_what_is_needed_stays() {
         assert_eq!(world.db.one::<i64>(done).await?, 1, "one host at a time");
         held.release().await?;
         let inbox = names(&["blocks", "discarded-13", "done-13", "open", "pending", "replayed"]);
-        becomes("old rows of the inbox are gone", inbox, SOON, async || world.db.column(INBOX).await).await?;
+        becomes("old rows of the inbox are gone", inbox.clone(), SOON, async || world.db.column(INBOX).await)
+            .await?;
+        assert_eq!(world.db.column::<String>(ATTEMPTS).await?, inbox, "attempts go with their message");
         let letters = names(&["blocks", "discarded-13", "open"]);
         becomes("old closed letters are gone", letters, SOON, async || world.db.column(LETTERS).await)
             .await?;

@@ -5,12 +5,14 @@ mod close;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{Output, print};
 use crate::db::Db;
 use crate::db::dead_letters::{self, Letter, Which};
+use crate::inbox::failed_attempts;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -112,7 +114,13 @@ pub(super) async fn dead(verb: Verb, db: &Db) -> Result<(), Failure> {
                     "there is no dead letter {id}, nor one of a message {id}"
                 )));
             };
-            if output.json { print::json(&fields) } else { print::fields(&fields) }
+            let of_inbox = fields.get("origin").and_then(Value::as_str) == Some("inbox");
+            let attempts = if of_inbox { failed_attempts(db, &fields).await? } else { Vec::new() };
+            if output.json {
+                return print::json(&print::with_attempts(&fields, attempts));
+            }
+            print::fields(&fields)?;
+            print::attempts(&attempts)
         }
         Verb::Replay(replay) => close::replay(db, replay).await,
         Verb::Discard(discard) => close::discard(db, discard).await,

@@ -8,6 +8,7 @@ use super::select::{Select, Status};
 use super::{Output, print};
 use crate::db::Db;
 use crate::inbox::browse::{self, Filter, Listed, Shown};
+use crate::inbox::failed_attempts;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -49,12 +50,17 @@ pub(super) async fn inbox(verb: Verb, db: &Db) -> Result<(), Failure> {
             if payload {
                 return print::bytes(first.payload.as_deref().unwrap_or_default());
             }
-            let messages: Vec<Value> = shown.iter().map(whole).collect();
-            if output.json {
-                return print::json(&messages);
+            let mut messages = Vec::with_capacity(shown.len());
+            for shown in &shown {
+                messages.push((whole(shown), failed_attempts(db, &shown.fields).await?, shown));
             }
-            for (message, shown) in messages.iter().zip(&shown) {
-                print::message(message, shown.payload.as_deref())?;
+            if output.json {
+                let whole = |(fields, attempts, _)| print::with_attempts(&fields, attempts);
+                return print::json(&messages.into_iter().map(whole).collect::<Vec<Value>>());
+            }
+            for (fields, attempts, shown) in &messages {
+                print::message(fields, shown.payload.as_deref())?;
+                print::attempts(attempts)?;
             }
             Ok(())
         }

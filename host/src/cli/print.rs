@@ -67,6 +67,22 @@ pub(super) fn message(whole: &Value, payload: Option<&[u8]>) -> Result<(), Failu
     })
 }
 
+/// Fields, and below them the calls that failed.
+pub(super) fn with_attempts(fields: &Value, attempts: Vec<Value>) -> Value {
+    let mut whole = fields.as_object().cloned().unwrap_or_default();
+    whole.insert("failed_attempts".to_owned(), Value::Array(attempts));
+    Value::Object(whole)
+}
+
+/// Calls that failed, each for itself.
+pub(super) fn attempts(attempts: &[Value]) -> Result<(), Failure> {
+    for attempt in attempts {
+        line("\nfailed attempt:")?;
+        fields(attempt)?;
+    }
+    Ok(())
+}
+
 /// The fields of a message, one a line; those that are null are left out.
 pub(super) fn fields(fields: &Value) -> Result<(), Failure> {
     let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());

@@ -126,9 +126,13 @@ fn limits(reader: &mut Reader) -> Limits {
         fuel: reader.count("limits.fuel", 20_000_000_000, 1..=1_000_000_000_000_000),
         memory: reader.size("limits.memory", 64 * MIB, MIB..=4096 * MIB),
         memory_max: reader.size("limits.memory-max", 256 * MIB, MIB..=4096 * MIB),
+        table_elements: reader.count("limits.table-elements", Limits::TABLE_ELEMENTS, 1..=1_000_000),
+        stack: reader.size("limits.stack", 512 << 10, 64 << 10..=16 * MIB),
         effects: reader.count("limits.effects", 1000, 0..=100_000),
         output_bytes: reader.size("limits.output-bytes", 8 * MIB, 0..=1024 * MIB),
         log_bytes: reader.size("limits.log-bytes", 64 << 10, 0..=16 << 20),
+        state_values: reader.count("limits.state-values", 10_000, 1..=1_000_000),
+        state_bytes: reader.size("limits.state-bytes", 16 * MIB, 1..=1024 * MIB),
     }
 }
 

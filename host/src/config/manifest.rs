@@ -169,12 +169,18 @@ pub struct CallLimits {
     pub fuel: u64,
     /// Linear memory in bytes.
     pub memory: u64,
+    /// Elements of each table.
+    pub table_elements: u64,
     /// Messages and state writes.
     pub effects: u32,
     /// Bytes of all effects.
     pub output_bytes: u64,
     /// Bytes of what the call prints that are kept.
     pub log_bytes: u32,
+    /// Values of state that it may load from one scope.
+    pub state_values: u32,
+    /// Bytes of them, with their names.
+    pub state_bytes: u64,
 }
 
 impl Manifest {
@@ -251,9 +257,16 @@ fn limits(reader: &mut Reader, config: &Config) -> CallLimits {
         deadline: reader.duration("limits.deadline", limits.deadline, MILLISECOND..=deadline_max),
         fuel: reader.count("limits.fuel", limits.fuel, 1..=1_000_000_000_000_000),
         memory: reader.size("limits.memory", limits.memory, MIB..=limits.memory_max),
+        table_elements: reader.count(
+            "limits.table-elements",
+            limits.table_elements,
+            1..=limits.table_elements_max(),
+        ),
         effects: reader.count("limits.effects", limits.effects, 0..=100_000),
         output_bytes: reader.size("limits.output-bytes", limits.output_bytes, 0..=1024 * MIB),
         log_bytes: reader.size("limits.log-bytes", limits.log_bytes, 0..=16 << 20),
+        state_values: reader.count("limits.state-values", limits.state_values, 1..=1_000_000),
+        state_bytes: reader.size("limits.state-bytes", limits.state_bytes, 1..=1024 * MIB),
     }
 }
 

@@ -96,12 +96,31 @@ pub struct Limits {
     pub memory: u64,
     /// What a manifest may ask for at most, in bytes.
     pub memory_max: u64,
+    /// Elements of each of a call's tables.
+    pub table_elements: u64,
+    /// Bytes of a guest's stack, the same for all handlers.
+    pub stack: u64,
     /// Messages and state writes of a call.
     pub effects: u32,
     /// Bytes of all effects of a call.
     pub output_bytes: u64,
     /// Bytes of what a call prints that are kept.
     pub log_bytes: u32,
+    /// Values of state that a call may load from one scope.
+    pub state_values: u32,
+    /// Bytes of them, with their names.
+    pub state_bytes: u64,
+}
+
+impl Limits {
+    /// Python's toolchain makes tables of some ten thousand elements.
+    pub(super) const TABLE_ELEMENTS: u64 = 40_000;
+
+    /// The largest table that a manifest may ask for, for which the pool has room.
+    #[must_use]
+    pub fn table_elements_max(&self) -> u64 {
+        self.table_elements.max(Self::TABLE_ELEMENTS)
+    }
 }
 
 /// `[relay]`: from the outbox to Kafka.

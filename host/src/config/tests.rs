@@ -259,6 +259,8 @@ fn a_bad_line_of_a_manifest_is_named_as_well() {
         ("grants.publish = \"out\"", "grants.publish = \"out\": must be a list"),
         ("grants.network = true", "[grants] has the keys publish, state"),
         ("limits.memory = \"512MiB\"", "from \"1.0 MiB\" to \"256.0 MiB\""),
+        ("limits.table-elements = 40001", "from 1 to 40000"),
+        ("limits.stack = \"1MiB\"", "limits.stack"),
         ("limits.deadline = \"30s\"", "to \"20s\""),
         ("concurrency = 0", "concurrency = 0: must be a whole number from 1 to 1000"),
         ("retry.base = \"2h\"", "must not be longer than retry.cap"),

@@ -18,7 +18,14 @@ discarded as materialized (
 from_inbox as (
     delete from mailroom.inbox i using discarded d
      where d.origin = 'inbox' and i.message_id = d.message_id and i.consumer_group = d.consumer_group
-       and i.seq = d.seq and i.status = 'failed'),
+       and i.seq = d.seq and i.status = 'failed'
+    returning i.lane, i.seq),
+attempts as (
+    delete from mailroom.attempt a
+     using (select p.place from from_inbox g
+             cross join lateral (select t.ctid as place from mailroom.attempt t
+                                  where t.lane = g.lane and t.seq = g.seq offset 0) p) r
+     where a.ctid = r.place),
 from_outbox as (
     delete from mailroom.outbox o using discarded d
      where d.origin = 'outbox' and o.id = d.message and o.status = 'failed'),

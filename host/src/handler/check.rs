@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
@@ -52,12 +53,18 @@ pub(crate) struct Limits {
     pub(crate) fuel: u64,
     /// Bytes of memory.
     pub(crate) memory: u64,
+    /// Elements of each table.
+    pub(crate) table_elements: u64,
     /// Messages and state writes.
     pub(crate) effects: u32,
     /// Bytes of all of them.
     pub(crate) output_bytes: u64,
     /// Bytes of stdout and stderr that are kept.
     pub(crate) log_bytes: u32,
+    /// Values of state that are loaded from one scope.
+    pub(crate) state_values: u32,
+    /// Bytes of them.
+    pub(crate) state_bytes: u64,
 }
 
 /// Loads the file and its manifest; without one the host's defaults hold, and no grants.
@@ -76,7 +83,7 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
         }
     };
     let bytes = wasm.len();
-    let engine = Engine::new(EngineSettings { instances_max: 1, memory_max: config.limits.memory_max })?;
+    let engine = Engine::new(EngineSettings::of(&config.limits, 1), Handle::current())?;
     let component = engine.load(&name, wasm, Arc::new(manifest)).await?;
     let manifest = component.manifest();
     Ok(Report {
@@ -99,9 +106,12 @@ fn limits(limits: &CallLimits) -> Limits {
         deadline: humantime::format_duration(limits.deadline).to_string(),
         fuel: limits.fuel,
         memory: limits.memory,
+        table_elements: limits.table_elements,
         effects: limits.effects,
         output_bytes: limits.output_bytes,
         log_bytes: limits.log_bytes,
+        state_values: limits.state_values,
+        state_bytes: limits.state_bytes,
     }
 }
 
@@ -134,13 +144,17 @@ impl fmt::Display for Report {
         let limits = &self.limits;
         writeln!(
             f,
-            "  limits    deadline {}; fuel {}; memory {}; {} effects of {} in all; {} of output kept",
+            "  limits    deadline {}; fuel {}; memory {}; tables of {} elements; {} effects of {} in all; \
+             {} of output kept; {} state values of {} loaded",
             limits.deadline,
             limits.fuel,
             bytesize::ByteSize(limits.memory),
+            limits.table_elements,
             limits.effects,
             bytesize::ByteSize(limits.output_bytes),
             bytesize::ByteSize(limits.log_bytes.into()),
+            limits.state_values,
+            bytesize::ByteSize(limits.state_bytes),
         )?;
         write!(f, "  {}", self.guarantee)
     }

@@ -99,6 +99,10 @@ impl Component {
             Code::Sandboxed(sandbox) => sandbox.call(&self.manifest.limits, message, form, effects).await,
             Code::Native(native) => native.call(&self.manifest.limits, message, effects).await,
         };
+        let end = match (end, effects.refused()) {
+            (End::Faulted(fault), Some(refused)) => End::Faulted(fault.after(refused)),
+            (end, _) => end,
+        };
         let (outgoing, state) = match &end {
             End::Decided(Outcome::Completed) => effects.keep(),
             End::Decided(Outcome::Retry { .. } | Outcome::Skipped(_) | Outcome::Rejected(_))

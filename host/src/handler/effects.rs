@@ -36,6 +36,8 @@ pub(super) struct Effects {
     bytes: u64,
     /// The state before the first write of this call.
     before: Option<StateView>,
+    /// The first thing beyond a limit that was refused.
+    refused: Option<String>,
 }
 
 /// Which of its functions the handler is in.
@@ -49,7 +51,13 @@ enum Phase {
 
 impl Effects {
     /// None yet.
-    pub(super) fn new(manifest: Arc<Manifest>, message: Uuid, deadline: Instant, state: StateView) -> Self {
+    pub(super) fn new(
+        manifest: Arc<Manifest>,
+        message: Uuid,
+        deadline: Instant,
+        mut state: StateView,
+    ) -> Self {
+        state.bound_loads(manifest.limits.state_values, manifest.limits.state_bytes);
         Self {
             phase: Phase::Handling,
             manifest,
@@ -60,6 +68,7 @@ impl Effects {
             written: BTreeMap::new(),
             bytes: 0,
             before: None,
+            refused: None,
         }
     }
 
@@ -79,16 +88,36 @@ impl Effects {
         self.before.unwrap_or(self.state)
     }
 
-    /// Whether there is no room for one more message or state write.
-    fn is_full(&self) -> bool {
-        let count = self.outgoing.len() + self.written.len();
-        usize::try_from(self.manifest.limits.effects).is_ok_and(|most| count >= most)
+    /// The first thing that was refused for a limit. A handler that fails afterwards has often failed of it.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
-    /// The bytes of all effects with so many more and so many fewer; `None` where that is too much.
-    fn bytes_with(&self, more: u64, fewer: u64) -> Option<u64> {
+    fn refuse(&mut self, what: impl FnOnce() -> String) {
+        self.refused.get_or_insert_with(what);
+    }
+
+    /// Whether there is no room for one more message or state write, which is then refused.
+    fn is_full(&mut self) -> bool {
+        let count = self.outgoing.len() + self.written.len();
+        let most = self.manifest.limits.effects;
+        let full = usize::try_from(most).is_ok_and(|most| count >= most);
+        if full {
+            self.refuse(|| format!("its effect number {}, limits.effects = {most}", count + 1));
+        }
+        full
+    }
+
+    /// The bytes of all effects with so many more and so many fewer; `None` where that is too much, and then
+    /// they are refused.
+    fn bytes_with(&mut self, more: u64, fewer: u64) -> Option<u64> {
         let bytes = self.bytes.saturating_sub(fewer).saturating_add(more);
-        (bytes <= self.manifest.limits.output_bytes).then_some(bytes)
+        let most = self.manifest.limits.output_bytes;
+        if bytes > most {
+            self.refuse(|| format!("effects of {bytes} bytes in all, limits.output-bytes = {most}"));
+            return None;
+        }
+        Some(bytes)
     }
 }
 

@@ -6,9 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::bindings::{SqlHandler, SqlHandlerPre};
 use super::clock::Clock;
@@ -19,7 +20,7 @@ use super::guest::Guest;
 use super::refused::Refused;
 use super::sandbox::Sandbox;
 use super::world;
-use crate::config::{HandlerName, Manifest};
+use crate::config::{HandlerName, Limits, Manifest};
 
 /// Core instances of a component. Python's toolchain links dozens.
 pub(super) const INSTANCES_MAX: u32 = 60;
@@ -27,8 +28,8 @@ pub(super) const INSTANCES_MAX: u32 = 60;
 pub(super) const MEMORIES_MAX: u32 = 4;
 /// Tables of a component.
 pub(super) const TABLES_MAX: u32 = 20;
-/// Elements of a table. Python's has some ten thousand.
-pub(super) const TABLE_ELEMENTS_MAX: usize = 40_000;
+/// What a call in the host has of the stack beyond the guest's part.
+const HOST_STACK_BYTES: usize = 1536 << 10;
 
 /// What the pool has room for.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,22 @@ pub(crate) struct EngineSettings {
     pub(crate) instances_max: usize,
     /// The most memory that any call may ask for, in bytes.
     pub(crate) memory_max: u64,
+    /// The most elements that any table may have.
+    pub(crate) table_elements_max: u64,
+    /// Bytes of a guest's stack.
+    pub(crate) stack: u64,
+}
+
+impl EngineSettings {
+    /// With room for so many calls within the limits.
+    pub(crate) fn of(limits: &Limits, instances_max: usize) -> Self {
+        Self {
+            instances_max,
+            memory_max: limits.memory_max,
+            table_elements_max: limits.table_elements_max(),
+            stack: limits.stack,
+        }
+    }
 }
 
 /// Why there is no engine.
@@ -61,16 +78,17 @@ pub(crate) struct Engine {
     /// Loads have a place of their own in the pool, so that full slots cannot hold up a reload.
     loading: Mutex<()>,
     compiler: Compiler,
+    guests: Handle,
     /// Whoever runs a guest takes part in it.
     pub(super) clock: Clock,
 }
 
 impl Engine {
-    /// Reserves the pool and starts the clock and the compiler.
+    /// Reserves the pool and starts the clock and the compiler. What a load runs of a guest runs on `guests`.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub(crate) fn new(settings: EngineSettings) -> Result<Arc<Self>, EngineError> {
+    pub(crate) fn new(settings: EngineSettings, guests: Handle) -> Result<Arc<Self>, EngineError> {
         let refused = |error: wasmtime::Error| EngineError::Settings(format!("{error:#}"));
         let wasmtime = wasmtime::Engine::new(&config(settings)?).map_err(refused)?;
         let mut linker = Linker::new(&wasmtime);
@@ -81,6 +99,7 @@ impl Engine {
             slots: Semaphore::new(settings.instances_max),
             loading: Mutex::new(()),
             compiler: Compiler::start(wasmtime.clone())?,
+            guests,
             clock: Clock::start(move || {
                 if let Some(engine) = ticking.upgrade() {
                     engine.increment_epoch();
@@ -91,8 +110,8 @@ impl Engine {
         }))
     }
 
-    /// Compiles a component, checks its world and asks it for its subscriptions. The caller's runtime only
-    /// waits, but for `subscriptions()`, which runs there under the manifest's limits.
+    /// Compiles a component, checks its world and asks it for its subscriptions, on the guests' runtime and under
+    /// the manifest's limits. The caller's runtime only waits.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -109,10 +128,11 @@ impl Engine {
         let pre = pre.map_err(|error| found.unlinked(&error))?;
         let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
         let sandbox = Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found };
-        let declared = sandbox.ask_subscriptions(&manifest).await.map_err(|stopped| match stopped {
-            Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
-            Stopped::Unavailable(why) => Refused::Unavailable(why),
-        })?;
+        let declared =
+            sandbox.subscriptions(&self.guests, &manifest).await.map_err(|stopped| match stopped {
+                Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
+                Stopped::Unavailable(why) => Refused::Unavailable(why),
+            })?;
         Component::new(compiled.digest, Code::Sandboxed(sandbox), declared, manifest)
     }
 }
@@ -142,7 +162,7 @@ fn config(settings: EngineSettings) -> Result<Config, EngineError> {
         .max_tables_per_component(TABLES_MAX)
         .max_tables_per_module(4)
         .max_memory_size(usize::try_from(settings.memory_max).map_err(too_many)?)
-        .table_elements(TABLE_ELEMENTS_MAX)
+        .table_elements(usize::try_from(settings.table_elements_max).map_err(too_many)?)
         .max_core_instance_size(4 << 20)
         .max_component_instance_size(4 << 20)
         .max_unused_warm_slots(slots)
@@ -150,8 +170,12 @@ fn config(settings: EngineSettings) -> Result<Config, EngineError> {
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
+    let stack = usize::try_from(settings.stack).map_err(too_many)?;
     let mut config = Config::new();
     config
+        .max_wasm_stack(stack)
+        .async_stack_size(stack.saturating_add(HOST_STACK_BYTES))
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .consume_fuel(true)
         .epoch_interruption(true)
         .concurrency_support(false)

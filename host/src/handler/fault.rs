@@ -3,7 +3,7 @@
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::guest::Guest;
+use super::guest::{self, Guest};
 use crate::config::CallLimits;
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::outcome::Fault;
@@ -30,6 +30,12 @@ pub(super) enum Stopped {
     Unavailable(String),
 }
 
+/// How wasmtime words that a host call would cost too much memory; the type of that error is its own.
+const HOST_MEMORY: &str = "fuel allocated for hostcalls has been exhausted";
+/// What allocators say before they give up: Rust's, those of Go and JavaScript, Python's, C++'s, C's.
+const OUT_OF_MEMORY: [&str; 5] =
+    ["memory allocation of ", "out of memory", "memoryerror", "bad_alloc", "cannot allocate memory"];
+
 /// The order matters: a refused growth makes an allocator abort, which looks like any other trap, but
 /// fuel, stack and deadline name themselves.
 pub(super) fn classify(error: &wasmtime::Error, guest: &Guest, limits: &CallLimits) -> Stopped {
@@ -40,22 +46,63 @@ pub(super) fn classify(error: &wasmtime::Error, guest: &Guest, limits: &CallLimi
         return Stopped::Unavailable(full.to_string());
     }
     let trap = error.downcast_ref::<Trap>();
+    let backtrace = backtrace(error);
     Stopped::Faulted(if error.is::<DeadlinePassed>() {
-        Fault::Deadline { limit: limits.deadline }
+        Fault::Deadline { limit: limits.deadline, backtrace }
     } else if trap == Some(&Trap::OutOfFuel) {
-        Fault::OutOfFuel { limit: limits.fuel }
+        Fault::OutOfFuel { limit: limits.fuel, backtrace }
     } else if trap == Some(&Trap::StackOverflow) {
-        Fault::Stack { backtrace: backtrace(error) }
-    } else if guest.meter.refused() {
-        Fault::Memory { limit: limits.memory }
-    } else if let Some(I32Exit(code)) = error.downcast_ref() {
-        Fault::Trap { reason: format!("it called exit({code})"), backtrace: backtrace(error) }
-    } else if let Some(trap) = trap {
-        let reason = reason(&trap.to_string(), guest.output.text().as_deref());
-        Fault::Trap { reason, backtrace: backtrace(error) }
+        Fault::Stack { backtrace }
+    } else if error.root_cause().to_string().contains(HOST_MEMORY) {
+        Fault::HostMemory { limit: guest::hostcall_bytes(limits), backtrace }
+    } else if lacked_memory(trap, guest) {
+        Fault::Memory { limit: limits.memory, backtrace }
+    } else if lacked_table(trap, guest) {
+        Fault::Table { limit: limits.table_elements, backtrace }
+    } else {
+        other(error, backtrace, guest, limits)
+    })
+}
+
+/// A trap with what it says, or else a reply that is none.
+fn other(error: &wasmtime::Error, backtrace: String, guest: &Guest, limits: &CallLimits) -> Fault {
+    let fault = if let Some(I32Exit(code)) = error.downcast_ref() {
+        Fault::Trap { reason: format!("it called exit({code})"), backtrace }
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        Fault::Trap { reason: reason(&trap.to_string(), &guest.output.since(0)), backtrace }
     } else {
         Fault::BadReply { reason: bounded(&error.root_cause().to_string(), LAST_ERROR_BYTES_MAX) }
-    })
+    };
+    match guest.meter.memory_refused() {
+        Some(_) => fault.after(&format!("it memory, limits.memory = {}", limits.memory)),
+        None => fault,
+    }
+}
+
+/// Whether it could not go on without the memory that it was refused: its last words are an allocator's, or
+/// it gave up without a word. One that went without and fails later has other words.
+fn lacked_memory(trap: Option<&Trap>, guest: &Guest) -> bool {
+    let Some(refusal) = guest.meter.memory_refused() else { return false };
+    let output = guest.output.since(refusal.written);
+    let gave_up = matches!(trap, None | Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds));
+    match last_words(&output) {
+        Some(words) => {
+            let words = words.to_lowercase();
+            OUT_OF_MEMORY.iter().any(|said| words.contains(said))
+        }
+        None => refusal.stands && gave_up,
+    }
+}
+
+/// The same of a table, for which there are no words.
+fn lacked_table(trap: Option<&Trap>, guest: &Guest) -> bool {
+    let Some(refusal) = guest.meter.table_refused().filter(|refusal| refusal.stands) else { return false };
+    let silent = last_words(&guest.output.since(refusal.written)).is_none();
+    match trap {
+        Some(Trap::TableOutOfBounds | Trap::IndirectCallToNull) => true,
+        None | Some(Trap::UnreachableCodeReached) => silent,
+        Some(_) => false,
+    }
 }
 
 /// The guest's own frames, with their names where it was built with them.
@@ -67,33 +114,73 @@ fn backtrace(error: &wasmtime::Error) -> String {
     bounded(&frames.join("\n"), DETAIL_BYTES_MAX)
 }
 
-/// A panic's or exception's words are on stderr only. Rust's are found by their form; of any other
-/// language the last line is the likeliest.
-fn reason(trap: &str, output: Option<&str>) -> String {
-    let output = output.unwrap_or_default();
-    let reason = if let Some(at) = output.rfind("panicked at ") {
-        let words = output.get(at..).unwrap_or_default();
-        words.lines().filter(|line| !line.starts_with("note: ")).collect::<Vec<_>>().join("\n")
-    } else {
-        match output.lines().map(str::trim).rfind(|line| !line.is_empty()) {
-            Some(line) => format!("{trap}; its last output was: {line}"),
-            None => trap.to_owned(),
+/// A panic's or exception's words are on stderr only.
+fn reason(trap: &str, output: &str) -> String {
+    let reason = match last_words(output) {
+        Some(words) if words.starts_with(PANICKED) => {
+            words.lines().filter(|line| !line.starts_with(NOTE)).collect::<Vec<_>>().join("\n")
         }
+        Some(line) => format!("{trap}; its last output was: {line}"),
+        None => trap.to_owned(),
     };
     bounded(&reason, LAST_ERROR_BYTES_MAX)
 }
 
+/// How a panic of Rust begins, and what Rust says beside its last words.
+const PANICKED: &str = "panicked at ";
+const NOTE: &str = "note: ";
+
+/// The words of Rust's last panic are found by their form; of any other language the last line is the likeliest.
+fn last_words(output: &str) -> Option<&str> {
+    match output.rfind(PANICKED) {
+        Some(at) => output.get(at..),
+        None => output.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with(NOTE)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::config::{Config, Manifest, Servers};
+    use crate::handler::effects::Effects;
 
     #[test]
     fn a_traps_reason_is_in_the_guests_own_words() {
         let trap = "wasm `unreachable` instruction executed";
         let panic = "hello\n\nthread '<unnamed>' panicked at src/lib.rs:7:9:\nno such order\nnote: run with `RUST_BACKTRACE=1`\n";
-        assert_eq!(reason(trap, Some(panic)), "panicked at src/lib.rs:7:9:\nno such order");
+        assert_eq!(reason(trap, panic), "panicked at src/lib.rs:7:9:\nno such order");
         let python = "Traceback (most recent call last):\n  File \"app.py\"\nValueError: bad\n\n";
-        assert_eq!(reason(trap, Some(python)), format!("{trap}; its last output was: ValueError: bad"));
-        assert_eq!(reason(trap, None), trap);
+        assert_eq!(reason(trap, python), format!("{trap}; its last output was: ValueError: bad"));
+        assert_eq!(reason(trap, ""), trap);
+    }
+
+    /// `f` grows its table by a hundred elements, and gives up where it may not.
+    const GROWS_A_TABLE: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x04\x04\x01\x70\0\x01\
+        \x07\x05\x01\x01f\0\0\x0a\x13\x01\x11\0\xd0\x70\x41\xe4\0\xfc\x0f\0\x41\x7f\x46\x04\x40\0\x0b\x0b";
+
+    #[test]
+    fn a_table_beyond_its_limit_has_a_fault_of_its_own() {
+        let config = Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0;
+        let grown = |limit: u64| {
+            let manifest = Manifest::parse(&format!("[limits]\ntable-elements = {limit}"), &config).unwrap();
+            let manifest = Arc::new(manifest);
+            let effects = Effects::denied(Arc::clone(&manifest), Instant::now());
+            let engine = wasmtime::Engine::default();
+            let mut store = guest::store(&engine, &manifest.limits, effects);
+            let module = wasmtime::Module::from_binary(&engine, GROWS_A_TABLE).unwrap();
+            let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+            let grow = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+            let error = grow.call(&mut store, ()).err()?;
+            Some(classify(&error, store.data(), &manifest.limits))
+        };
+        let Some(Stopped::Faulted(Fault::Table { limit: 100, backtrace })) = grown(100) else {
+            panic!("not a table fault")
+        };
+        assert!(!backtrace.is_empty());
+        assert!(grown(101).is_none(), "as many as it may have");
     }
 }

@@ -46,12 +46,17 @@ pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, effects: Eff
     let output = Output::new(limits.log_bytes);
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
-    let guest = Guest { wasi: wasi(&output), table, meter: Meter::new(limits.memory), output, effects };
+    let guest =
+        Guest { wasi: wasi(&output), table, meter: Meter::new(limits, output.clone()), output, effects };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.meter);
-    let hostcall_bytes = limits.output_bytes.saturating_mul(4).max(HOSTCALL_BYTES_MIN);
-    store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
+    store.set_hostcall_fuel(usize::try_from(hostcall_bytes(limits)).unwrap_or(usize::MAX));
     store
+}
+
+/// Bytes that one host call may make the host hold, or the reply.
+pub(super) fn hostcall_bytes(limits: &CallLimits) -> u64 {
+    limits.output_bytes.saturating_mul(4).max(HOSTCALL_BYTES_MIN)
 }
 
 /// Its limits on time: it ends itself at `deadline`, or when its fuel is gone, and gives way often.

@@ -1,22 +1,43 @@
-//! What one call may hold of memory and tables, all its modules together. It refuses growth rather than
+//! What one call may hold of memory, all its modules together, and of each table. It refuses growth rather than
 //! trap, so that a guest that can do with less goes on, and remembers that it refused.
 
 use wasmtime::ResourceLimiter;
 
-use super::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use super::output::Output;
+use crate::config::CallLimits;
 
-/// One call's memory.
+/// One call's memory and tables.
 pub(super) struct Meter {
-    limit: u64,
+    memory_max: u64,
+    table_elements_max: u64,
     held: u64,
     peak: u64,
-    refused: bool,
+    output: Output,
+    memory_refused: Option<Refusal>,
+    table_refused: Option<Refusal>,
+}
+
+/// The last growth that was refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    /// How many bytes the guest had written by then.
+    pub(super) written: u64,
+    /// Whether the guest got nothing more since.
+    pub(super) stands: bool,
 }
 
 impl Meter {
-    /// `limit` in bytes.
-    pub(super) fn new(limit: u64) -> Self {
-        Self { limit, held: 0, peak: 0, refused: false }
+    pub(super) fn new(limits: &CallLimits, output: Output) -> Self {
+        Self {
+            memory_max: limits.memory,
+            table_elements_max: limits.table_elements,
+            held: 0,
+            peak: 0,
+            output,
+            memory_refused: None,
+            table_refused: None,
+        }
     }
 
     /// The most that was held, in bytes.
@@ -24,9 +45,18 @@ impl Meter {
         self.peak
     }
 
-    /// Whether the guest wanted more than the limit: a trap that follows is most likely its allocator's.
-    pub(super) fn refused(&self) -> bool {
-        self.refused
+    /// Whether the guest wanted more memory than its limit: a trap that follows may be its allocator's.
+    pub(super) fn memory_refused(&self) -> Option<Refusal> {
+        self.memory_refused
+    }
+
+    /// Whether the guest wanted a larger table than its limit.
+    pub(super) fn table_refused(&self) -> Option<Refusal> {
+        self.table_refused
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        Some(Refusal { written: self.output.bytes(), stands: true })
     }
 }
 
@@ -39,12 +69,15 @@ impl ResourceLimiter for Meter {
     ) -> wasmtime::Result<bool> {
         let more = u64::try_from(desired.saturating_sub(current))?;
         let held = self.held.saturating_add(more);
-        if held > self.limit {
-            self.refused = true;
+        if held > self.memory_max {
+            self.memory_refused = self.refusal();
             return Ok(false);
         }
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
+        }
+        if let Some(refusal) = &mut self.memory_refused {
+            refusal.stands = false;
         }
         self.held = held;
         self.peak = self.peak.max(held);
@@ -57,7 +90,13 @@ impl ResourceLimiter for Meter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        let allowed = u64::try_from(desired)? <= self.table_elements_max;
+        match &mut self.table_refused {
+            _ if !allowed => self.table_refused = self.refusal(),
+            Some(refusal) => refusal.stands = false,
+            None => {}
+        }
+        Ok(allowed)
     }
 
     fn instances(&self) -> usize {

@@ -1,5 +1,5 @@
-//! What a guest writes to stdout and stderr: the last of it is kept, the rest is swallowed. A guest never
-//! sees an error for writing too much, since `println!` would panic on it.
+//! What a guest writes to stdout and stderr: the last of it is kept, the rest is swallowed and counted. A guest
+//! never sees an error for writing too much, since `println!` would panic on it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,34 +16,61 @@ const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Both streams of one call, in the order in which they were written.
 #[derive(Clone)]
 pub(super) struct Output {
-    tail: Arc<Mutex<VecDeque<u8>>>,
+    written: Arc<Mutex<Written>>,
     bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Written {
+    tail: VecDeque<u8>,
+    /// Bytes of all.
+    bytes: u64,
 }
 
 impl Output {
     /// Keeps the last `bytes_max` bytes.
     pub(super) fn new(bytes_max: u32) -> Self {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        Self { tail: Arc::default(), bytes_max }
+        Self { written: Arc::default(), bytes_max }
     }
 
-    /// The last of it; `None` where nothing was written.
+    /// The last of it, and how much more there was; `None` where nothing was written.
     pub(super) fn text(&self) -> Option<String> {
-        let mut tail = self.lock();
-        let bytes = tail.make_contiguous();
-        (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}"))
+        let written = self.bytes();
+        let text = self.since(0);
+        let kept = u64::try_from(self.lock().tail.len()).unwrap_or(u64::MAX);
+        match written.saturating_sub(kept) {
+            0 => (!text.is_empty()).then_some(text),
+            dropped => Some(format!("{text}\n[{dropped} bytes before these were dropped: limits.log-bytes]")),
+        }
+    }
+
+    /// How many bytes were written.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// What was written after so many bytes, as far as it is kept.
+    pub(super) fn since(&self, bytes: u64) -> String {
+        let mut written = self.lock();
+        let wanted = usize::try_from(written.bytes.saturating_sub(bytes)).unwrap_or(usize::MAX);
+        let kept = written.tail.make_contiguous();
+        let from = kept.len().saturating_sub(wanted);
+        String::from_utf8_lossy(kept.get(from..).unwrap_or_default()).replace('\0', "\u{fffd}")
     }
 
     fn keep(&self, bytes: &[u8]) {
-        let mut tail = self.lock();
+        let mut written = self.lock();
+        written.bytes = written.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let tail = &mut written.tail;
         let over = (tail.len() + bytes.len()).saturating_sub(self.bytes_max);
         let dropped = over.min(tail.len());
         tail.drain(..dropped);
         tail.extend(bytes.iter().skip(over - dropped));
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<u8>> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,15 +118,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_is_kept_and_the_rest_is_swallowed() {
+    fn the_tail_is_kept_and_the_rest_is_swallowed_and_counted() {
         let output = Output::new(8);
         assert_eq!(output.text(), None);
         output.keep(b"abc");
         assert_eq!(output.text().as_deref(), Some("abc"));
         output.keep(b"defghij");
-        assert_eq!(output.text().as_deref(), Some("cdefghij"));
+        let counted = |kept: &str, dropped: u64| {
+            Some(format!("{kept}\n[{dropped} bytes before these were dropped: limits.log-bytes]"))
+        };
+        assert_eq!(output.text(), counted("cdefghij", 2));
+        assert_eq!((output.since(9), output.since(10)), ("j".to_owned(), String::new()));
         output.keep(b"0123456789ab");
-        assert_eq!(output.text().as_deref(), Some("456789ab"));
-        Output::new(0).keep(b"nothing is kept");
+        assert_eq!(output.text(), counted("456789ab", 14));
+        let nothing = Output::new(0);
+        nothing.keep(b"nothing is kept");
+        assert_eq!(nothing.text(), counted("", 15));
     }
 }

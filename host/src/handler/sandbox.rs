@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
@@ -73,11 +75,25 @@ impl Sandbox {
         Ran { end, effects: store.into_data().effects, last_output, usage }
     }
 
-    /// Asks what it subscribes to. The caller has a place in the pool for it.
-    pub(super) async fn ask_subscriptions(
+    /// Asks what it subscribes to, on the guests' runtime: it may compute as long as a call. The caller has a
+    /// place in the pool for it.
+    pub(super) async fn subscriptions(
         &self,
+        guests: &Handle,
         manifest: &Arc<Manifest>,
     ) -> Result<Vec<Subscription>, Stopped> {
+        let (sandbox, manifest) = (self.clone(), Arc::clone(manifest));
+        // It ends with whoever waits for it.
+        let mut asking = JoinSet::new();
+        asking.spawn_on(async move { sandbox.ask_subscriptions(&manifest).await }, guests);
+        match asking.join_next().await {
+            Some(Ok(said)) => said,
+            Some(Err(error)) => Err(Stopped::Unavailable(error.to_string())),
+            None => Err(Stopped::Unavailable("nobody was asked".to_owned())),
+        }
+    }
+
+    async fn ask_subscriptions(&self, manifest: &Arc<Manifest>) -> Result<Vec<Subscription>, Stopped> {
         let limits = &manifest.limits;
         let _ticking = self.engine.clock.call();
         let deadline = Instant::now() + limits.deadline;
@@ -109,6 +125,6 @@ fn judged<T>(
     match reply {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(error)) => Err(classify(&error, store.data(), limits)),
-        Err(_) => Err(Stopped::Faulted(Fault::Deadline { limit: limits.deadline })),
+        Err(_) => Err(Stopped::Faulted(Fault::Deadline { limit: limits.deadline, backtrace: String::new() })),
     }
 }

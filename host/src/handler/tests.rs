@@ -9,6 +9,7 @@ mod reload;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::refused::Refused;
@@ -39,7 +40,7 @@ fn config() -> Config {
 }
 
 fn engine() -> Arc<Engine> {
-    Engine::new(EngineSettings { instances_max: 4, memory_max: 256 << 20 }).unwrap()
+    Engine::new(EngineSettings::of(&config().limits, 4), Handle::current()).unwrap()
 }
 
 async fn load(guest_name: &str, manifest: &str) -> Result<Component, Refused> {

@@ -4,6 +4,7 @@
 pub(crate) const LAST_ERROR_BYTES_MAX: usize = 2000;
 
 const CUT: &str = "... [TRUNCATED]";
+const CUT_AHEAD: &str = "[TRUNCATED] ...";
 
 /// `text` in at most `bytes_max` bytes of UTF-8, with a mark where it was cut. U+0000, which Postgres
 /// refuses, becomes U+FFFD; blank text says so, because a failure without words is still a failure.
@@ -22,6 +23,20 @@ pub(crate) fn bounded(text: &str, bytes_max: usize) -> String {
     format!("{kept}{mark}")
 }
 
+/// The end of a text in at most `bytes_max` bytes, else like [`bounded`]: of what was printed, the last words
+/// say most.
+#[must_use]
+pub(crate) fn tail(text: &str, bytes_max: usize) -> String {
+    let text = text.trim().replace('\0', "\u{fffd}");
+    if text.len() <= bytes_max {
+        return bounded(&text, bytes_max);
+    }
+    let (room, mark) =
+        if CUT_AHEAD.len() < bytes_max { (bytes_max - CUT_AHEAD.len(), CUT_AHEAD) } else { (bytes_max, "") };
+    let from = (text.len() - room..text.len()).find(|from| text.is_char_boundary(*from));
+    format!("{mark}{}", text.get(from.unwrap_or(text.len())..).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +51,14 @@ mod tests {
         assert_eq!(bounded("ééé", 3), "é");
         let crooked = bounded(&format!("x{}", "é".repeat(2000)), 2000);
         assert!(crooked.len() <= 2000 && crooked.ends_with(CUT));
+    }
+
+    #[test]
+    fn of_a_long_output_the_last_words_are_kept() {
+        assert_eq!(tail(" short\0 ", 2000), "short\u{fffd}");
+        assert_eq!(tail("", 2000), "(no text)");
+        let cut = tail(&format!("{}y the end", "é".repeat(2000)), 2000);
+        assert!(cut.len() <= 2000 && cut.starts_with(CUT_AHEAD) && cut.ends_with("y the end"), "{cut}");
+        assert_eq!(tail("ééé", 3), "é");
     }
 }

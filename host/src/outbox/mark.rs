@@ -104,6 +104,7 @@ pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> 
             digest: None,
             attempts: 0,
             deliveries: u32::try_from(hit.deliveries).unwrap_or(0),
+            host: None,
             usage: Usage::default(),
         };
         write_dead_letters(&mut tx, &[letter], None).await?;

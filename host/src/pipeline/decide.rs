@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
     /// Done, without effects.
     Skipped { reason: String },
     /// Pending again, not before `delay` has passed.
-    Retry { delay: Duration, counted: bool, error: String },
+    Retry { delay: Duration, counted: bool, cause: Cause },
     /// Failed; the dead letter is written with it.
     Dead { reason: DeadReason, counted: bool, cause: Cause },
     /// Nothing is settled: the same again after `delay`.
@@ -28,13 +28,19 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// What follows where the message is not to be handed over a second time.
     pub(crate) fn at_most_once(self) -> Self {
+        let cause = match self {
+            Self::Retry { cause, .. } => cause,
+            Self::Again { error, .. } => Cause { error, ..Cause::default() },
+            Self::Completed | Self::Skipped { .. } | Self::Dead { .. } => return self,
+        };
+        Self::Dead { reason: DeadReason::Exhausted, counted: true, cause }
+    }
+
+    /// What failed, where the handler's end of it is settled as a failure.
+    pub(crate) fn cause(&self) -> Option<&Cause> {
         match self {
-            Self::Retry { error, .. } | Self::Again { error, .. } => Self::Dead {
-                reason: DeadReason::Exhausted,
-                counted: true,
-                cause: Cause { error, ..Cause::default() },
-            },
-            Self::Completed | Self::Skipped { .. } | Self::Dead { .. } => self,
+            Self::Retry { cause, .. } | Self::Dead { cause, .. } => Some(cause),
+            Self::Completed | Self::Skipped { .. } | Self::Again { .. } => None,
         }
     }
 }
@@ -64,7 +70,7 @@ impl DeadReason {
     }
 }
 
-/// What the dead letter says about the last failure.
+/// What the records of a failure say about it: the attempt's, and the dead letter's of the last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Cause {
     pub(crate) fault: Option<&'static str>,
@@ -94,7 +100,8 @@ pub(crate) fn decide(end: End, budget: Budget, policy: &RetryPolicy, chance: f64
         },
         End::Decided(Outcome::Retry { reason, after, counts: false }) if budget.may_go_uncounted() => {
             let delay = after.unwrap_or_else(|| judge.backoff(budget.attempts_made + 1));
-            Verdict::Retry { delay, counted: false, error: reason }
+            let cause = Cause { error: reason, ..Cause::default() };
+            Verdict::Retry { delay, counted: false, cause }
         }
         End::Decided(Outcome::Retry { reason, after, counts: _ }) => {
             judge.counted(after, Cause { error: reason, ..Cause::default() })
@@ -125,7 +132,7 @@ impl Judge<'_> {
             return Verdict::Dead { reason: DeadReason::Exhausted, counted: true, cause };
         }
         let delay = after.unwrap_or_else(|| self.backoff(made));
-        Verdict::Retry { delay, counted: true, error: cause.error }
+        Verdict::Retry { delay, counted: true, cause }
     }
 
     fn backoff(&self, failures: u32) -> Duration {
@@ -138,10 +145,14 @@ pub(crate) fn cause(fault: Fault) -> Cause {
     let (kind, error) = (fault.kind(), fault.to_string());
     let (code, detail) = match fault {
         Fault::Failed { code, detail, .. } => (code, detail),
-        Fault::Trap { backtrace, .. } | Fault::Stack { backtrace } => (None, Some(backtrace)),
-        Fault::OutOfFuel { .. } | Fault::Deadline { .. } | Fault::Memory { .. } | Fault::BadReply { .. } => {
-            (None, None)
-        }
+        Fault::OutOfFuel { backtrace, .. }
+        | Fault::Deadline { backtrace, .. }
+        | Fault::Memory { backtrace, .. }
+        | Fault::Table { backtrace, .. }
+        | Fault::HostMemory { backtrace, .. }
+        | Fault::Stack { backtrace }
+        | Fault::Trap { backtrace, .. } => (None, Some(backtrace).filter(|trace| !trace.is_empty())),
+        Fault::BadReply { .. } => (None, None),
     };
     Cause { fault: Some(kind), code, error, detail }
 }
@@ -158,7 +169,17 @@ mod tests {
     }
 
     fn failed() -> End {
-        End::Faulted(Fault::Failed { message: "no".into(), code: Some("c".into()), detail: None })
+        End::Faulted(Fault::Failed {
+            message: "no".into(),
+            code: Some("c".into()),
+            detail: Some("at 1".into()),
+        })
+    }
+
+    /// All that is known of it.
+    fn told() -> Cause {
+        let error = "no".to_owned();
+        Cause { fault: Some("failure"), code: Some("c".into()), error, detail: Some("at 1".into()) }
     }
 
     fn retry(after: Option<Duration>, counts: bool) -> End {
@@ -168,27 +189,22 @@ mod tests {
     #[test]
     fn a_failure_waits_until_the_budget_is_spent() {
         let first = decide(failed(), budget(0), &POLICY, 1.0);
-        assert_eq!(
-            first,
-            Verdict::Retry { delay: Duration::from_secs(10), counted: true, error: "no".into() }
-        );
+        assert_eq!(first, Verdict::Retry { delay: Duration::from_secs(10), counted: true, cause: told() });
         let second = decide(failed(), budget(1), &POLICY, 1.0);
-        assert_eq!(
-            second,
-            Verdict::Retry { delay: Duration::from_secs(20), counted: true, error: "no".into() }
-        );
+        assert_eq!(second, Verdict::Retry { delay: Duration::from_secs(20), counted: true, cause: told() });
         let Verdict::Dead { reason, counted, cause } = decide(failed(), budget(2), &POLICY, 1.0) else {
             panic!("the third failure of three ends it")
         };
-        assert_eq!((reason, counted, cause.code.as_deref()), (DeadReason::Exhausted, true, Some("c")));
+        assert_eq!((reason, counted, cause), (DeadReason::Exhausted, true, told()));
     }
 
     #[test]
     fn the_handlers_own_delay_wins_and_may_cost_nothing_for_a_while() {
         let after = Some(Duration::from_secs(99));
+        let busy = Cause { error: "busy".into(), ..Cause::default() };
         assert_eq!(
             decide(retry(after, false), budget(2), &POLICY, 1.0),
-            Verdict::Retry { delay: Duration::from_secs(99), counted: false, error: "busy".into() }
+            Verdict::Retry { delay: Duration::from_secs(99), counted: false, cause: busy }
         );
         let worn = Budget { deliveries: 103, ..budget(2) };
         assert!(matches!(decide(retry(after, false), worn, &POLICY, 1.0), Verdict::Dead { .. }));
@@ -208,6 +224,9 @@ mod tests {
             "{again:?}"
         );
         assert_eq!(Verdict::Completed.at_most_once(), Verdict::Completed);
+        let dead = decide(failed(), budget(0), &POLICY, 1.0).at_most_once();
+        let whole = Verdict::Dead { reason: DeadReason::Exhausted, counted: true, cause: told() };
+        assert_eq!(dead, whole, "nothing of the cause is dropped");
     }
 
     #[test]

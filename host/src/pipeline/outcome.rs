@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::message::Outgoing;
+use crate::message::{LAST_ERROR_BYTES_MAX, Outgoing, bounded};
 use crate::settle::StateView;
 
 /// What a handler decided about a message.
@@ -34,21 +34,43 @@ pub(crate) enum Fault {
     OutOfFuel {
         /// The budget, in units of fuel.
         limit: u64,
+        /// The guest's backtrace.
+        backtrace: String,
     },
     /// The call took longer than its deadline, computing or waiting.
     #[error("ran past its deadline of {}", humantime::format_duration(*limit))]
     Deadline {
         /// The deadline, in wall-clock time.
         limit: Duration,
+        /// The guest's backtrace; empty where it waited in the host.
+        backtrace: String,
     },
     /// The guest wanted more memory than its limit and could not go on without.
     #[error("wanted more than its {limit} bytes of memory")]
     Memory {
         /// The limit in bytes.
         limit: u64,
+        /// The guest's backtrace; empty where it had not begun.
+        backtrace: String,
+    },
+    /// The guest wanted a larger table than its limit and could not go on without.
+    #[error("wanted a table of more than {limit} elements, limits.table-elements")]
+    Table {
+        /// The limit in elements.
+        limit: u64,
+        /// The guest's backtrace; empty where it had not begun.
+        backtrace: String,
+    },
+    /// A host call, or the reply, would have cost the host too much memory of its own.
+    #[error("made the host copy more than {limit} bytes at once, four times limits.output-bytes")]
+    HostMemory {
+        /// The limit in bytes.
+        limit: u64,
+        /// The guest's backtrace; empty where it was the reply.
+        backtrace: String,
     },
     /// The guest's stack overflowed.
-    #[error("overflowed its stack")]
+    #[error("overflowed its stack, limits.stack")]
     Stack {
         /// The guest's backtrace.
         backtrace: String,
@@ -61,8 +83,7 @@ pub(crate) enum Fault {
         /// The guest's backtrace.
         backtrace: String,
     },
-    /// The guest asked for more than its limits allow and did not take no for an answer, or its reply
-    /// could not be read.
+    /// The reply cannot be read, or its effects cannot be written.
     #[error("gave a bad reply: {reason}")]
     BadReply {
         /// What was wrong with it.
@@ -88,11 +109,33 @@ impl Fault {
             Self::OutOfFuel { .. } => "out-of-fuel",
             Self::Deadline { .. } => "deadline",
             Self::Memory { .. } => "memory",
+            Self::Table { .. } => "table",
+            Self::HostMemory { .. } => "host-memory",
             Self::Stack { .. } => "stack",
             Self::Trap { .. } => "trap",
             Self::BadReply { .. } => "bad-reply",
             Self::Failed { .. } => "failure",
         }
+    }
+
+    /// Tells what the host had refused before, since that is often why.
+    #[must_use]
+    pub(crate) fn after(mut self, refused: &str) -> Self {
+        let words = match &mut self {
+            Self::Trap { reason, .. } | Self::BadReply { reason } => reason,
+            Self::Failed { message, .. } => message,
+            Self::OutOfFuel { .. }
+            | Self::Deadline { .. }
+            | Self::Memory { .. }
+            | Self::Table { .. }
+            | Self::HostMemory { .. }
+            | Self::Stack { .. } => return self,
+        };
+        let before = format!("; before that the host refused {refused}");
+        // A row says "trapped: " before it.
+        let room = LAST_ERROR_BYTES_MAX.saturating_sub(before.len() + 40);
+        *words = format!("{}{before}", bounded(words, room));
+        self
     }
 }
 
@@ -133,4 +176,19 @@ pub(crate) struct Called {
     pub(crate) digest: std::sync::Arc<str>,
     /// What it cost.
     pub(crate) usage: Usage,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_before_is_told_however_long_the_words_are() {
+        let refused = "its effect number 4, limits.effects = 3";
+        for words in ["no".to_owned(), "x".repeat(2 * LAST_ERROR_BYTES_MAX)] {
+            let trap = Fault::Trap { reason: words, backtrace: String::new() }.after(refused).to_string();
+            assert!(trap.ends_with(&format!("; before that the host refused {refused}")), "{trap}");
+            assert!(trap.len() <= LAST_ERROR_BYTES_MAX, "{}", trap.len());
+        }
+    }
 }

@@ -3,14 +3,16 @@
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::Settlement;
+use super::{Settlement, Whose};
 use crate::db::DbError;
-use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded};
+use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded, tail};
 use crate::pipeline::decide::{Cause, DeadReason, Verdict};
 use crate::pipeline::outcome::Usage;
 
 /// Bytes of a backtrace or a last output that a dead letter keeps.
-const DETAIL_BYTES_MAX: usize = 16 * 1024;
+pub(super) const DETAIL_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a handler's own name for its failure.
+pub(super) const CODE_BYTES_MAX: usize = 255;
 
 /// One row of the table.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct DeadLetter {
     pub(crate) digest: Option<String>,
     pub(crate) attempts: u32,
     pub(crate) deliveries: u32,
+    /// What people call the host that called the handler; `None` where nothing was called.
+    pub(crate) host: Option<String>,
     pub(crate) usage: Usage,
 }
 
@@ -45,14 +49,15 @@ impl DeadLetter {
     }
 
     /// Of a settlement that ends with a death.
-    pub(super) fn of(handler: &str, item: &Settlement) -> Option<Self> {
+    pub(super) fn of(of: &Whose, item: &Settlement) -> Option<Self> {
         let Verdict::Dead { reason, counted, cause } = &item.verdict else { return None };
-        let letter = Self::of_inbox(handler, &item.message, *reason, cause.clone());
+        let letter = Self::of_inbox(&of.handler, &item.message, *reason, cause.clone());
         Some(Self {
             last_output: item.last_output.clone(),
             digest: item.digest.as_deref().map(str::to_owned),
             attempts: item.message.attempts_made + u32::from(*counted),
             deliveries: item.message.deliveries + 1,
+            host: item.digest.as_ref().map(|_| of.host.to_string()),
             usage: item.usage,
             ..letter
         })
@@ -78,6 +83,7 @@ impl DeadLetter {
             digest: None,
             attempts: message.attempts_made,
             deliveries: message.deliveries,
+            host: None,
             usage: Usage::default(),
         }
     }
@@ -97,9 +103,9 @@ pub(crate) async fn write_dead_letters(
             r#"insert into mailroom.dead_letter (
                    origin, lane, seq, message, message_id, consumer_group, handler, topic, partition, "offset", key,
                    event_type, reason, fault, code, error, detail, last_output, handler_digest, attempts, deliveries,
-                   fuel_used, memory_peak)
+                   fuel_used, memory_peak, host, took_ms)
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                       $22, $23)
+                       $22, $23, $24, $25)
                on conflict (origin, seq) where replayed_at is null and discarded_at is null do nothing
                returning id"#,
             letter.origin,
@@ -116,15 +122,17 @@ pub(crate) async fn write_dead_letters(
             letter.event_type,
             letter.reason.as_str(),
             letter.cause.fault,
-            letter.cause.code.as_deref().map(|code| bounded(code, 255)),
+            letter.cause.code.as_deref().map(|code| bounded(code, CODE_BYTES_MAX)),
             bounded(&letter.cause.error, LAST_ERROR_BYTES_MAX),
             detail(&letter.cause.detail),
-            detail(&letter.last_output),
+            letter.last_output.as_deref().map(|text| tail(text, DETAIL_BYTES_MAX)),
             letter.digest,
             i32::try_from(letter.attempts).unwrap_or(i32::MAX),
             i32::try_from(letter.deliveries).unwrap_or(i32::MAX),
             i64::try_from(letter.usage.fuel).unwrap_or(i64::MAX),
             i64::try_from(letter.usage.memory_peak).unwrap_or(i64::MAX),
+            letter.host.as_deref(),
+            letter.host.as_ref().map(|_| letter.usage.took.as_secs_f64() * 1000.0),
         )
         .fetch_optional(&mut **tx)
         .await

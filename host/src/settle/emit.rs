@@ -12,6 +12,7 @@ use crate::message::{Message, Outgoing, headers_to_json};
 /// that emitted, not from its handler.
 pub(super) async fn insert(
     tx: &mut Transaction<'_, Postgres>,
+    group: &str,
     items: &[Settlement],
     hit: &HashSet<(i32, i64)>,
 ) -> Result<(), DbError> {
@@ -52,6 +53,7 @@ pub(super) async fn insert(
             .iter()
             .map(|(_, outgoing)| outgoing.delay.map_or(0.0, |delay| delay.as_secs_f64()))
             .collect::<Vec<_>>(),
+        group,
     );
     inserted.execute(&mut **tx).await.map_err(DbError::new("writing emitted messages"))?;
     Ok(())

@@ -52,9 +52,9 @@ impl Ending {
                 outcome_reason: words(reason),
                 ..pending
             },
-            Verdict::Retry { delay, counted, error } => Self {
+            Verdict::Retry { delay, counted, cause } => Self {
                 counted: i32::from(*counted),
-                error: words(error),
+                error: words(&cause.error),
                 delay: Some(delay.as_secs_f64()),
                 ..pending
             },

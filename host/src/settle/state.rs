@@ -31,6 +31,12 @@ pub(crate) enum StateError {
     /// Empty, too long, or U+0000 in it.
     #[error("state name {0:?} must have 1 to 255 bytes without U+0000")]
     InvalidName(String),
+    /// More values in a scope than a call may load.
+    #[error("the scope has more than {0} values")]
+    TooMany(u32),
+    /// More bytes in a scope than a call may load.
+    #[error("the scope's values have more than {0} bytes")]
+    TooLarge(u64),
     /// Postgres is away: the call cannot go on, and it is not the guest's fault.
     #[error(transparent)]
     Unavailable(#[from] DbError),
@@ -55,6 +61,8 @@ pub(crate) struct StateView {
     group: Arc<str>,
     key: Option<Vec<u8>>,
     loaded: Vec<Scope>,
+    values_max: u32,
+    bytes_max: u64,
     entries: BTreeMap<(Scope, String), Entry>,
 }
 
@@ -62,7 +70,13 @@ impl StateView {
     /// Nothing read yet.
     #[must_use]
     pub(crate) fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
-        Self { db, group, key, loaded: Vec::new(), entries: BTreeMap::new() }
+        let (values_max, bytes_max) = (u32::MAX, u64::MAX);
+        Self { db, group, key, loaded: Vec::new(), values_max, bytes_max, entries: BTreeMap::new() }
+    }
+
+    /// Bounds what is loaded of a scope, in values and in bytes of them and their names.
+    pub(crate) fn bound_loads(&mut self, values_max: u32, bytes_max: u64) {
+        (self.values_max, self.bytes_max) = (values_max, bytes_max);
     }
 
     /// The value of that name, as this key's earlier messages and this call left it.
@@ -121,7 +135,8 @@ impl StateView {
         self.load(scope).await
     }
 
-    /// A key's values are few: one statement reads them all, once.
+    /// A key's values are few: one statement reads them all, once. Those beyond a bound are not sent; that there
+    /// is one is enough.
     async fn load(&mut self, scope: Scope) -> Result<(), StateError> {
         let key = self.scope_key(scope)?;
         if self.loaded.contains(&scope) {
@@ -129,12 +144,25 @@ impl StateView {
         }
         if let Some(db) = &self.db {
             let rows = sqlx::query!(
-                "select name, value, version from mailroom.state where consumer_group = $1 and scope = $2 and key = $3",
+                r#"select s.name, s.version, s.bytes as "bytes!",
+                          case when s.bytes <= $5 then s.value else ''::bytea end as "value!"
+                     from (select name, value, version,
+                                  sum(octet_length(name) + octet_length(value)) over (order by name) as bytes
+                             from mailroom.state where consumer_group = $1 and scope = $2 and key = $3
+                            limit $4) s"#,
                 &*self.group,
                 scope.as_str(),
                 key,
+                i64::from(self.values_max) + 1,
+                i64::try_from(self.bytes_max).unwrap_or(i64::MAX),
             );
             let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading state"))?;
+            if rows.len() > usize::try_from(self.values_max).unwrap_or(usize::MAX) {
+                return Err(StateError::TooMany(self.values_max));
+            }
+            if rows.iter().any(|row| u64::try_from(row.bytes).unwrap_or(0) > self.bytes_max) {
+                return Err(StateError::TooLarge(self.bytes_max));
+            }
             for row in rows {
                 let entry = Entry { version: row.version, value: Some(row.value), dirty: false };
                 self.entries.insert((scope, row.name), entry);
@@ -172,13 +200,13 @@ impl StateView {
         writes.collect()
     }
 
-    /// The id of the message that was published with this idempotency key, if there is one.
+    /// The id of the message that the group published with this idempotency key, if there is one.
     ///
     /// # Errors
     /// Where Postgres is away.
     pub(crate) async fn first_with_key(&self, idempotency_key: &str) -> Result<Option<Uuid>, DbError> {
         match &self.db {
-            Some(db) => crate::outbox::first_with_key(db, idempotency_key).await,
+            Some(db) => crate::outbox::first_with_key(db, &self.group, idempotency_key).await,
             None => Ok(None),
         }
     }

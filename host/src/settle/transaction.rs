@@ -7,7 +7,7 @@ use sqlx::{Postgres, Transaction};
 
 use super::fresh::{self, Advance, Fresh, FreshRow};
 use super::state::Write;
-use super::{DeadLetter, block, emit, rows, write, write_dead_letters};
+use super::{DeadLetter, attempt, block, emit, rows, write, write_dead_letters};
 use crate::config::BehindDead;
 use crate::db::{Db, DbError, lanes};
 use crate::lane::Lease;
@@ -93,6 +93,8 @@ pub(crate) enum Settled {
 pub(crate) struct Whose {
     pub(crate) handler: Arc<str>,
     pub(crate) group: Arc<str>,
+    /// What people call this host.
+    pub(crate) host: Arc<str>,
     pub(crate) behind_dead: BehindDead,
     /// The Kafka topic that gets copies of dead letters.
     pub(crate) dead_letters: Option<Arc<str>>,
@@ -144,9 +146,10 @@ pub(crate) async fn settle(
         hit.extend(places_of(items, &inserted));
         duplicates.extend(new.difference(&inserted));
     }
-    emit::insert(&mut tx, items, &hit).await?;
+    emit::insert(&mut tx, &of.group, items, &hit).await?;
+    attempt::insert(&mut tx, of, items, &hit).await?;
     let dead = items.iter().filter(|item| hit.contains(&item.place()));
-    let dead: Vec<DeadLetter> = dead.filter_map(|item| DeadLetter::of(&of.handler, item)).collect();
+    let dead: Vec<DeadLetter> = dead.filter_map(|item| DeadLetter::of(of, item)).collect();
     write_dead_letters(&mut tx, &dead, of.dead_letters.as_deref()).await?;
     block::keys(&mut tx, of.behind_dead, items, &hit).await?;
     let lost = write::state(&mut tx, &of.group, items, &hit).await?;

@@ -63,6 +63,11 @@ impl Guests {
         Ok(Self { handle, places, _runtime: Arc::new(Ending(Some(runtime))) })
     }
 
+    /// For what else runs of guests.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// A place among the calls of this process, or all of them for a message that must run alone: what
     /// dies then is its doing.
     async fn place(&self, db: &Db, message: &Message) -> Result<OwnedSemaphorePermit, String> {

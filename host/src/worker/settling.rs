@@ -203,8 +203,8 @@ impl Settler {
             deliveries: message.deliveries,
         };
         let reason = format!("its effects are refused: {error}");
-        settlement.verdict =
-            decide(End::Faulted(Fault::BadReply { reason }), budget, &self.policy, fastrand::f64());
+        let verdict = decide(End::Faulted(Fault::BadReply { reason }), budget, &self.policy, fastrand::f64());
+        settlement.verdict = if message.begun { verdict.at_most_once() } else { verdict };
         settlement.outgoing.clear();
         settlement.writes.clear();
         tracing::warn!(

@@ -90,6 +90,7 @@ impl Work {
             of: Whose {
                 handler: Arc::from(worker.handler.name.as_str()),
                 group: Arc::clone(&worker.handler.group),
+                host: Arc::from(worker.config.host.worker.as_str()),
                 behind_dead: worker.handler.current().manifest().behind_dead,
                 dead_letters: worker.handler.current().manifest().dead_letter_topic.clone(),
             },

@@ -120,7 +120,8 @@ impl Plan {
         for node in self.nodes() {
             let (how, table, index) =
                 (text(node, "Node Type"), text(node, "Relation Name"), text(node, "Index Name"));
-            let of_messages = |name: &str| name.starts_with("inbox") || name.starts_with("outbox");
+            let of_messages =
+                |name: &str| ["inbox", "outbox", "attempt"].iter().any(|table| name.starts_with(table));
             if how == "Seq Scan" && of_messages(table) && !table.ends_with("_seq") {
                 scans.push(format!("{how} on {table}"));
             }

@@ -10,6 +10,7 @@ const LANES: &str = "
     alter table mailroom.inbox set (autovacuum_enabled = off);
     alter table mailroom.outbox set (autovacuum_enabled = off);
     alter table mailroom.dead_letter set (autovacuum_enabled = off);
+    alter table mailroom.attempt set (autovacuum_enabled = off);
     insert into mailroom.lane (kind, consumer_group, topic, partition)
     select 'inbox', 'g', 't', n from generate_series(0, 11) n;";
 
@@ -35,7 +36,11 @@ const SETTLED: &str = "
       from mailroom.inbox where status = 'failed'
      union all
     select 'outbox', lane, seq, id, id::text, null, topic, event_type, failed_reason, 'no', 1, 1
-      from mailroom.outbox where status = 'failed';";
+      from mailroom.outbox where status = 'failed';
+    insert into mailroom.attempt (
+        lane, seq, delivery, attempt, host, handler_digest, error, fuel_used, memory_peak, took_ms)
+    select lane, seq, d, d, 'a', '', 'no', 0, 0, 0
+      from mailroom.inbox cross join generate_series(1, 3) d where seq % 20 = 0;";
 
 const PENDING: &str = "
     insert into mailroom.inbox (
@@ -66,7 +71,7 @@ pub(crate) async fn lanes(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// A million rows in each table, all of them settled; never counted.
+/// A million rows in each table of messages, all of them settled, some after failed attempts; never counted.
 pub(crate) async fn a_million_settled(world: &World) -> Result<()> {
     lanes(world).await?;
     raw_sql(SETTLED).execute(world.db.pool()).await?;
@@ -87,7 +92,9 @@ pub(crate) async fn forget_statistics(world: &World) -> Result<()> {
 
 /// Counts what is there now.
 pub(crate) async fn analyze(world: &World) -> Result<()> {
-    raw_sql("analyze mailroom.inbox, mailroom.outbox, mailroom.dead_letter").execute(world.db.pool()).await?;
+    raw_sql("analyze mailroom.inbox, mailroom.outbox, mailroom.dead_letter, mailroom.attempt")
+        .execute(world.db.pool())
+        .await?;
     Ok(())
 }
 

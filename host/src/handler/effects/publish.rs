@@ -5,11 +5,15 @@ use uuid::Uuid;
 
 use super::{Effects, Phase, length, waited};
 use crate::handler::reply::DELAY_MAX;
-use crate::message::{Outgoing, emitted_id};
+use crate::message::{Header, Outgoing, emitted_id};
 
 const TOPIC_BYTES_MAX: usize = 249;
 const EVENT_TYPE_CHARS_MAX: usize = 100;
 const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
+/// As many as `mailroom.publish` takes.
+const HEADERS_MAX: usize = 100;
+/// What a header costs the host beside its name and value.
+const HEADER_BYTES: usize = 48;
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +67,7 @@ impl Effects {
         Ok(id)
     }
 
-    fn checked(&self, message: Outgoing) -> Result<Outgoing, PublishError> {
+    fn checked(&mut self, message: Outgoing) -> Result<Outgoing, PublishError> {
         let message = self.valid(message).map_err(PublishError::Invalid)?;
         let topic = &message.topic;
         if !self.manifest.grants.publish.contains(topic) {
@@ -84,8 +88,15 @@ impl Effects {
             let allowed = "1 to 249 of letters, digits, \".\", \"_\" and \"-\", not \".\" or \"..\"";
             return Err(format!("topic {:?} is not a Kafka topic's name: {allowed}", message.topic));
         }
+        if message.headers.len() > HEADERS_MAX {
+            let count = message.headers.len();
+            return Err(format!("it has {count} headers, at most {HEADERS_MAX} are allowed"));
+        }
         if message.headers.iter().any(|header| header.is("")) {
             return Err("a header has an empty name".to_owned());
+        }
+        if message.headers.iter().any(is_bearer_token) {
+            return Err("header authorization holds a bearer token, which must not be stored".to_owned());
         }
         if message.delay.is_some_and(|delay| delay > DELAY_MAX) {
             return Err("delay-ms is more than 365 days".to_owned());
@@ -102,6 +113,15 @@ impl Effects {
             ..message
         })
     }
+}
+
+/// As `mailroom.publish` tells one.
+fn is_bearer_token(header: &Header) -> bool {
+    let value = header.value.as_deref().unwrap_or_default();
+    let scheme = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    header.name.to_string().eq_ignore_ascii_case("authorization")
+        && scheme.eq_ignore_ascii_case(b"bearer")
+        && scheme.len() < value.len()
 }
 
 fn is_topic(name: &str) -> bool {
@@ -133,7 +153,7 @@ fn without_nul(field: &str, text: Option<String>) -> Result<Option<String>, Stri
 fn size(message: &Outgoing) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let data = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);
-    let headers = message.headers.iter().map(|header| header.name.to_string().len() + data(&header.value));
+    let headers = message.headers.iter().map(|header| HEADER_BYTES + header.name.len() + data(&header.value));
     message.topic.len()
         + message.event_type.len()
         + text(&message.content_type)
@@ -154,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Manifest, Servers};
-    use crate::message::{Header, HeaderName};
+    use crate::message::HeaderName;
     use crate::settle::StateView;
 
     fn effects(manifest: &str) -> Effects {
@@ -190,6 +210,8 @@ mod tests {
     async fn what_the_relay_could_not_publish_is_invalid() {
         let nul = || Some("a\0b".to_owned());
         let nameless = Header { name: HeaderName::Text(String::new()), value: None };
+        let many = vec![Header::text("h", ""); 101];
+        let token = Header::text("Authorization", "bEARER\ts3cret");
         for (message, named) in [
             (outgoing("no topic"), "topic"),
             (outgoing(".."), "topic"),
@@ -200,6 +222,8 @@ mod tests {
             (Outgoing { schema_version: nul(), ..outgoing("out") }, "schema-version"),
             (Outgoing { idempotency_key: nul(), ..outgoing("out") }, "idempotency-key"),
             (Outgoing { headers: vec![nameless], ..outgoing("out") }, "header"),
+            (Outgoing { headers: many, ..outgoing("out") }, "101 headers"),
+            (Outgoing { headers: vec![token], ..outgoing("out") }, "bearer token"),
             (Outgoing { delay: Some(Duration::MAX), ..outgoing("out") }, "delay-ms"),
         ] {
             let mut effects = effects("[grants]\npublish = [\"out\"]");
@@ -208,6 +232,20 @@ mod tests {
             assert!(why.contains(named), "{named}: {why}");
             assert!(effects.keep().0.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn headers_cost_even_where_they_are_empty_and_other_schemes_are_stored() {
+        let mut effects = effects("[grants]\npublish = [\"out\"]\n[limits]\noutput-bytes = 5000");
+        let headers = vec![Header::text("h", ""); 100];
+        let full = Outgoing { headers, ..outgoing("out") };
+        effects.publish(full.clone()).await.unwrap();
+        assert_eq!(effects.publish(full).await, Err(PublishError::TooLarge(5000)));
+        assert!(effects.refused().unwrap().contains("limits.output-bytes = 5000"));
+        let mut roomy = super::tests::effects("[grants]\npublish = [\"out\"]");
+        let headers =
+            vec![Header::text("authorization", "Basic eA=="), Header::text("authorization", "bearer")];
+        roomy.publish(Outgoing { headers, ..outgoing("out") }).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! State: read from Postgres on demand, written to the call's own view.
 
+use std::sync::Arc;
+
 use super::{Effects, Phase, length, waited};
 use crate::settle::{Scope, StateError as ViewError, StateView};
 
@@ -25,6 +27,12 @@ pub enum StateError {
     /// The call has as many effects as it may.
     #[error("a call may have {0} effects")]
     TooMany(u32),
+    /// The scope has more values than a call may load.
+    #[error("a call may load {0} values of a scope; raise limits.state-values, or keep fewer")]
+    TooManyToLoad(u32),
+    /// The scope has more bytes than a call may load.
+    #[error("a call may load {0} bytes of a scope; raise limits.state-bytes, or keep less")]
+    TooLargeToLoad(u64),
     /// Postgres is away. The call does not count, whatever it ends with.
     #[error("{0}")]
     Unavailable(String),
@@ -38,7 +46,8 @@ impl Effects {
         name: &str,
     ) -> Result<Option<Vec<u8>>, StateError> {
         self.granted()?;
-        answer(waited(self.deadline, self.state.get(scope, name)).await)
+        let answer = answer(waited(self.deadline, self.state.get(scope, name)).await);
+        self.noted(answer)
     }
 
     /// Sets the value of that name.
@@ -70,7 +79,21 @@ impl Effects {
     ) -> Result<Vec<String>, StateError> {
         self.granted()?;
         let limit = usize::try_from(limit).unwrap_or(NAMES_MAX).min(NAMES_MAX);
-        answer(waited(self.deadline, self.state.names(scope, prefix, after, limit)).await)
+        let answer = answer(waited(self.deadline, self.state.names(scope, prefix, after, limit)).await);
+        self.noted(answer)
+    }
+
+    fn noted<T>(&mut self, answer: Result<T, StateError>) -> Result<T, StateError> {
+        match &answer {
+            Err(StateError::TooManyToLoad(most)) => {
+                self.refuse(|| format!("to load its state, limits.state-values = {most}"));
+            }
+            Err(StateError::TooLargeToLoad(most)) => {
+                self.refuse(|| format!("to load its state, limits.state-bytes = {most}"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        answer
     }
 
     fn granted(&self) -> Result<(), StateError> {
@@ -80,7 +103,8 @@ impl Effects {
 
     /// What replaces a value of this same call takes its place in the limits, too.
     async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
-        let limits = &self.manifest.limits;
+        let manifest = Arc::clone(&self.manifest);
+        let limits = &manifest.limits;
         let size = length(name.len() + value.as_ref().map_or(0, Vec::len));
         let replaced = self.written.get(&(scope, name.to_owned())).copied();
         if replaced.is_none() && self.is_full() {
@@ -91,6 +115,7 @@ impl Effects {
         };
         self.before.get_or_insert_with(|| StateView::clone(&self.state));
         let put = answer(waited(self.deadline, self.state.put(scope, name, value)).await);
+        let put = self.noted(put);
         if put.is_ok() {
             self.written.insert((scope, name.to_owned()), size);
             self.bytes = bytes;
@@ -103,6 +128,8 @@ fn answer<T>(given: Result<Result<T, ViewError>, String>) -> Result<T, StateErro
     match given {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ViewError::NoKey)) => Err(StateError::NoKey),
+        Ok(Err(ViewError::TooMany(most))) => Err(StateError::TooManyToLoad(most)),
+        Ok(Err(ViewError::TooLarge(most))) => Err(StateError::TooLargeToLoad(most)),
         Ok(Err(error @ ViewError::InvalidName(_))) => Err(StateError::InvalidName(error.to_string())),
         Ok(Err(ViewError::Unavailable(error))) => Err(StateError::Unavailable(error.to_string())),
         Err(slow) => Err(StateError::Unavailable(slow)),
@@ -111,7 +138,6 @@ fn answer<T>(given: Result<Result<T, ViewError>, String>) -> Result<T, StateErro
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::time::Instant;

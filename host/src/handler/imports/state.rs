@@ -45,8 +45,10 @@ fn answer<T>(given: Result<T, Refusal>) -> Answer<T> {
         Err(Refusal::NotGranted) => Ok(Err(StateError::NotGranted)),
         Err(Refusal::NoKey) => Ok(Err(StateError::NoKey)),
         Err(Refusal::InvalidName(why)) => Ok(Err(StateError::InvalidName(why))),
-        Err(Refusal::TooLarge(limit)) => Ok(Err(StateError::TooLarge(limit))),
-        Err(Refusal::TooMany(limit)) => Ok(Err(StateError::TooMany(limit))),
+        Err(Refusal::TooLarge(limit) | Refusal::TooLargeToLoad(limit)) => {
+            Ok(Err(StateError::TooLarge(limit)))
+        }
+        Err(Refusal::TooMany(limit) | Refusal::TooManyToLoad(limit)) => Ok(Err(StateError::TooMany(limit))),
         Err(Refusal::Unavailable(why)) => Err(HostUnavailable(why).into()),
     }
 }

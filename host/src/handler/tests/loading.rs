@@ -50,6 +50,18 @@ async fn a_fault_in_subscriptions_refuses_the_component() {
 }
 
 #[tokio::test]
+async fn a_component_is_asked_on_the_guests_runtime() {
+    let guests = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let engine = Engine::new(EngineSettings::of(&config().limits, 1), guests.handle().clone()).unwrap();
+    let name = HandlerName::parse("fixture").unwrap();
+    let manifest = || Arc::new(Manifest::default_for(&config()));
+    engine.load(&name, guest("scripted"), manifest()).await.unwrap();
+    guests.shutdown_background();
+    let refused = engine.load(&name, guest("scripted"), manifest()).await;
+    assert!(matches!(refused, Err(Refused::Unavailable(_))), "it ran elsewhere: {refused:?}");
+}
+
+#[tokio::test]
 async fn the_manifest_wins_over_what_the_component_says() {
     let own = load("scripted", "").await.unwrap();
     assert_eq!(own.subscriptions()[0].topics, ["scripted"]);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Work;
 use crate::config::{BehindDead, BreakerPolicy};
+use crate::message::Message;
 use crate::pipeline::decide::{Budget, Cause, DeadReason, Verdict, decide};
 use crate::pipeline::outcome::{self as pipeline, Usage};
 use crate::settle::{Settlement, StateView};
@@ -95,7 +96,7 @@ impl Work {
         let component = self.worker.handler.current();
         let verdict = decide(end, budget, &component.manifest().retry, fastrand::f64());
         let verdict = if message.begun { verdict.at_most_once() } else { verdict };
-        self.tell(&message, &verdict);
+        self.tell(&message, &verdict, &digest, usage);
         if let Verdict::Again { delay, .. } = verdict {
             // As it was before the call: with what earlier messages of the key wrote.
             self.queues.keep(key, state);
@@ -122,8 +123,10 @@ impl Work {
         }
     }
 
-    pub(super) fn tell(&self, message: &crate::message::Message, verdict: &Verdict) {
+    fn tell(&self, message: &Message, verdict: &Verdict, digest: &str, usage: Usage) {
         let (id, handler, attempt) = (message.id, &self.settler.of.handler, message.attempts_made + 1);
+        let (delivery, took) = (message.deliveries + 1, usage.took);
+        let Usage { fuel, memory_peak, .. } = usage;
         match verdict {
             Verdict::Completed => {
                 tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is done")
@@ -131,11 +134,14 @@ impl Work {
             Verdict::Skipped { reason } => {
                 tracing::debug!(message.id = %id, handler.name = %handler, "Message {id} is skipped: {reason}");
             }
-            Verdict::Retry { delay, error, .. } => tracing::info!(
-                message.id = %id, handler.name = %handler, attempt, "Retrying message {id} in {delay:?}: {error}"
+            Verdict::Retry { delay, cause, .. } => tracing::info!(
+                message.id = %id, handler.name = %handler, handler.digest = digest, attempt, delivery,
+                fault = cause.fault, code = cause.code, fuel, memory_peak, ?took,
+                "Retrying message {id} in {delay:?}: {}", cause.error
             ),
             Verdict::Dead { reason, cause, .. } => tracing::warn!(
-                message.id = %id, handler.name = %handler, attempt,
+                message.id = %id, handler.name = %handler, handler.digest = digest, attempt, delivery,
+                fault = cause.fault, code = cause.code, fuel, memory_peak, ?took,
                 "Message {id} is dead ({}): {}", reason.as_str(), cause.error
             ),
             Verdict::Again { error, .. } => tracing::debug!(

@@ -46,7 +46,14 @@ fn act(script: &Script, message: &Message) -> Result<(), Stop> {
             "in": message.message_id, "attempt": message.attempt, "delivery": message.delivery,
             "value": script.value, "n": n, "sum": sum,
         });
-        Outgoing::json(topic, "scripted.done", &payload)?.key_of(message).publish()?;
+        let mut outgoing = Outgoing::json(topic, "scripted.done", &payload)?.key_of(message);
+        for _ in 0..script.headers {
+            outgoing = outgoing.header("", "");
+        }
+        if let Some(once) = &script.once {
+            outgoing = outgoing.idempotency_key(once);
+        }
+        outgoing.publish()?;
     }
     Ok(())
 }
@@ -68,6 +75,14 @@ fn end(script: &Script, attempt: u32) -> Result<(), Stop> {
         Behave::RetryUncounted => Err(Stop::retry("told to retry uncounted").uncounted().into()),
         Behave::Panic => panic!("told to panic"),
         Behave::Loop => mischief::spin(),
+        Behave::GoWithout => {
+            mischief::go_without();
+            panic!("told to panic")
+        }
+        Behave::Flood => {
+            mischief::flood();
+            panic!("told to panic")
+        }
         Behave::MemoryBomb => mischief::hoard(),
         Behave::Recurse => mischief::recurse(),
         Behave::Sleep => mischief::sleep(),

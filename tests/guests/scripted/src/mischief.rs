@@ -1,10 +1,11 @@
-//! What a guest must not be able to do to its host. None of these ever returns.
+//! What a guest must not be able to do to its host. What does not end itself never returns.
 //!
 //! `black_box` keeps the compiler from seeing that the work is for nothing.
 
 use std::hint::black_box;
 use std::time::Duration;
 
+#[inline(never)]
 pub fn spin() -> ! {
     loop {
         black_box(());
@@ -16,6 +17,20 @@ pub fn hoard() -> ! {
     loop {
         hoard.push(vec![1_u8; 1 << 20]);
         black_box(&hoard);
+    }
+}
+
+/// Wants more memory than there is, and does without.
+pub fn go_without() {
+    let mut vast = Vec::<u8>::new();
+    assert!(vast.try_reserve_exact(1 << 30).is_err(), "nobody may have that much");
+    black_box(&vast);
+}
+
+/// Prints more than is kept.
+pub fn flood() {
+    for n in 0..20_000 {
+        println!("line {n}");
     }
 }
 

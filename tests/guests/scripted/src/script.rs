@@ -20,6 +20,11 @@ pub struct Script {
     /// How many messages to publish.
     #[serde(default = "one")]
     pub count: u32,
+    /// So many empty headers go with each.
+    #[serde(default)]
+    pub headers: u32,
+    /// The idempotency key of what is published.
+    pub once: Option<String>,
     /// Comes back in what is published.
     #[serde(default)]
     pub value: serde_json::Value,
@@ -44,6 +49,8 @@ pub enum Behave {
     RetryUncounted,
     Panic,
     Loop,
+    GoWithout,
+    Flood,
     MemoryBomb,
     Recurse,
     Sleep,
