@@ -74,7 +74,7 @@ pub(crate) async fn run(
         memory_max: config.limits.memory_max,
     })?;
     let shared = Shared {
-        db: Db::new(&config.postgres)?,
+        db: Db::new(&config.postgres, &config.sql)?,
         guests: Guests::new()?,
         outbox_wake: Arc::new(Notify::new()),
         inbox_wake: Arc::new(Notify::new()),

@@ -4,6 +4,7 @@
 //! itself cannot do (Postgres is away) ends the call.
 
 mod publish;
+mod sql;
 mod state;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use publish::PublishError;
 pub use state::StateError;
 
 use crate::config::Manifest;
+use crate::db::{GuestTx, SqlError};
 use crate::message::Outgoing;
 use crate::settle::{Scope, StateView};
 
@@ -36,6 +38,19 @@ pub(super) struct Effects {
     bytes: u64,
     /// The state before the first write of this call.
     before: Option<StateView>,
+    sql: Sql,
+}
+
+/// The call's SQL.
+#[derive(Default)]
+enum Sql {
+    /// None yet.
+    #[default]
+    Unused,
+    /// Its transaction, and how many statements it has run.
+    Open(GuestTx, u32),
+    /// A statement failed, and with it the transaction.
+    Lost(SqlError),
 }
 
 /// Which of its functions the handler is in.
@@ -60,6 +75,7 @@ impl Effects {
             written: BTreeMap::new(),
             bytes: 0,
             before: None,
+            sql: Sql::Unused,
         }
     }
 
@@ -69,9 +85,21 @@ impl Effects {
         Self { phase: Phase::Subscribing, ..Self::new(manifest, Uuid::nil(), deadline, nothing) }
     }
 
-    /// What the call emitted, and the state with its writes.
-    pub(super) fn keep(self) -> (Vec<Outgoing>, StateView) {
-        (self.outgoing, self.state)
+    /// What the call emitted, the state with its writes, and the transaction that its SQL ran in.
+    pub(super) fn keep(self) -> (Vec<Outgoing>, StateView, Option<GuestTx>) {
+        let tx = match self.sql {
+            Sql::Open(tx, _) => Some(tx),
+            Sql::Unused | Sql::Lost(_) => None,
+        };
+        (self.outgoing, self.state, tx)
+    }
+
+    /// Why the call can no longer complete.
+    pub(super) fn lost_sql(&self) -> Option<&SqlError> {
+        match &self.sql {
+            Sql::Lost(error) => Some(error),
+            Sql::Unused | Sql::Open(..) => None,
+        }
     }
 
     /// The state as if the call had written nothing.

@@ -139,9 +139,11 @@ pub(crate) fn cause(fault: Fault) -> Cause {
     let (code, detail) = match fault {
         Fault::Failed { code, detail, .. } => (code, detail),
         Fault::Trap { backtrace, .. } | Fault::Stack { backtrace } => (None, Some(backtrace)),
-        Fault::OutOfFuel { .. } | Fault::Deadline { .. } | Fault::Memory { .. } | Fault::BadReply { .. } => {
-            (None, None)
-        }
+        Fault::OutOfFuel { .. }
+        | Fault::Deadline { .. }
+        | Fault::Memory { .. }
+        | Fault::BadReply { .. }
+        | Fault::Sql { .. } => (None, None),
     };
     Cause { fault: Some(kind), code, error, detail }
 }

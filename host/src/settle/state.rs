@@ -65,6 +65,11 @@ impl StateView {
         Self { db, group, key, loaded: Vec::new(), entries: BTreeMap::new() }
     }
 
+    /// Where it is read from.
+    pub(crate) fn db(&self) -> Option<&Db> {
+        self.db.as_ref()
+    }
+
     /// The value of that name, as this key's earlier messages and this call left it.
     ///
     /// # Errors
