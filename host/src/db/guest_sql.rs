@@ -1,8 +1,9 @@
 //! A guest's own transaction: its statements, one at a time, on a connection logged in as its role.
 //!
 //! Postgres' own grammar keeps a guest from ending the transaction: only what `prepare` takes is run, which is
-//! one SELECT, INSERT, UPDATE, DELETE, MERGE or VALUES. Nothing else of a session is a guest's to keep: the
-//! connection is wiped before anybody else has it, and closed where a statement was left behind.
+//! one SELECT, INSERT, UPDATE, DELETE, MERGE or VALUES. (That takes SELECT INTO along, which makes a table where the
+//! role may make one.) Nothing of a session is a guest's to keep: the connection is wiped before anybody else has
+//! it, and closed where a statement was left behind.
 
 use std::time::Duration;
 
