@@ -12,3 +12,5 @@ wit_bindgen::generate!({
     export_macro_name: "export_component",
     default_bindings_module: "mailroom_guest::bindings",
 });
+
+pub mod sql;

@@ -76,6 +76,7 @@ pub mod bindings;
 mod handler;
 mod message;
 mod outgoing;
+pub mod sql;
 pub mod state;
 mod stop;
 mod subscription;

@@ -73,7 +73,7 @@ pub(crate) async fn run(
     let settings = EngineSettings::of(&config.limits, config.worker.concurrency);
     let engine = Engine::new(settings, guests.handle().clone())?;
     let shared = Shared {
-        db: Db::new(&config.postgres)?,
+        db: Db::new(&config.postgres, &config.sql)?,
         guests,
         outbox_wake: Arc::new(Notify::new()),
         inbox_wake: Arc::new(Notify::new()),

@@ -18,6 +18,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
@@ -29,7 +30,8 @@ pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use reader::{Setting, Source};
 pub use secret::Secret;
 pub use section::{
-    DeadLetters, Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retention, Wake, Worker,
+    DeadLetters, Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retention, SqlRole, Wake,
+    Worker,
 };
 pub use source::environment;
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub host: Host,
     /// The database.
     pub postgres: Postgres,
+    /// Roles that handlers may be granted, by name.
+    pub sql: BTreeMap<String, SqlRole>,
     /// The broker.
     pub kafka: Kafka,
     /// From Kafka into the inbox.

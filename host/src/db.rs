@@ -3,6 +3,8 @@
 pub(crate) mod breakers;
 pub(crate) mod dead_letters;
 mod error;
+mod guest_sql;
+mod guest_values;
 pub(crate) mod handlers;
 pub(crate) mod handlers_list;
 pub(crate) mod hosts;
@@ -11,14 +13,18 @@ pub(crate) mod migrate;
 pub(crate) mod offsets;
 pub(crate) mod reach;
 pub(crate) mod retention;
+mod roles;
 pub(crate) mod rounds;
 pub(crate) mod status;
 pub(crate) mod wake;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use error::{DbError, Meaning};
+pub(crate) use guest_sql::{GuestTx, SqlError, Table};
+pub(crate) use guest_values::Value;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -27,21 +33,30 @@ use crate::outage::Outage;
 
 /// The host's connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Db {
-    pool: PgPool,
+pub(crate) struct Db(Arc<Pools>);
+
+#[derive(Debug)]
+struct Pools {
+    ours: PgPool,
     /// Where it is, for people.
-    place: Arc<str>,
+    place: String,
+    /// What handlers with `sql` are logged in as.
+    roles: roles::Roles,
 }
 
 impl Db {
-    /// A pool that connects when it is first used: Postgres may be away.
+    /// Pools that connect when they are first used: Postgres may be away. `roles` are those that manifests may
+    /// grant.
     ///
     /// # Errors
-    /// Where the URL cannot be read.
-    pub(crate) fn new(postgres: &config::Postgres) -> Result<Self, DbError> {
+    /// Where a URL cannot be read.
+    pub(crate) fn new(
+        postgres: &config::Postgres,
+        roles: &BTreeMap<String, config::SqlRole>,
+    ) -> Result<Self, DbError> {
         let options: PgConnectOptions =
             postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
-        let place = Arc::from(reach::place(&options));
+        let place = reach::place(&options);
         let milliseconds = |limit: Duration| limit.as_millis().to_string();
         let options = options.application_name("mailroom").options([
             ("lock_timeout", milliseconds(postgres.lock_timeout)),
@@ -53,25 +68,32 @@ impl Db {
             // Bounds are unknown to such a plan, which then sorts a whole backlog for one page of it.
             ("enable_sort", "off".to_owned()),
         ]);
-        let pool = PgPoolOptions::new()
+        let ours = PgPoolOptions::new()
             .max_connections(postgres.connections_max)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
-        Ok(Self { pool, place })
+        Ok(Self(Arc::new(Pools { ours, place, roles: roles::pools(roles)? })))
     }
 
     /// For telling of outages of this database.
     pub(crate) fn outage(&self) -> Outage {
-        Outage::of(format!("Postgres at {}", self.place))
+        Outage::of(format!("Postgres at {}", self.0.place))
     }
 
     /// The pool, for the modules that hold SQL.
     pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
+        &self.0.ours
+    }
+
+    fn role(&self, name: &str) -> Option<&PgPool> {
+        self.0.roles.get(name)
     }
 
     /// Ends the pool once its connections are given back.
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.0.ours.close().await;
+        for pool in self.0.roles.values() {
+            pool.close().await;
+        }
     }
 }

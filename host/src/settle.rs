@@ -14,6 +14,7 @@ mod fresh;
 mod rows;
 mod state;
 mod transaction;
+mod with_sql;
 mod write;
 
 pub(crate) use dead_letter::{DeadLetter, copy_dead_letters, write_dead_letters};
@@ -21,3 +22,4 @@ pub(crate) use fresh::{Advance, Fresh, FreshRow};
 pub(crate) use state::{Scope, StateError, StateView};
 
 pub(crate) use transaction::{Settled, Settlement, ToStore, Whose, settle};
+pub(crate) use with_sql::{SettledWithSql, settle_with_sql};

@@ -54,6 +54,12 @@ impl Db {
         url_of(&self.server_url, &self.name)
     }
 
+    /// Where a role of its own finds it.
+    #[must_use]
+    pub fn url_as(&self, role: &str, password: &str) -> String {
+        format!("postgres://{role}:{password}@{}/{}", self.address(), self.name)
+    }
+
     /// The server's `HOST:PORT`.
     #[must_use]
     pub fn address(&self) -> String {

@@ -38,6 +38,7 @@ pub struct Manifest {
     takes: Vec<String>,
     publishes: Vec<String>,
     form: Option<&'static str>,
+    sql: Option<&'static str>,
     top: String,
 }
 
@@ -62,6 +63,13 @@ impl Manifest {
         self
     }
 
+    /// Grants SQL as the role of the section `[sql.NAME]`.
+    #[must_use]
+    pub fn sql(mut self, name: &'static str) -> Self {
+        self.sql = Some(name);
+        self
+    }
+
     /// One more key, outside of the sections: `start = "latest"`.
     #[must_use]
     pub fn with(mut self, line: &str) -> Self {
@@ -72,10 +80,11 @@ impl Manifest {
     /// The text of the file.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let Self { takes, publishes, form, top } = self;
+        let Self { takes, publishes, form, sql, top } = self;
         let form = form.unwrap_or("binary");
+        let sql = sql.map(|name| format!("sql = \"{name}\"\n")).unwrap_or_default();
         format!(
-            "{top}[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nstate = true\n"
+            "{top}[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nstate = true\n{sql}"
         )
     }
 }

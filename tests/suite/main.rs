@@ -32,6 +32,7 @@ mod reload;
 mod retention;
 mod schema;
 mod shutdown;
+mod sql;
 mod starts;
 mod status;
 mod two_hosts;

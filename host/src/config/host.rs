@@ -12,7 +12,7 @@ use super::reader::Reader;
 use super::section::{
     DeadLetters, Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Retention, Wake, Worker,
 };
-use super::servers::{kafka, postgres};
+use super::servers::{kafka, postgres, sql_roles};
 use super::{Config, Servers, source};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         namespace: namespace.unwrap_or_else(Namespace::standard),
         postgres: postgres(reader, servers, host.expiry),
         host,
+        sql: sql_roles(reader),
         kafka: kafka(reader, servers),
         ingest: ingest(reader),
         worker: worker(reader),

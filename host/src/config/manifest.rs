@@ -116,6 +116,8 @@ pub struct Grants {
     pub publish: Vec<String>,
     /// Whether it may keep state.
     pub state: bool,
+    /// The section `[sql.NAME]` of the host's configuration whose role its SQL runs as.
+    pub sql: Option<Arc<str>>,
 }
 
 /// When a failed message is tried again.
@@ -221,7 +223,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         group: group(reader),
         start: reader.start("start"),
         subscribe: subscribed.then_some(subscribe),
-        grants: Grants { publish, state: reader.flag("grants.state", false) },
+        grants: Grants { publish, state: reader.flag("grants.state", false), sql: sql(reader, config) },
         retry: retry(reader, config.retry),
         breaker: breaker(reader, config.breaker),
         limits: limits(reader, config),
@@ -268,6 +270,19 @@ fn limits(reader: &mut Reader, config: &Config) -> CallLimits {
         state_values: reader.count("limits.state-values", limits.state_values, 1..=1_000_000),
         state_bytes: reader.size("limits.state-bytes", limits.state_bytes, 1..=1024 * MIB),
     }
+}
+
+fn sql(reader: &mut Reader, config: &Config) -> Option<Arc<str>> {
+    let role = reader.text("grants.sql", None)?;
+    if !config.sql.contains_key(&role) {
+        let known: Vec<&str> = config.sql.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let problem = format!(
+            "must name a section [sql.NAME] of the host's configuration, which says whom its SQL runs as; there are: {known}"
+        );
+        reader.refuse("grants.sql", Some(format!("{role:?}")), problem);
+    }
+    Some(Arc::from(role))
 }
 
 fn group(reader: &mut Reader) -> Option<String> {

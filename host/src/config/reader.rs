@@ -73,6 +73,17 @@ impl Reader {
         names.iter().filter_map(|name| Some((rest(name), self.env.remove(name)?.value))).collect()
     }
 
+    /// The names of the tables in a section, from the file and the environment.
+    pub(super) fn tables(&mut self, section: &str) -> BTreeSet<String> {
+        self.known.insert(format!("{section}.NAME"));
+        let filed = self.table.get(section).and_then(Value::as_table);
+        let filed =
+            filed.into_iter().flatten().filter(|(_, value)| value.is_table()).map(|(name, _)| name.clone());
+        let prefix = format!("{section}.");
+        let variables = self.env.keys().filter_map(|key| key.strip_prefix(&prefix)?.split_once('.'));
+        filed.chain(variables.map(|(name, _)| name.to_owned())).collect()
+    }
+
     /// Notes an effective value.
     pub(super) fn note(&mut self, key: &str, value: String, source: Source) {
         self.settings.push(Setting { key: key.to_owned(), value, source });

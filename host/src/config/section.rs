@@ -37,6 +37,15 @@ pub struct Postgres {
     pub idle_timeout: Duration,
 }
 
+/// `[sql.NAME]`: a role of the database that handlers may be granted, by the section's name.
+#[derive(Debug, Clone)]
+pub struct SqlRole {
+    /// Where the database is and who the role is, from `url` or from the file that `url-file` names.
+    pub url: Secret,
+    /// Connections of this process as the role: calls that use SQL at once.
+    pub connections_max: u32,
+}
+
 /// `[kafka]`: the broker.
 #[derive(Clone)]
 pub struct Kafka {

@@ -1,4 +1,4 @@
-//! Reads `[postgres]` and `[kafka]`: where the servers are, and what librdkafka is told besides.
+//! Reads `[postgres]`, `[sql.NAME]` and `[kafka]`: where the servers are, and what librdkafka is told besides.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use toml::Table;
 use super::host::{HOUR, MILLISECOND, SECOND};
 use super::reader::{Reader, Source};
 use super::secret::{MASK, Secret, is_secret};
-use super::section::{Kafka, Postgres};
+use super::section::{Kafka, Postgres, SqlRole};
 use super::{Servers, source};
 
 /// What the promises rest on, under librdkafka's names and their aliases.
@@ -44,37 +44,64 @@ pub(super) fn postgres(reader: &mut Reader, servers: Servers, expiry: Duration) 
 }
 
 fn postgres_url(reader: &mut Reader, servers: Servers) -> Secret {
-    let direct = reader.secret("postgres.url");
-    let file = reader.text("postgres.url-file", None);
-    let url = match (direct, file) {
+    let url = url(reader, "postgres");
+    if url.is_none() && servers == Servers::Needed {
+        let remedy = "is missing: set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE in [postgres] or as \
+                      MAILROOM__POSTGRES__URL, or let postgres.url-file name a file that holds it";
+        refuse_missing(reader, "postgres", remedy);
+    }
+    url.unwrap_or_default()
+}
+
+/// `[sql.NAME]`, of which there may be any number.
+pub(super) fn sql_roles(reader: &mut Reader) -> BTreeMap<String, SqlRole> {
+    let mut roles = BTreeMap::new();
+    for name in reader.tables("sql") {
+        let section = format!("sql.{name}");
+        let url = url(reader, &section);
+        if url.is_none() {
+            let remedy = "is missing: set it to postgres://ROLE:PASSWORD@HOST:PORT/DATABASE, with a role that may do \
+                          what the handler's SQL does and nothing else, or let url-file name a file that holds it";
+            refuse_missing(reader, &section, remedy);
+        }
+        let connections_max = reader.count(&format!("{section}.connections-max"), 8, 1..=1000);
+        roles.insert(name, SqlRole { url: url.unwrap_or_default(), connections_max });
+    }
+    roles
+}
+
+/// Says it once, and not where what was given is refused.
+fn refuse_missing(reader: &mut Reader, section: &str, remedy: &str) {
+    let (url, file) = (format!("{section}.url"), format!("{section}.url-file"));
+    if !reader.refused(&url) && !reader.refused(&file) {
+        reader.refuse(&url, None, remedy.to_owned());
+    }
+}
+
+/// The URL of a section, or what the file holds that it names.
+fn url(reader: &mut Reader, section: &str) -> Option<Secret> {
+    let (key, file_key) = (format!("{section}.url"), format!("{section}.url-file"));
+    let url = match (reader.secret(&key), reader.text(&file_key, None)) {
         (Some(_), Some(file)) => {
-            let problem = "must not be given together with postgres.url; remove one of the two".to_owned();
-            reader.refuse("postgres.url-file", Some(format!("{file:?}")), problem);
+            let problem = format!("must not be given together with {key}; remove one of the two");
+            reader.refuse(&file_key, Some(format!("{file:?}")), problem);
             None
         }
         (Some(url), None) => Some(url),
         (None, Some(file)) => match source::read_secret(&file) {
             Ok(url) => Some(url),
             Err(problem) => {
-                reader.refuse("postgres.url-file", Some(format!("{file:?}")), problem);
+                reader.refuse(&file_key, Some(format!("{file:?}")), problem);
                 None
             }
         },
-        (None, None) => {
-            if servers == Servers::Needed && !reader.refused("postgres.url") {
-                let remedy = "is missing: set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE in [postgres] or as \
-                              MAILROOM__POSTGRES__URL, or let postgres.url-file name a file that holds it";
-                reader.refuse("postgres.url", None, remedy.to_owned());
-            }
-            None
-        }
-    };
-    let Some(url) = url else { return Secret::default() };
+        (None, None) => None,
+    }?;
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         let problem = "must be a URL such as postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned();
-        reader.refuse("postgres.url", None, problem);
+        reader.refuse(&key, None, problem);
     }
-    Secret::new(url)
+    Some(Secret::new(url))
 }
 
 pub(super) fn kafka(reader: &mut Reader, servers: Servers) -> Kafka {

@@ -206,7 +206,7 @@ fn a_manifest_differs_from_the_defaults_only_in_what_it_says() {
         (Some("g"), Start::Latest, false)
     );
     assert_eq!(manifest.subscribe.unwrap().form, Form::Binary);
-    assert_eq!(manifest.grants, Grants { publish: vec!["out".into()], state: true });
+    assert_eq!(manifest.grants, Grants { publish: vec!["out".into()], state: true, sql: None });
     assert_eq!((manifest.retry.attempts_max, manifest.retry.base), (2, default.retry.base));
     assert_eq!((manifest.limits.memory, manifest.limits.fuel), (256 << 20, default.limits.fuel));
 }

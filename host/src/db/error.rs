@@ -27,6 +27,11 @@ impl DbError {
         move |source| Self { doing, source }
     }
 
+    /// Postgres' own code, where it said one.
+    pub(crate) fn sqlstate(&self) -> Option<std::borrow::Cow<'_, str>> {
+        self.source.as_database_error().and_then(|error| error.code())
+    }
+
     /// What to do about it, by SQLSTATE class.
     #[must_use]
     pub(crate) fn meaning(&self) -> Meaning {

@@ -1,5 +1,6 @@
 //! The first connection of a command: it says at once, with the server's address, why there is none.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -39,7 +40,7 @@ pub(crate) enum ReachError {
 /// # Errors
 /// Names the server's address, never the password.
 pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError> {
-    let db = Db::new(postgres)?;
+    let db = Db::new(postgres, &BTreeMap::new())?;
     let options: PgConnectOptions =
         postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
     let named = |source| Unreachable { place: place(&options), source };

@@ -13,7 +13,7 @@ use super::subscription::{Subscription, effective, name_topics};
 use super::world::World;
 use crate::config::{Form, Manifest};
 use crate::message::Message;
-use crate::pipeline::outcome::{Called, End, Outcome, Usage};
+use crate::pipeline::outcome::{Called, End, Fault, Outcome, Usage};
 use crate::settle::StateView;
 
 /// A version that never changes; a reload makes another.
@@ -99,17 +99,23 @@ impl Component {
             Code::Sandboxed(sandbox) => sandbox.call(&self.manifest.limits, message, form, effects).await,
             Code::Native(native) => native.call(&self.manifest.limits, message, effects).await,
         };
+        let end = match (end, effects.lost_sql()) {
+            (End::Decided(Outcome::Completed), Some(error)) => {
+                End::Faulted(Fault::Sql { reason: error.to_string() })
+            }
+            (end, _) => end,
+        };
         let end = match (end, effects.refused()) {
             (End::Faulted(fault), Some(refused)) => End::Faulted(fault.after(refused)),
             (end, _) => end,
         };
-        let (outgoing, state) = match &end {
+        let (outgoing, state, sql) = match &end {
             End::Decided(Outcome::Completed) => effects.keep(),
             End::Decided(Outcome::Retry { .. } | Outcome::Skipped(_) | Outcome::Rejected(_))
             | End::Faulted(_)
-            | End::Unavailable(_) => (Vec::new(), effects.discard()),
+            | End::Unavailable(_) => (Vec::new(), effects.discard(), None),
         };
-        Called { end, outgoing, state, last_output, digest: Arc::clone(&self.digest), usage }
+        Called { end, outgoing, state, sql, last_output, digest: Arc::clone(&self.digest), usage }
     }
 }
 

@@ -4,6 +4,7 @@
 //! itself cannot do (Postgres is away) ends the call.
 
 mod publish;
+mod sql;
 mod state;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use publish::PublishError;
 pub use state::StateError;
 
 use crate::config::Manifest;
+use crate::db::{GuestTx, SqlError};
 use crate::message::Outgoing;
 use crate::settle::{Scope, StateView};
 
@@ -38,6 +40,19 @@ pub(super) struct Effects {
     before: Option<StateView>,
     /// The first thing beyond a limit that was refused.
     refused: Option<String>,
+    sql: Sql,
+}
+
+/// The call's SQL.
+#[derive(Default)]
+enum Sql {
+    /// None yet.
+    #[default]
+    Unused,
+    /// Its transaction, and how many statements it has run.
+    Open(GuestTx, u32),
+    /// A statement failed, and with it the transaction.
+    Lost(SqlError),
 }
 
 /// Which of its functions the handler is in.
@@ -69,6 +84,7 @@ impl Effects {
             bytes: 0,
             before: None,
             refused: None,
+            sql: Sql::Unused,
         }
     }
 
@@ -78,9 +94,21 @@ impl Effects {
         Self { phase: Phase::Subscribing, ..Self::new(manifest, Uuid::nil(), deadline, nothing) }
     }
 
-    /// What the call emitted, and the state with its writes.
-    pub(super) fn keep(self) -> (Vec<Outgoing>, StateView) {
-        (self.outgoing, self.state)
+    /// What the call emitted, the state with its writes, and the transaction that its SQL ran in.
+    pub(super) fn keep(self) -> (Vec<Outgoing>, StateView, Option<GuestTx>) {
+        let tx = match self.sql {
+            Sql::Open(tx, _) => Some(tx),
+            Sql::Unused | Sql::Lost(_) => None,
+        };
+        (self.outgoing, self.state, tx)
+    }
+
+    /// Why the call can no longer complete.
+    pub(super) fn lost_sql(&self) -> Option<&SqlError> {
+        match &self.sql {
+            Sql::Lost(error) => Some(error),
+            Sql::Unused | Sql::Open(..) => None,
+        }
     }
 
     /// The state as if the call had written nothing.

@@ -33,7 +33,9 @@ pub(super) fn sort(
 ) -> Sorted {
     let component = handler.current();
     let manifest = component.manifest();
-    let mut stored_first = manifest.ack == Ack::AtMostOnce || manifest.settle == Settle::Single;
+    // A message whose call may use SQL is settled by its row.
+    let mut stored_first =
+        manifest.ack == Ack::AtMostOnce || manifest.settle == Settle::Single || manifest.grants.sql.is_some();
     let mut fresh: HashMap<i32, Fresh> = HashMap::new();
     let mut unmatched = 0;
     for (seq, topic, record) in records {

@@ -152,7 +152,7 @@ pub(crate) fn cause(fault: Fault) -> Cause {
         | Fault::HostMemory { backtrace, .. }
         | Fault::Stack { backtrace }
         | Fault::Trap { backtrace, .. } => (None, Some(backtrace).filter(|trace| !trace.is_empty())),
-        Fault::BadReply { .. } => (None, None),
+        Fault::BadReply { .. } | Fault::Sql { .. } => (None, None),
     };
     Cause { fault: Some(kind), code, error, detail }
 }

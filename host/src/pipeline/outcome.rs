@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::db::GuestTx;
 use crate::message::{LAST_ERROR_BYTES_MAX, Outgoing, bounded};
 use crate::settle::StateView;
 
@@ -89,6 +90,12 @@ pub(crate) enum Fault {
         /// What was wrong with it.
         reason: String,
     },
+    /// The handler completed although a statement of its SQL had failed, and its transaction with it.
+    #[error("completed although its SQL had failed: {reason}")]
+    Sql {
+        /// The first statement's error.
+        reason: String,
+    },
     /// The handler returned an error of its own.
     #[error("{message}")]
     Failed {
@@ -114,6 +121,7 @@ impl Fault {
             Self::Stack { .. } => "stack",
             Self::Trap { .. } => "trap",
             Self::BadReply { .. } => "bad-reply",
+            Self::Sql { .. } => "sql",
             Self::Failed { .. } => "failure",
         }
     }
@@ -129,7 +137,8 @@ impl Fault {
             | Self::Memory { .. }
             | Self::Table { .. }
             | Self::HostMemory { .. }
-            | Self::Stack { .. } => return self,
+            | Self::Stack { .. }
+            | Self::Sql { .. } => return self,
         };
         let before = format!("; before that the host refused {refused}");
         // A row says "trapped: " before it.
@@ -170,6 +179,8 @@ pub(crate) struct Called {
     pub(crate) outgoing: Vec<Outgoing>,
     /// What it read and wrote of the state.
     pub(crate) state: StateView,
+    /// The transaction that its SQL ran in, still open.
+    pub(crate) sql: Option<GuestTx>,
     /// The last of what it wrote to stdout, stderr and the log.
     pub(crate) last_output: Option<String>,
     /// The digest of the version that ran.

@@ -79,6 +79,11 @@ impl StateView {
         (self.values_max, self.bytes_max) = (values_max, bytes_max);
     }
 
+    /// Where it is read from.
+    pub(crate) fn db(&self) -> Option<&Db> {
+        self.db.as_ref()
+    }
+
     /// The value of that name, as this key's earlier messages and this call left it.
     ///
     /// # Errors

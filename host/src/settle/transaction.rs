@@ -9,7 +9,7 @@ use super::fresh::{self, Advance, Fresh, FreshRow};
 use super::state::Write;
 use super::{DeadLetter, attempt, block, emit, rows, write, write_dead_letters};
 use crate::config::BehindDead;
-use crate::db::{Db, DbError, lanes};
+use crate::db::{Db, DbError, GuestTx, lanes};
 use crate::lane::Lease;
 use crate::message::{Message, Outgoing};
 use crate::pipeline::decide::Verdict;
@@ -24,6 +24,8 @@ pub(crate) struct Settlement {
     pub(crate) digest: Option<Arc<str>>,
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) writes: Vec<Write>,
+    /// The transaction that the handler's SQL ran in: it is settled there.
+    pub(crate) sql: Option<GuestTx>,
     pub(crate) last_output: Option<String>,
     pub(crate) usage: Usage,
 }

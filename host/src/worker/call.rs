@@ -122,6 +122,7 @@ impl Guests {
             end: End::Unavailable(reason),
             outgoing: Vec::new(),
             state: fresh,
+            sql: None,
             last_output: None,
             digest: Arc::clone(component.digest()),
             usage: Usage::default(),

@@ -18,9 +18,10 @@ struct Queue {
     waiting: VecDeque<Entry>,
     /// The call under way, and its message's `seq`.
     running: Option<(u64, i64)>,
-    /// Messages whose verdict is not settled; while one of them is a retry, those behind it wait.
+    /// Messages whose verdict is not settled.
     unsettled: usize,
-    retry_unsettled: bool,
+    /// One of them is a retry, or wrote by SQL: those behind it wait.
+    awaits_settling: bool,
     /// The state as the last message of the key left it, committed or not.
     state: Option<StateView>,
     /// Rows of the key lie held in Postgres: what comes joins them, so that the order stays.
@@ -44,7 +45,7 @@ impl Queue {
     fn waits(&self) -> bool {
         let blocked = self.blocked.is_some_and(|blocked| !blocked.parks);
         let not_due = self.waiting.front().is_some_and(|first| first.due > Instant::now());
-        self.retry_unsettled || blocked || not_due
+        self.awaits_settling || blocked || not_due
     }
 }
 
@@ -190,7 +191,7 @@ impl Queues {
     fn arm(&mut self, key: Key) {
         let Some(queue) = self.queues.get(&key) else { return };
         let blocked = queue.blocked.is_some_and(|blocked| !blocked.parks);
-        if queue.running.is_some() || queue.retry_unsettled || blocked {
+        if queue.running.is_some() || queue.awaits_settling || blocked {
             return;
         }
         let Some(first) = queue.waiting.front() else { return };
@@ -229,7 +230,7 @@ impl Queues {
             let due = queue.waiting.front().is_some_and(|first| first.due <= Instant::now());
             // A key may stand here twice, or have been overtaken by what happened since.
             let parks = queue.blocked.map(|blocked| blocked.parks);
-            let blocked = queue.running.is_some() || queue.retry_unsettled || parks == Some(false);
+            let blocked = queue.running.is_some() || queue.awaits_settling || parks == Some(false);
             let waits = self.closing.contains(&key.lane) || self.paused.contains_key(&key.lane);
             if blocked || !due || waits {
                 continue;
@@ -264,11 +265,11 @@ impl Queues {
         }
     }
 
-    /// A message was decided: those behind it may start, unless it is to be retried.
-    pub(super) fn decided(&mut self, key: Key, state: StateView, retry: bool) {
+    /// A message was decided: those behind it may start, or with `waits` only once it is settled.
+    pub(super) fn decided(&mut self, key: Key, state: StateView, waits: bool) {
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.unsettled += 1;
-            queue.retry_unsettled |= retry;
+            queue.awaits_settling |= waits;
             queue.state = Some(state);
         }
         self.arm(key);
@@ -279,7 +280,10 @@ impl Queues {
         let left = if done { self.drop_known(key.lane, seq) } else { Weight::default() };
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.unsettled = queue.unsettled.saturating_sub(1);
-            queue.retry_unsettled &= done;
+            queue.awaits_settling &= done && queue.unsettled > 0;
+            if queue.unsettled == 0 {
+                self.arm(key);
+            }
         }
         self.tidy(key);
         left
@@ -313,7 +317,7 @@ impl Queues {
         if let Some(queue) = self.queues.get_mut(&key) {
             queue.valid_from = self.next_call;
             queue.state = None;
-            queue.retry_unsettled = false;
+            queue.awaits_settling = false;
         }
     }
 

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::entry::Key;
 use super::fresh::{Storing, Unstored};
 use crate::config::RetryPolicy;
-use crate::db::{Db, DbError, Meaning};
+use crate::db::{Db, DbError, GuestTx, Meaning};
 use crate::lane::Lease;
 use crate::outage::Outage;
 use crate::pipeline::decide::{Budget, Verdict, decide};
 use crate::pipeline::outcome::{End, Fault};
-use crate::settle::{Settled, Settlement, ToStore, Whose, settle};
+use crate::settle::{Settled, SettledWithSql, Settlement, ToStore, Whose, settle, settle_with_sql};
 
 /// A decided message on its way to be settled.
 #[derive(Debug)]
@@ -61,6 +63,12 @@ pub(super) struct Ended {
     pub(super) stored: Vec<Stored>,
 }
 
+impl Ended {
+    fn one(fate: Fate) -> Self {
+        Self { fates: vec![fate], ..Self::default() }
+    }
+}
+
 /// What settling needs.
 #[derive(Debug, Clone)]
 pub(super) struct Settler {
@@ -96,6 +104,38 @@ impl Settler {
             self.attempt(&mut batch, now).await;
         }
         batch.ended
+    }
+
+    /// Settles one message in the transaction that its handler's SQL ran in. That cannot be tried twice: where it
+    /// fails, the message is called again, and where that was the handler's doing, it has failed.
+    pub(super) async fn settle_with_sql(
+        self,
+        host: Uuid,
+        lease: Option<Lease>,
+        mut decided: Decided,
+        tx: GuestTx,
+    ) -> Ended {
+        let Some(lease) = lease else { return Ended::one(Fate::Gone(decided)) };
+        match settle_with_sql(tx, host, &lease, &decided.settlement).await {
+            Ok(SettledWithSql::Done(reread)) => {
+                lease.saw_reread(reread);
+                Ended::one(Fate::Settled(decided))
+            }
+            Ok(SettledWithSql::LaneLost) => {
+                lease.lose();
+                Ended::one(Fate::Gone(decided))
+            }
+            Ok(SettledWithSql::Gone) => Ended::one(Fate::Gone(decided)),
+            Ok(SettledWithSql::StateLost) => Ended::one(Fate::Redo(decided)),
+            Err(error) if error.is_guests_doing() => {
+                self.blame(&mut decided, &error);
+                self.settle(HashMap::from([(lease.lane, lease)]), vec![decided], None).await
+            }
+            Err(error) => {
+                tokio::time::sleep(self.db.outage().failed(&error)).await;
+                Ended::one(Fate::Redo(decided))
+            }
+        }
     }
 
     /// One transaction.

@@ -255,7 +255,7 @@ mod tests {
         let first = effects.publish(keyed()).await.unwrap();
         let second = effects.publish(keyed()).await.unwrap();
         assert_eq!(first, second);
-        let (emitted, _) = effects.keep();
+        let (emitted, ..) = effects.keep();
         assert_eq!((emitted.len(), emitted[0].event_type.as_str()), (1, "placed"));
     }
 }

@@ -1,33 +1,53 @@
-//! The world's `sql`, which no manifest can grant yet: the answer names the grant.
+//! `sql`, as the contract words it.
 
+use crate::db::{self, SqlError};
 use crate::handler::bindings::mailroom::contract::sql;
+use crate::handler::fault::HostUnavailable;
 use crate::handler::guest::Guest;
 
-/// SQLSTATE insufficient_privilege.
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
+type Answer<T> = wasmtime::Result<Result<T, sql::SqlError>>;
 
-fn denied() -> sql::SqlError {
-    sql::SqlError {
-        sqlstate: INSUFFICIENT_PRIVILEGE.to_owned(),
-        message: "the grant `sql` is missing: this host does not give SQL to handlers; use state or outbox"
-            .to_owned(),
+impl sql::Host for Guest {
+    async fn query(&mut self, statement: String, params: Vec<sql::Value>) -> Answer<sql::Table> {
+        let ran = self.effects.run_sql(&statement, params.into_iter().map(to_host).collect()).await;
+        answer(ran.map(|table| sql::Table {
+            columns: table.columns,
+            rows: table.rows.into_iter().map(|row| row.into_iter().map(to_guest).collect()).collect(),
+        }))
+    }
+
+    async fn execute(&mut self, statement: String, params: Vec<sql::Value>) -> Answer<u64> {
+        let ran = self.effects.run_sql(&statement, params.into_iter().map(to_host).collect()).await;
+        answer(ran.map(|table| table.affected))
     }
 }
 
-impl sql::Host for Guest {
-    async fn query(
-        &mut self,
-        _statement: String,
-        _params: Vec<sql::Value>,
-    ) -> wasmtime::Result<Result<sql::Table, sql::SqlError>> {
-        Ok(Err(denied()))
+fn answer<T>(ran: Result<T, SqlError>) -> Answer<T> {
+    match ran {
+        Ok(value) => Ok(Ok(value)),
+        Err(SqlError::Refused { sqlstate, message }) => Ok(Err(sql::SqlError { sqlstate, message })),
+        Err(SqlError::Unavailable(why)) => Err(HostUnavailable(why).into()),
     }
+}
 
-    async fn execute(
-        &mut self,
-        _statement: String,
-        _params: Vec<sql::Value>,
-    ) -> wasmtime::Result<Result<u64, sql::SqlError>> {
-        Ok(Err(denied()))
+fn to_host(value: sql::Value) -> db::Value {
+    match value {
+        sql::Value::Null => db::Value::Null,
+        sql::Value::Boolean(value) => db::Value::Boolean(value),
+        sql::Value::Integer(value) => db::Value::Integer(value),
+        sql::Value::Float(value) => db::Value::Float(value),
+        sql::Value::Text(value) => db::Value::Text(value),
+        sql::Value::Bytes(value) => db::Value::Bytes(value),
+    }
+}
+
+fn to_guest(value: db::Value) -> sql::Value {
+    match value {
+        db::Value::Null => sql::Value::Null,
+        db::Value::Boolean(value) => sql::Value::Boolean(value),
+        db::Value::Integer(value) => sql::Value::Integer(value),
+        db::Value::Float(value) => sql::Value::Float(value),
+        db::Value::Text(value) => sql::Value::Text(value),
+        db::Value::Bytes(value) => sql::Value::Bytes(value),
     }
 }

@@ -103,7 +103,7 @@ async fn null_empty_and_binary_payloads_reach_the_guest() {
 async fn postgres_away_ends_the_call_at_no_fault_of_the_guest() {
     let nobody = ("MAILROOM__POSTGRES__URL".to_owned(), "postgres://u:p@127.0.0.1:1/none".to_owned());
     let config = Config::load_with(None, std::iter::once(nobody), Servers::Unneeded).unwrap().0;
-    let db = Db::new(&config.postgres).unwrap();
+    let db = Db::new(&config.postgres, &config.sql).unwrap();
     let component = load("scripted", &format!("{GRANTED}[limits]\ndeadline = \"300ms\"")).await.unwrap();
     let state = StateView::new(Some(db), "mailroom.fixture".into(), Some(b"k".to_vec()));
     let called = component.call(&message(r#"{"add": 1}"#), Form::Binary, state).await;

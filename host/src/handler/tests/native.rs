@@ -127,7 +127,7 @@ async fn its_own_endings_are_told_apart() {
 async fn postgres_away_is_not_its_fault_even_where_it_does_not_mind() {
     let nobody = ("MAILROOM__POSTGRES__URL".to_owned(), "postgres://u:p@127.0.0.1:1/none".to_owned());
     let config = Config::load_with(None, std::iter::once(nobody), Servers::Unneeded).unwrap().0;
-    let db = Db::new(&config.postgres).unwrap();
+    let db = Db::new(&config.postgres, &config.sql).unwrap();
     let state = StateView::new(Some(db), "mailroom.fixture".into(), Some(b"k".to_vec()));
     let limits = format!("{GRANTED}[limits]\ndeadline = \"300ms\"");
     let called = handler("fixture", &limits).current().call(&message("swallow"), Form::Binary, state).await;

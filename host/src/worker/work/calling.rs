@@ -86,7 +86,7 @@ impl Work {
             }
             Worth::Valid => {}
         }
-        let pipeline::Called { end, outgoing, mut state, last_output, digest, usage } = outcome;
+        let pipeline::Called { end, outgoing, mut state, sql, last_output, digest, usage } = outcome;
         let budget = Budget {
             attempts_made: message.attempts_made,
             attempts_max: message.attempts_max,
@@ -106,11 +106,12 @@ impl Work {
         let completed = verdict == Verdict::Completed;
         let writes = if completed { state.take_writes() } else { Vec::new() };
         let outgoing = if completed { outgoing } else { Vec::new() };
-        let retry = matches!(verdict, Verdict::Retry { .. });
+        // What SQL wrote is seen by nobody before it is committed.
+        let waits = matches!(verdict, Verdict::Retry { .. }) || sql.is_some();
         self.block_behind(key, &verdict);
-        self.queues.decided(key, state, retry);
+        self.queues.decided(key, state, waits);
         let digest = Some(digest);
-        let settlement = Settlement { message, verdict, digest, outgoing, writes, last_output, usage };
+        let settlement = Settlement { message, verdict, digest, outgoing, writes, sql, last_output, usage };
         self.decide(Decided::new(key, settlement));
     }
 
@@ -175,6 +176,7 @@ fn uncalled(entry: Entry, verdict: Verdict) -> Settlement {
         digest: None,
         outgoing: Vec::new(),
         writes: Vec::new(),
+        sql: None,
         last_output: None,
         usage: Usage::default(),
     }

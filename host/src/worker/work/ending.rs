@@ -146,7 +146,13 @@ impl Work {
     }
 
     /// A message was decided: with its batch where it has no row, else with the next settlement.
-    pub(super) fn decide(&mut self, decided: Decided) {
+    pub(super) fn decide(&mut self, mut decided: Decided) {
+        if let Some(tx) = decided.settlement.sql.take() {
+            let (settler, host) = (self.settler.clone(), self.worker.session.id);
+            let lease = self.leases.get(&decided.key.lane).cloned();
+            self.settling.push(Box::pin(settler.settle_with_sql(host, lease, decided, tx)));
+            return;
+        }
         if let Some(decided) = self.fresh.decide(decided) {
             self.decided.push(decided);
         }

@@ -1,0 +1,75 @@
+//! SQL in the message's own transaction, as the role that the manifest names with `grants.sql`.
+//!
+//! One SELECT, INSERT, UPDATE, DELETE or MERGE at a time. What it writes commits with the call, and is dropped where
+//! the call does not complete. After an error the call can no longer complete: return it with `?`.
+//!
+//! ```no_run
+//! use mailroom_guest::sql;
+//!
+//! # fn charge(order: &str, cents: i64) -> Result<(), sql::SqlError> {
+//! let table = sql::query("select balance from account where id = $1::uuid", &[order.into()])?;
+//! sql::execute("update account set balance = balance - $2 where id = $1::uuid", &[order.into(), cents.into()])?;
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::bindings::sql::mailroom::contract::sql as host;
+pub use crate::bindings::sql::mailroom::contract::sql::{SqlError, Table, Value};
+
+/// Runs a statement and gives its rows.
+///
+/// # Errors
+/// Postgres' own, or the host's where the manifest does not grant it.
+pub fn query(statement: &str, params: &[Value]) -> Result<Table, SqlError> {
+    host::query(statement, params)
+}
+
+/// Runs a statement and gives the number of rows that it wrote.
+///
+/// # Errors
+/// As [`query`].
+pub fn execute(statement: &str, params: &[Value]) -> Result<u64, SqlError> {
+    host::execute(statement, params)
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Float(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Boolean(flag)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.to_vec())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}

@@ -1,0 +1,226 @@
+//! A guest's own transaction: its statements, one at a time, on a connection logged in as its role.
+//!
+//! Postgres' own grammar keeps a guest from ending the transaction: only what `prepare` takes is run, which is
+//! one SELECT, INSERT, UPDATE, DELETE, MERGE or VALUES. (That takes SELECT INTO along, which makes a table where the
+//! role may make one.) Nothing of a session is a guest's to keep: the connection is wiped before anybody else has
+//! it, and closed where a statement was left behind.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Either, PgConnection, Postgres, Row as _};
+use tokio::time::{Instant, timeout_at};
+
+use super::guest_values::{self, Value};
+use super::{Db, DbError, Meaning};
+
+/// Bytes of one answer.
+const TABLE_BYTES_MAX: usize = 4 << 20;
+/// Beyond a call's deadline: for its settlement.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a query gave.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Table {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<Value>>,
+    /// Rows that the statement wrote, or read.
+    pub(crate) affected: u64,
+}
+
+/// Why a statement gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SqlError {
+    /// The statement's own fault: SQLSTATE and Postgres' words.
+    #[error("{message} ({sqlstate})")]
+    Refused { sqlstate: String, message: String },
+    /// Postgres is away, or chose this transaction as a victim; nothing the guest could have done.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl SqlError {
+    pub(crate) fn refused(sqlstate: &str, message: impl Into<String>) -> Self {
+        Self::Refused { sqlstate: sqlstate.to_owned(), message: message.into() }
+    }
+
+    fn of(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(error) = error else {
+            return Self::Unavailable(error.to_string());
+        };
+        let sqlstate = error.code().unwrap_or_default().into_owned();
+        if is_transient(&sqlstate) {
+            return Self::Unavailable(format!("{} ({sqlstate})", error.message()));
+        }
+        Self::refused(&sqlstate, error.message())
+    }
+}
+
+/// Lost connections, lack of resources, an administrator's hand, victims of deadlocks and of serialization, and
+/// locks that were waited for in vain. A statement that was cancelled took too long.
+fn is_transient(sqlstate: &str) -> bool {
+    let class = ["08", "40", "53", "57P"].iter().any(|class| sqlstate.starts_with(class));
+    class || sqlstate == "55P03"
+}
+
+/// An open transaction of a guest. Dropping it rolls back, and closes the connection where it may be busy.
+#[derive(Debug)]
+pub(crate) struct GuestTx {
+    connection: Option<PoolConnection<Postgres>>,
+}
+
+impl GuestTx {
+    /// Begins one as the role, within the deadline.
+    ///
+    /// # Errors
+    /// Where Postgres or the role is not to be had.
+    pub(crate) async fn begin(db: &Db, role: &str, deadline: Instant) -> Result<Self, SqlError> {
+        let unavailable = |why: String| SqlError::Unavailable(format!("the SQL role {role}: {why}"));
+        let pool = db.role(role).ok_or_else(|| unavailable(format!("there is no [sql.{role}]")))?;
+        let begun = timeout_at(deadline, async {
+            // From here on it is closed unless the end says otherwise.
+            let mut tx = Self { connection: Some(pool.acquire().await?) };
+            sqlx::raw_sql("begin isolation level read committed read write")
+                .execute(tx.connection()?)
+                .await?;
+            Ok::<Self, sqlx::Error>(tx)
+        });
+        match begun.await {
+            Ok(Ok(tx)) => Ok(tx),
+            Ok(Err(error)) => Err(unavailable(error.to_string())),
+            Err(_) => Err(unavailable("no connection within the call's deadline".to_owned())),
+        }
+    }
+
+    fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Runs one statement. After an error the transaction is lost.
+    ///
+    /// # Errors
+    /// See [`SqlError`].
+    pub(crate) async fn run(
+        &mut self,
+        statement: &str,
+        params: Vec<Value>,
+        deadline: Instant,
+    ) -> Result<Table, SqlError> {
+        if statement.contains('\0') {
+            return Err(SqlError::refused("22021", "a statement cannot have U+0000 in it"));
+        }
+        let ran = timeout_at(deadline, async {
+            let connection = self.connection().map_err(SqlError::of)?;
+            bound(connection, deadline.saturating_duration_since(Instant::now()))
+                .await
+                .map_err(SqlError::of)?;
+            probe(connection, statement, &params).await.map_err(SqlError::of)?;
+            fetch(connection, statement, params).await
+        });
+        ran.await.unwrap_or_else(|_| Err(SqlError::refused("57014", "the call's deadline has passed")))
+    }
+
+    /// Makes ready for the host's own statements: whatever the guest has set does not hold for them.
+    ///
+    /// # Errors
+    /// Postgres' own.
+    pub(crate) async fn host_side(&mut self) -> Result<&mut PgConnection, DbError> {
+        let failed = || DbError::new("settling a message with SQL");
+        let connection = self.connection().map_err(failed())?;
+        bound(connection, SETTLE_TIMEOUT).await.map_err(failed())?;
+        Ok(connection)
+    }
+
+    /// Commits, and gives the connection back to be wiped.
+    ///
+    /// # Errors
+    /// Postgres' own; whether it was committed may be unknown.
+    pub(crate) async fn commit(mut self) -> Result<(), DbError> {
+        let failed = || DbError::new("settling a message with SQL");
+        sqlx::raw_sql("commit").execute(self.connection().map_err(failed())?).await.map_err(failed())?;
+        drop(self.connection.take());
+        Ok(())
+    }
+}
+
+impl Drop for GuestTx {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// No statement outlives the call, and nobody else's lock is waited for as long. Set before each statement, since
+/// a guest may have set it otherwise in the last.
+async fn bound(connection: &mut PgConnection, rest: Duration) -> Result<(), sqlx::Error> {
+    let milliseconds = rest.as_millis().clamp(1, 600_000);
+    sqlx::query!(
+        "select set_config('statement_timeout', $1, true) as statement, set_config('lock_timeout', $2, true) as lock,
+                set_config('idle_in_transaction_session_timeout', $1, true) as idle",
+        milliseconds.to_string(),
+        (milliseconds / 2).max(1).to_string(),
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
+}
+
+/// Fails unless the statement is one that can be prepared, and only one.
+async fn probe(connection: &mut PgConnection, statement: &str, params: &[Value]) -> Result<(), sqlx::Error> {
+    let types: Vec<&str> = params.iter().map(Value::type_name).collect();
+    let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
+    let prepare = format!("prepare mailroom_probe{types} as {statement}");
+    // A guest's words, on a connection that can do no more than the guest may, in a protocol that takes one statement.
+    sqlx::query(AssertSqlSafe(prepare)).persistent(false).execute(&mut *connection).await?;
+    sqlx::query("deallocate mailroom_probe").execute(connection).await?;
+    Ok(())
+}
+
+async fn fetch(
+    connection: &mut PgConnection,
+    statement: &str,
+    params: Vec<Value>,
+) -> Result<Table, SqlError> {
+    let mut query = sqlx::query(AssertSqlSafe(statement.to_owned())).persistent(false);
+    for param in params {
+        query = guest_values::bind(query, param);
+    }
+    let mut table = Table::default();
+    let mut bytes = 0;
+    #[expect(
+        deprecated,
+        reason = "the only way to get rows and their number of one statement with parameters"
+    )]
+    let mut stream = query.fetch_many(connection);
+    while let Some(step) = stream.try_next().await.map_err(SqlError::of)? {
+        let row = match step {
+            Either::Left(done) => {
+                table.affected += done.rows_affected();
+                continue;
+            }
+            Either::Right(row) => row,
+        };
+        if table.columns.is_empty() {
+            table.columns =
+                row.columns().iter().map(|column| sqlx::Column::name(column).to_owned()).collect();
+        }
+        let (values, size) = guest_values::read(&row)?;
+        bytes += size;
+        if bytes > TABLE_BYTES_MAX {
+            let message = format!("an answer may have {TABLE_BYTES_MAX} bytes: ask for less, with a limit");
+            return Err(SqlError::refused("54000", message));
+        }
+        table.rows.push(values);
+    }
+    Ok(table)
+}
+
+impl DbError {
+    /// Whether a transaction that a guest had its hands in failed by the guest's doing.
+    pub(crate) fn is_guests_doing(&self) -> bool {
+        self.sqlstate()
+            .is_some_and(|sqlstate| !is_transient(&sqlstate) && self.meaning() != Meaning::Operator)
+    }
+}

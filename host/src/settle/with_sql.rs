@@ -1,0 +1,95 @@
+//! Settling a message in the transaction that its handler's SQL ran in.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Settlement;
+use super::state::Write;
+use crate::db::{DbError, GuestTx};
+use crate::lane::Lease;
+use crate::message::{Outgoing, headers_to_json};
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum SettledWithSql {
+    /// Committed, with the lane's reread counter.
+    Done(i64),
+    /// The lane is another's; nothing was written.
+    LaneLost,
+    /// Its row was no longer as we left it; nothing was written.
+    Gone,
+    /// Another wrote this state after it was read; nothing was written.
+    StateLost,
+}
+
+/// Settles a completed message, and commits what its handler's SQL wrote with it: all of it or nothing. `host` is
+/// the id of the lane's owner, which a guest cannot know.
+pub(crate) async fn settle_with_sql(
+    mut tx: GuestTx,
+    host: Uuid,
+    lease: &Lease,
+    item: &Settlement,
+) -> Result<SettledWithSql, DbError> {
+    let emitted: Vec<Value> =
+        item.outgoing.iter().enumerate().map(|(place, outgoing)| emitted(place, outgoing)).collect();
+    let written: Vec<Value> = item.writes.iter().map(written).collect();
+    let settled = sqlx::query_scalar!(
+        r#"select mailroom.settle_with_sql($1, $2, $3, $4, $5, $6, $7, $8) as "reread!""#,
+        host,
+        lease.lane,
+        lease.token,
+        item.message.seq,
+        i32::try_from(item.message.deliveries).unwrap_or(i32::MAX),
+        item.digest.as_deref(),
+        Value::Array(emitted),
+        Value::Array(written),
+    );
+    let settled = settled.fetch_one(tx.host_side().await?).await;
+    match settled.map_err(DbError::new("settling a message with SQL")) {
+        Ok(reread) => {
+            tx.commit().await?;
+            Ok(SettledWithSql::Done(reread))
+        }
+        Err(error) => match error.sqlstate().as_deref() {
+            Some("MR001") => Ok(SettledWithSql::LaneLost),
+            Some("MR002") => Ok(SettledWithSql::Gone),
+            Some("MR003") => Ok(SettledWithSql::StateLost),
+            _ => Err(error),
+        },
+    }
+}
+
+/// As the function in the database reads it.
+fn emitted(place: usize, outgoing: &Outgoing) -> Value {
+    let headers = headers_to_json(&outgoing.headers);
+    json!({
+        "place": place,
+        "id": outgoing.id,
+        "topic": outgoing.topic,
+        "key": base64(outgoing.key.as_deref()),
+        "event_type": outgoing.event_type,
+        "payload": base64(outgoing.payload.as_deref()),
+        "content_type": outgoing.content_type,
+        "headers": headers.and_then(|headers| serde_json::from_str::<Value>(&headers).ok()),
+        "schema_version": outgoing.schema_version,
+        "idempotency_key": outgoing.idempotency_key,
+        "delay": outgoing.delay.map_or(0.0, |delay| delay.as_secs_f64()),
+    })
+}
+
+fn written(write: &Write) -> Value {
+    json!({
+        "scope": write.identity.scope.as_str(),
+        "key": BASE64.encode(&write.identity.key),
+        "name": write.identity.name,
+        "value": base64(write.value.as_deref()),
+        "read": write.read,
+        "written": write.written,
+    })
+}
+
+fn base64(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| BASE64.encode(bytes))
+}
