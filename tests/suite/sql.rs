@@ -18,8 +18,10 @@ impl Shop {
         let role = format!("shop_{}", world.group("x").replace('.', "_"));
         for statement in [
             format!("create role {role} login password 'shop'"),
-            "create table public.sale (id text primary key, cents bigint not null check (cents > 0))".to_owned(),
-            "create table public.late (id text, constraint once unique (id) deferrable initially deferred)".to_owned(),
+            "create table public.sale (id text primary key, cents bigint not null check (cents > 0))"
+                .to_owned(),
+            "create table public.late (id text, constraint once unique (id) deferrable initially deferred)"
+                .to_owned(),
             format!("grant select, insert, update, delete on public.sale, public.late to {role}"),
             format!("grant usage on schema mailroom to {role}"),
             format!("grant execute on function mailroom.settle_with_sql to {role}"),
@@ -27,7 +29,8 @@ impl Shop {
             world.db.execute(sqlx::AssertSqlSafe(statement)).await?;
         }
         let url = world.db.url_as(&role, "shop");
-        let manifest = Manifest::takes(&[&input]).publishes(&[&output]).sql("shop").with("breaker.threshold = 1000");
+        let manifest =
+            Manifest::takes(&[&input]).publishes(&[&output]).sql("shop").with("breaker.threshold = 1000");
         world.drop_handler("sql-runner", "sql-runner", &manifest)?;
         Ok(Self { input, output, url })
     }
@@ -137,7 +140,8 @@ fn a_statement_that_fails_or_is_none_of_the_five_takes_the_call_with_it_and_noth
         let mut messages = Vec::new();
         for (place, (statement, _)) in corpus.iter().enumerate() {
             let (key, id) = (format!("k{place}"), format!("m{place:02}"));
-            let first = json!({"sql": "insert into sale values ($1, 1)", "params": [format!("lost-{place:02}")]});
+            let first =
+                json!({"sql": "insert into sale values ($1, 1)", "params": [format!("lost-{place:02}")]});
             let statements = json!([first, {"sql": statement}]);
             let message = Message::to(&shop.input).key(&key).id(&id);
             messages.push(message.json(&json!({"statements": statements, "stubborn": place % 2 == 0})));
@@ -194,7 +198,8 @@ fn a_host_killed_before_the_commit_leaves_neither_the_business_row_nor_the_compl
         eventually("the settlement is open", SOON, waits).await?;
         let killed = host.kill().await?;
         held.release().await?;
-        becomes("the dead host's sessions are gone", 0, SOON, async || world.db.busy_sessions().await).await?;
+        becomes("the dead host's sessions are gone", 0, SOON, async || world.db.busy_sessions().await)
+            .await?;
         assert_eq!(world.db.one::<String>(SALES).await?, "one");
         assert_eq!(world.db.completed().await?, 1);
 

@@ -105,10 +105,6 @@ pub(super) struct Started {
 }
 
 /// What may start next.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once; a box would be an allocation a message"
-)]
 #[derive(Debug)]
 pub(super) enum Next {
     Started(Started),
