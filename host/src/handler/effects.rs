@@ -3,6 +3,7 @@
 //! Nothing here writes. A denial is an answer to the handler, which names the grant; only what the host
 //! itself cannot do (Postgres is away) ends the call.
 
+mod journal;
 mod publish;
 mod state;
 
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub(crate) use journal::Asked;
+pub(super) use journal::refused;
 pub use publish::PublishError;
 pub use state::StateError;
 
@@ -36,6 +39,8 @@ pub(super) struct Effects {
     bytes: u64,
     /// The state before the first write of this call.
     before: Option<StateView>,
+    /// All that was asked for, where somebody wants to see it.
+    journal: Option<Vec<Asked>>,
 }
 
 /// Which of its functions the handler is in.
@@ -60,7 +65,18 @@ impl Effects {
             written: BTreeMap::new(),
             bytes: 0,
             before: None,
+            journal: None,
         }
+    }
+
+    /// Keeps a journal of what is asked for.
+    pub(super) fn watched(self) -> Self {
+        Self { journal: Some(Vec::new()), ..self }
+    }
+
+    /// What was asked for so far, where it was watched.
+    pub(super) fn take_journal(&mut self) -> Vec<Asked> {
+        self.journal.take().unwrap_or_default()
     }
 
     /// For `subscriptions()`.
