@@ -24,7 +24,7 @@ mod reply;
 mod sandbox;
 mod subscription;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod translate;
 mod world;
 

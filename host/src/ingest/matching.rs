@@ -30,10 +30,15 @@ pub(crate) fn covers(wide: &Subscription, narrow: &Subscription) -> bool {
         && lists(&wide.schema_versions, &narrow.schema_versions, starts)
 }
 
-/// A pattern is a name of its own to one that is wider, but for a last `**`, which stands for many segments.
+/// To one that is wider a pattern is a name of its own, but for a last `**`: it stands for any number of
+/// segments, none as well, so the wider one must end so too and take what is before it.
 fn pattern_covers(wide: &str, narrow: &str) -> bool {
-    let open = |pattern: &str| pattern.split('.').next_back() == Some("**");
-    segments(wide, narrow) && (open(wide) || !open(narrow))
+    let open = |pattern: &str| pattern == "**" || pattern.ends_with(".**");
+    match narrow.strip_suffix(".**") {
+        Some(before) => open(wide) && segments(wide, before),
+        None if narrow == "**" => wide == "**" || wide == "*.**",
+        None => segments(wide, narrow),
+    }
 }
 
 /// An empty list takes anything.
@@ -93,6 +98,8 @@ mod tests {
             (of("a.b"), of("a.*"), false),
             (of("a.**"), of("a.b.**"), true),
             (of("a.*"), of("a.**"), false),
+            (of("a.*.**"), of("a.**"), false),
+            (of("*.**"), of("**"), true),
             (Subscription::topic("t"), of("a"), true),
             (of("**"), Subscription::topic("t"), false),
             (of("a").or_topic("u"), of("a"), true),
