@@ -32,6 +32,8 @@ Exit codes:
   2  wrong usage, configuration or input
   3  not found
   4  a server cannot be reached
+  5  the new version asks for more (handler check OLD NEW)
+ 10  retry, 11 skipped, 12 rejected, 13 failure, 14 fault (handler invoke; 0 is completed)
 
 Settings come from mailroom.toml (or the file that --config or MAILROOM_CONFIG names) and from the
 environment over it: host.expiry is MAILROOM__HOST__EXPIRY.";
@@ -97,12 +99,12 @@ pub fn main() -> ExitCode {
     // Kafka's client may still wait for its brokers on threads of its own.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-async fn dispatch(cli: Cli) -> Result<(), Failure> {
+async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let file = Settings(cli.config);
     match cli.command {
         Command::Run => run::run(file.load()?).await,
@@ -110,12 +112,13 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Migrate(migrate) => migrate::migrate(migrate, &file.load()?).await,
         Command::Status(output) => status::status(&file.open().await?, output).await,
         Command::Config(verb) => config::config(verb, &file),
-        Command::Handler(verb) => handler::handler(verb, &file).await,
+        Command::Handler(verb) => return handler::handler(verb, &file).await,
         Command::Inbox(verb) => inbox::inbox(verb, &file.open().await?).await,
         Command::Outbox(verb) => outbox::outbox(verb, &file.open().await?).await,
         Command::Dead(verb) => dead::dead(verb, &file.open().await?).await,
         Command::Keys(verb) => keys::keys(verb, &file.open().await?).await,
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Where the settings are.

@@ -24,7 +24,7 @@ mod reply;
 mod sandbox;
 mod subscription;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod translate;
 mod world;
 
@@ -32,8 +32,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub(crate) use check::check;
+pub(crate) use check::{Checked, Report, check, load};
 pub(crate) use component::Component;
+pub(crate) use effects::Asked;
 pub use effects::{PublishError, StateError};
 pub(crate) use engine::{Engine, EngineError, EngineSettings};
 pub(crate) use folder::{Change, Folder, FolderError};

@@ -77,6 +77,9 @@ mod kafka;
 mod outage;
 mod telemetry;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use builder::{Builder, Host, HostError};
 pub use handler::{
     Call, Failure, Message, NativeHandler as Handler, Outgoing, PublishError, State, StateError, Subscription,

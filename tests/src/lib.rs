@@ -14,6 +14,7 @@ pub mod paths;
 pub mod proxy;
 pub mod servers;
 pub mod settings;
+pub mod snapshot;
 pub mod wait;
 pub mod world;
 

@@ -1,6 +1,7 @@
 //! The black-box suite: each test is a sentence about the real binary, seen from outside.
 
 mod arrange;
+mod author_tools;
 mod bad_components;
 mod bad_data;
 mod bad_outbox;

@@ -1,9 +1,9 @@
 //! What the migrations make, as a snapshot: a migration's effect shows in review as a diff of it.
 //! `UPDATE_SNAPSHOTS=1` writes it anew.
 
-use std::{env, fs};
+use std::path::Path;
 
-use mailroom_tests::{Setup, in_world};
+use mailroom_tests::{Setup, in_world, snapshot};
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/schema.snapshot");
 
@@ -11,18 +11,7 @@ const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/schema.snapsh
 fn the_migrated_schema_is_the_one_in_the_snapshot() {
     in_world(Setup::default(), async |world| {
         let lines: Vec<String> = world.db.column(include_str!("schema.sql")).await?;
-        let schema = lines.join("\n") + "\n";
-        if env::var_os("UPDATE_SNAPSHOTS").is_some() {
-            fs::write(SNAPSHOT, &schema)?;
-        }
-        let snapshot = fs::read_to_string(SNAPSHOT)?;
-        let first = schema.lines().zip(snapshot.lines()).find(|(now, then)| now != then);
-        assert!(
-            schema == snapshot,
-            "the schema is another than in suite/schema.snapshot, first (now, then): {first:?}; \
-             if that is meant, run this test with UPDATE_SNAPSHOTS=1 and commit the file"
-        );
-        Ok(())
+        snapshot::unchanged(Path::new(SNAPSHOT), &(lines.join("\n") + "\n"))
     });
 }
 

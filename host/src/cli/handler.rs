@@ -1,6 +1,13 @@
 //! `mailroom handler`: a component before it is dropped into the folder, and what hosts have loaded.
 
-use std::path::PathBuf;
+mod check;
+mod given;
+mod growth;
+mod invoke;
+mod told;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Subcommand;
 
@@ -8,20 +15,14 @@ use super::failure::Failure;
 use super::{Output, Settings, print};
 use crate::config::{Config, Servers, environment};
 use crate::db::{breakers, handlers_list};
+use crate::handler::Refused;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Say whether a host would load this component, and what it would do
-    Check {
-        /// The component
-        #[arg(value_name = "FILE.wasm")]
-        file: PathBuf,
-        /// Its manifest; by default the one beside it with the same name, where it exists
-        #[arg(long, value_name = "FILE.toml")]
-        manifest: Option<PathBuf>,
-        #[command(flatten)]
-        output: Output,
-    },
+    /// Say whether a host would load this component, and what it would do; of two, what grows between them
+    Check(check::Check),
+    /// Call this component once with a message from a file, without servers
+    Invoke(invoke::Invoke),
     /// List what each host has loaded
     List(Output),
     /// Close a handler's circuit breaker on all hosts
@@ -31,37 +32,51 @@ pub(super) enum Verb {
     },
 }
 
-pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<(), Failure> {
+pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode, Failure> {
     match verb {
-        Verb::Check { file, manifest, output } => {
-            let (config, _) = Config::load_with(settings.0.as_deref(), environment(), Servers::Unneeded)?;
-            for path in [Some(&file), manifest.as_ref()].into_iter().flatten() {
-                if !path.exists() {
-                    return Err(Failure::NotFound(format!("there is no file {}", path.display())));
-                }
-            }
-            let beside = Some(file.with_extension("toml")).filter(|path| path.exists());
-            let manifest = manifest.or(beside);
-            let checked = Box::pin(crate::handler::check(&file, manifest.as_deref(), &config)).await;
-            let report =
-                checked.map_err(|refused| Failure::Refused(format!("{}: {refused}", file.display())))?;
-            if output.json { print::json(&report) } else { print::line(&report.to_string()) }
-        }
+        Verb::Check(check) => return check::check(&check, &without_servers(settings)?).await,
+        Verb::Invoke(invoke) => return invoke::invoke(&invoke, &without_servers(settings)?).await,
         Verb::List(output) => {
             let loaded = handlers_list::list(&settings.open().await?).await?;
             if output.json { print::json(&loaded) } else { table(&loaded) }
         }
-        Verb::Reset { name } => {
-            let namespace = settings.load()?.namespace;
-            let db = settings.open().await?;
-            for group in [name.clone(), format!("{namespace}.{name}")] {
-                if breakers::close(&db, &group).await? {
-                    return print::line(&format!("The breaker of {group} is closed."));
-                }
-            }
-            Err(Failure::NotFound(format!("no breaker of {name} is open; `mailroom status` lists them")))
+        Verb::Reset { name } => reset(&name, settings).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reset(name: &str, settings: &Settings) -> Result<(), Failure> {
+    let namespace = settings.load()?.namespace;
+    let db = settings.open().await?;
+    for group in [name.to_owned(), format!("{namespace}.{name}")] {
+        if breakers::close(&db, &group).await? {
+            return print::line(&format!("The breaker of {group} is closed."));
         }
     }
+    Err(Failure::NotFound(format!("no breaker of {name} is open; `mailroom status` lists them")))
+}
+
+/// The settings that a component depends on; servers need not be named.
+fn without_servers(settings: &Settings) -> Result<Config, Failure> {
+    Ok(Config::load_with(settings.0.as_deref(), environment(), Servers::Unneeded)?.0)
+}
+
+/// The manifest of that name, else the one beside the component where there is one.
+fn manifest(file: &Path, named: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    there(file)?;
+    match named {
+        Some(named) => there(named).map(|()| Some(named.to_owned())),
+        None => Ok(Some(file.with_extension("toml")).filter(|beside| beside.exists())),
+    }
+}
+
+fn there(path: &Path) -> Result<(), Failure> {
+    let absent = || Failure::NotFound(format!("there is no file {}", path.display()));
+    path.exists().then_some(()).ok_or_else(absent)
+}
+
+fn refused(file: &Path, refused: &Refused) -> Failure {
+    Failure::Refused(format!("{}: {refused}", file.display()))
 }
 
 /// Also part of `status`.

@@ -97,7 +97,7 @@ pub(super) fn fields(fields: &Value) -> Result<(), Failure> {
 }
 
 /// Bytes in JSON: text where they are text, as headers are stored.
-fn bytes_as_json(bytes: Option<&[u8]>) -> Value {
+pub(super) fn bytes_as_json(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes)) {
         None => Value::Null,
         Some(Ok(text)) => Value::String(text.to_owned()),

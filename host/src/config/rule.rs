@@ -58,7 +58,7 @@ impl Reader {
     where
         T: TryFrom<u64> + Into<u64> + PartialOrd + Copy,
     {
-        let show = |bytes: T| format!("{:?}", ByteSize(bytes.into()).to_string());
+        let show = |bytes: T| size(bytes.into());
         let allowed = || {
             format!(
                 "must be a size such as \"16MiB\", from {} to {}",
@@ -170,7 +170,7 @@ impl Reader {
         let shown = given.as_ref().map_or_else(|| format!("{default:?}"), Given::shown);
         match text.ok_or(BadName("text")).and_then(parse) {
             Ok(name) => {
-                self.note(key, format!("{:?}", name.to_string()), source);
+                self.note(key, quoted(&name.to_string()), source);
                 Some(name)
             }
             Err(bad) => {
@@ -185,7 +185,7 @@ impl Reader {
         let read = |given: &Given| {
             given.text().filter(|text| !text.trim().is_empty()).map(|text| Some(text.to_owned()))
         };
-        let show = |text: &Option<String>| text.as_ref().map_or_else(String::new, |text| format!("{text:?}"));
+        let show = |text: &Option<String>| text.as_deref().map_or_else(String::new, quoted);
         self.setting(key, default.map(str::to_owned), show, read, || {
             "must be text that is not blank".to_owned()
         })
@@ -212,4 +212,21 @@ impl Reader {
         let show = |texts: &Vec<String>| format!("{texts:?}");
         self.setting(key, Vec::new(), show, read, || format!("must be a list of {allowed}"))
     }
+}
+
+/// A text as TOML writes it, in one line.
+fn quoted(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        _ if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        _ => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+/// Bytes in a larger unit where nothing is lost by it.
+fn size(bytes: u64) -> String {
+    let rounded = ByteSize(bytes).to_string();
+    let exact = rounded.parse() == Ok(ByteSize(bytes));
+    if exact { format!("\"{rounded}\"") } else { format!("\"{bytes}B\"") }
 }

@@ -70,6 +70,19 @@ fn the_shown_settings_read_back_as_the_same() {
 }
 
 #[test]
+fn texts_and_sizes_are_shown_as_a_file_may_have_them() {
+    let lines = "kafka.brokers = \"\\U0010BED2 \\\" \\\\ \\u0007\"\nlimits.memory = \"1234567B\"\n";
+    let shown = |text: &str| {
+        let (_, settings) = load(text, &[("MAILROOM__POSTGRES__URL", "postgres://h/d")]).unwrap();
+        let of = |key: &str| settings.iter().find(|setting| setting.key == key).unwrap().value.clone();
+        format!("kafka.brokers = {}\nlimits.memory = {}\n", of("kafka.brokers"), of("limits.memory"))
+    };
+    let once = shown(lines);
+    assert!(once.contains("1234567B"), "{once}");
+    assert_eq!(shown(&once), once);
+}
+
+#[test]
 fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
     for (line, named) in [
         ("namespace = \"A\"", "namespace = \"A\": must be 1 to 32"),

@@ -1,21 +1,37 @@
 //! `handler check`: a file is loaded as the host would load it, and what would hold is told. Nothing is
 //! handled, and no server is needed.
 
-use std::fmt;
+mod promise;
+mod show;
+mod standing;
+
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::runtime::Handle;
 
+use super::component::Component;
 use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
 use super::refused::Refused;
 use super::subscription::Subscription;
-use crate::config::{CallLimits, Config, Form, HandlerName, Manifest};
+use crate::config::{Config, HandlerName, Manifest};
+pub(crate) use standing::{Import, Standing};
 
-/// Holds as long as this host links no network, whatever a manifest says.
-const GUARANTEE: &str = "effects are exactly once: no outbound network is linked";
+/// A component that a host would run.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// The stem of the file.
+    pub(crate) name: HandlerName,
+    /// The consumer group that it would read with.
+    pub(crate) group: String,
+    /// Its size.
+    pub(crate) bytes: usize,
+    /// Ready for calls, one at a time.
+    pub(crate) component: Component,
+}
 
 /// What a component is and may do.
 #[derive(Debug, Serialize)]
@@ -30,25 +46,29 @@ pub(crate) struct Report {
     pub(crate) group: String,
     /// Interfaces that it exports.
     pub(crate) exports: Vec<String>,
-    /// Interfaces that it imports; importing grants nothing.
-    pub(crate) imports: Vec<String>,
+    /// Interfaces that it imports, with what stands behind them; importing grants nothing.
+    pub(crate) imports: Vec<Import>,
     /// What it takes, the manifest's word before its own.
     pub(crate) subscriptions: Vec<Subscription>,
     /// Topics that it may publish to.
     pub(crate) grants_publish: Vec<String>,
     /// Whether it may keep state.
     pub(crate) grants_state: bool,
+    /// The section whose role its SQL runs as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grants_sql: Option<String>,
     /// What one call may use.
     pub(crate) limits: Limits,
-    /// What follows for its effects.
-    pub(crate) guarantee: &'static str,
+    /// What follows for its effects, from its imports and grants.
+    pub(crate) guarantee: Vec<String>,
 }
 
 /// The limits of one call.
 #[derive(Debug, Serialize)]
 pub(crate) struct Limits {
-    /// Wall-clock time, such as `10s`.
-    pub(crate) deadline: String,
+    /// Wall-clock time.
+    #[serde(serialize_with = "as_text")]
+    pub(crate) deadline: Duration,
     /// Units of fuel.
     pub(crate) fuel: u64,
     /// Bytes of memory.
@@ -71,7 +91,7 @@ pub(crate) struct Limits {
 ///
 /// # Errors
 /// What the host would refuse the file for.
-pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config) -> Result<Report, Refused> {
+pub(crate) async fn load(path: &Path, manifest: Option<&Path>, config: &Config) -> Result<Checked, Refused> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = HandlerName::parse(&stem)?;
     let wasm = read_bounded(path, COMPONENT_BYTES_MAX)?;
@@ -85,77 +105,47 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
     let bytes = wasm.len();
     let engine = Engine::new(EngineSettings::of(&config.limits, 1), Handle::current())?;
     let component = engine.load(&name, wasm, Arc::new(manifest)).await?;
+    let group = component.manifest().group.clone();
+    let group = group.unwrap_or_else(|| name.default_group(&config.namespace));
+    Ok(Checked { name, group, bytes, component })
+}
+
+/// Loads the file and tells what it is and may do.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config) -> Result<Report, Refused> {
+    let Checked { name, group, bytes, component } = load(path, manifest, config).await?;
     let manifest = component.manifest();
+    let imports = component.world().map(|world| world.imports.as_slice()).unwrap_or_default();
+    let imports = standing::of(imports, &manifest.grants);
+    let limits = &manifest.limits;
     Ok(Report {
-        group: manifest.group.clone().unwrap_or_else(|| name.default_group(&config.namespace)),
         name: name.as_str().to_owned(),
         digest: component.digest().to_string(),
         bytes,
+        group,
         exports: component.world().map(|world| world.exports.clone()).unwrap_or_default(),
-        imports: component.world().map(|world| world.imports.clone()).unwrap_or_default(),
+        guarantee: promise::guarantee(&imports, manifest.ack),
+        imports,
         subscriptions: component.subscriptions().to_vec(),
         grants_publish: manifest.grants.publish.clone(),
         grants_state: manifest.grants.state,
-        limits: limits(&manifest.limits),
-        guarantee: GUARANTEE,
+        grants_sql: manifest.grants.sql.as_deref().map(str::to_owned),
+        limits: Limits {
+            deadline: limits.deadline,
+            fuel: limits.fuel,
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            effects: limits.effects,
+            output_bytes: limits.output_bytes,
+            log_bytes: limits.log_bytes,
+            state_values: limits.state_values,
+            state_bytes: limits.state_bytes,
+        },
     })
 }
 
-fn limits(limits: &CallLimits) -> Limits {
-    Limits {
-        deadline: humantime::format_duration(limits.deadline).to_string(),
-        fuel: limits.fuel,
-        memory: limits.memory,
-        table_elements: limits.table_elements,
-        effects: limits.effects,
-        output_bytes: limits.output_bytes,
-        log_bytes: limits.log_bytes,
-        state_values: limits.state_values,
-        state_bytes: limits.state_bytes,
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed =
-            |list: &[String], none: &str| if list.is_empty() { none.to_owned() } else { list.join(", ") };
-        writeln!(f, "{}: fits this host", self.name)?;
-        writeln!(f, "  digest    {}", self.digest)?;
-        writeln!(f, "  size      {}", bytesize::ByteSize(self.bytes as u64))?;
-        writeln!(f, "  group     {}", self.group)?;
-        writeln!(f, "  exports   {}", listed(&self.exports, "nothing"))?;
-        writeln!(f, "  imports   {}", listed(&self.imports, "nothing"))?;
-        for taken in &self.subscriptions {
-            writeln!(
-                f,
-                "  takes     topics {}; event types {}; sources {}; schema versions {}; payload as {}",
-                taken.topics.join(", "),
-                listed(&taken.event_types, "any"),
-                listed(&taken.sources, "any"),
-                listed(&taken.schema_versions, "any"),
-                match taken.form {
-                    Form::Text => "text",
-                    Form::Binary => "binary",
-                }
-            )?;
-        }
-        let state = if self.grants_state { "yes" } else { "no" };
-        writeln!(f, "  grants    publish {}; state {state}", listed(&self.grants_publish, "nowhere"))?;
-        let limits = &self.limits;
-        writeln!(
-            f,
-            "  limits    deadline {}; fuel {}; memory {}; tables of {} elements; {} effects of {} in all; \
-             {} of output kept; {} state values of {} loaded",
-            limits.deadline,
-            limits.fuel,
-            bytesize::ByteSize(limits.memory),
-            limits.table_elements,
-            limits.effects,
-            bytesize::ByteSize(limits.output_bytes),
-            bytesize::ByteSize(limits.log_bytes.into()),
-            limits.state_values,
-            bytesize::ByteSize(limits.state_bytes),
-        )?;
-        write!(f, "  {}", self.guarantee)
-    }
+fn as_text<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*duration))
 }

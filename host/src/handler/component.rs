@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::effects::Effects;
+use super::effects::{Asked, Effects};
 use super::native::Native;
 use super::refused::Refused;
 use super::sandbox::Sandbox;
@@ -95,10 +95,33 @@ impl Component {
     pub(crate) async fn call(&self, message: &Message, form: Form, state: StateView) -> Called {
         let effects =
             |deadline: Instant| Effects::new(Arc::clone(&self.manifest), message.id, deadline, state);
-        let Ran { end, effects, last_output, usage } = match &self.code {
+        let ran = self.run(message, form, effects).await;
+        self.called(ran)
+    }
+
+    /// The same, with all that it asked for, in order.
+    pub(crate) async fn watch(
+        &self,
+        message: &Message,
+        form: Form,
+        state: StateView,
+    ) -> (Called, Vec<Asked>) {
+        let effects = |deadline: Instant| {
+            Effects::new(Arc::clone(&self.manifest), message.id, deadline, state).watched()
+        };
+        let mut ran = self.run(message, form, effects).await;
+        let asked = ran.effects.take_journal();
+        (self.called(ran), asked)
+    }
+
+    async fn run(&self, message: &Message, form: Form, effects: impl FnOnce(Instant) -> Effects) -> Ran {
+        match &self.code {
             Code::Sandboxed(sandbox) => sandbox.call(&self.manifest.limits, message, form, effects).await,
             Code::Native(native) => native.call(&self.manifest.limits, message, effects).await,
-        };
+        }
+    }
+
+    fn called(&self, Ran { end, effects, last_output, usage }: Ran) -> Called {
         let end = match (end, effects.lost_sql()) {
             (End::Decided(Outcome::Completed), Some(error)) => {
                 End::Faulted(Fault::Sql { reason: error.to_string() })

@@ -3,6 +3,7 @@
 //! Nothing here writes. A denial is an answer to the handler, which names the grant; only what the host
 //! itself cannot do (Postgres is away) ends the call.
 
+mod journal;
 mod publish;
 mod sql;
 mod state;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub(crate) use journal::Asked;
+pub(super) use journal::refused;
 pub use publish::PublishError;
 pub use state::StateError;
 
@@ -41,6 +44,8 @@ pub(super) struct Effects {
     /// The first thing beyond a limit that was refused.
     refused: Option<String>,
     sql: Sql,
+    /// All that was asked for, where somebody wants to see it.
+    journal: Option<Vec<Asked>>,
 }
 
 /// The call's SQL.
@@ -85,7 +90,18 @@ impl Effects {
             before: None,
             refused: None,
             sql: Sql::Unused,
+            journal: None,
         }
+    }
+
+    /// Keeps a journal of what is asked for.
+    pub(super) fn watched(self) -> Self {
+        Self { journal: Some(Vec::new()), ..self }
+    }
+
+    /// What was asked for so far, where it was watched.
+    pub(super) fn take_journal(&mut self) -> Vec<Asked> {
+        self.journal.take().unwrap_or_default()
     }
 
     /// For `subscriptions()`.

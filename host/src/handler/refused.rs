@@ -24,6 +24,16 @@ pub(crate) enum Refused {
         "its export {EXPORT} differs from the contract: {0}; build it against wit/mailroom.wit of this host"
     )]
     WrongExport(String),
+    /// It was built for a contract that this host does not know yet.
+    #[error(
+        "it exports {has}, and this host knows {knows}; update the host, or build the component against wit/mailroom.wit of this one"
+    )]
+    NewerContract {
+        /// What it exports.
+        has: String,
+        /// What it should.
+        knows: &'static str,
+    },
     /// It wants something that the host does not have.
     #[error(
         "it imports {name}, which this host does not have ({why}); leave it out, or build against another version of it"

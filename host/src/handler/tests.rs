@@ -31,11 +31,11 @@ fn guest_path(name: &str) -> PathBuf {
     found.into_iter().find(|path| path.exists()).unwrap_or_else(missing)
 }
 
-fn guest(name: &str) -> Vec<u8> {
+pub(crate) fn guest(name: &str) -> Vec<u8> {
     std::fs::read(guest_path(name)).unwrap()
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0
 }
 
@@ -53,7 +53,7 @@ async fn load_bytes(wasm: Vec<u8>, manifest: &str) -> Result<Component, Refused>
     engine().load(&name, wasm, Arc::new(manifest)).await
 }
 
-fn message(payload: &str) -> Message {
+pub(crate) fn message(payload: &str) -> Message {
     Message {
         seq: 1,
         lane: 0,

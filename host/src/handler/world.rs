@@ -8,6 +8,10 @@ use super::refused::Refused;
 pub(super) const EXPORT: &str = "mailroom:contract/handler@0.1.0";
 /// Within 0.1 versions only add, so each of them does.
 const EXPORT_ANY_PATCH: &str = "mailroom:contract/handler@0.1.";
+/// The same interface of any version.
+const EXPORT_ANY: &str = "mailroom:contract/handler@";
+/// The minor version of this contract.
+const KNOWN: (u64, u64) = (0, 1);
 
 /// The names of a component's own world.
 #[derive(Debug, Clone)]
@@ -26,8 +30,18 @@ pub(super) fn check(component: &Component, engine: &wasmtime::Engine) -> Result<
     if world.exports.iter().any(|name| name.starts_with(EXPORT_ANY_PATCH)) {
         return Ok(world);
     }
+    if let Some(has) = world.exports.iter().find(|name| is_newer(name)) {
+        return Err(Refused::NewerContract { has: has.clone(), knows: EXPORT });
+    }
     let others = if world.exports.is_empty() { "nothing".to_owned() } else { world.exports.join(", ") };
     Err(Refused::MissingExport(others))
+}
+
+/// Whether this is the handler's interface in a later version.
+fn is_newer(export: &str) -> bool {
+    let Some(version) = export.strip_prefix(EXPORT_ANY) else { return false };
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u64>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) > KNOWN)
 }
 
 impl World {
@@ -37,5 +51,22 @@ impl World {
         let named = self.imports.iter().find(|name| why.contains(&format!("`{name}`")));
         let name = named.cloned().unwrap_or_else(|| "something".to_owned());
         Refused::UnknownImport { name, why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_later_versions_of_the_interface_are_newer() {
+        for newer in ["0.2.0", "0.10.0", "1.0.0", "0.2.0-rc.1"] {
+            assert!(is_newer(&format!("{EXPORT_ANY}{newer}")), "{newer}");
+        }
+        for other in
+            [EXPORT, "mailroom:contract/handler@0.0.9", "mailroom:contract/handler", "a:b/handler@1.0.0"]
+        {
+            assert!(!is_newer(other), "{other}");
+        }
     }
 }

@@ -16,6 +16,31 @@ pub(crate) fn first<'s>(subscriptions: &'s [Subscription], message: &Message) ->
     })
 }
 
+/// Whether all that `narrow` takes, `wide` takes as well and in the same form; in doubt it does not. `wide`
+/// may have other topics besides.
+pub(crate) fn covers(wide: &Subscription, narrow: &Subscription) -> bool {
+    let lists = |wide: &[String], narrow: &[String], item: fn(&str, &str) -> bool| {
+        let covered = |one: &String| wide.iter().any(|other| item(other, one));
+        wide.is_empty() || !narrow.is_empty() && narrow.iter().all(covered)
+    };
+    wide.form == narrow.form
+        && narrow.topics.iter().all(|topic| wide.topics.contains(topic))
+        && lists(&wide.event_types, &narrow.event_types, pattern_covers)
+        && lists(&wide.sources, &narrow.sources, pattern_covers)
+        && lists(&wide.schema_versions, &narrow.schema_versions, starts)
+}
+
+/// To one that is wider a pattern is a name of its own, but for a last `**`: it stands for any number of
+/// segments, none as well, so the wider one must end so too and take what is before it.
+fn pattern_covers(wide: &str, narrow: &str) -> bool {
+    let open = |pattern: &str| pattern == "**" || pattern.ends_with(".**");
+    match narrow.strip_suffix(".**") {
+        Some(before) => open(wide) && segments(wide, before),
+        None if narrow == "**" => wide == "**" || wide == "*.**",
+        None => segments(wide, narrow),
+    }
+}
+
 /// An empty list takes anything.
 fn any(list: &[String], takes: impl Fn(&str) -> bool) -> bool {
     list.is_empty() || list.iter().any(|item| takes(item))
@@ -61,6 +86,29 @@ mod tests {
             ("ord*", "order", false),
         ] {
             assert_eq!(segments(pattern, name), takes, "{pattern} against {name}");
+        }
+    }
+
+    #[test]
+    fn a_subscription_covers_what_is_as_narrow_or_narrower() {
+        let of = |event_type: &str| Subscription::topic("t").event_type(event_type);
+        for (wide, narrow, covered) in [
+            (of("a.b"), of("a.b"), true),
+            (of("a.*"), of("a.b"), true),
+            (of("a.b"), of("a.*"), false),
+            (of("a.**"), of("a.b.**"), true),
+            (of("a.*"), of("a.**"), false),
+            (of("a.*.**"), of("a.**"), false),
+            (of("*.**"), of("**"), true),
+            (Subscription::topic("t"), of("a"), true),
+            (of("**"), Subscription::topic("t"), false),
+            (of("a").or_topic("u"), of("a"), true),
+            (of("a"), of("a").or_topic("u"), false),
+            (of("a"), of("a").text(), false),
+            (of("a").schema_version("1"), of("a").schema_version("1.2"), true),
+            (of("a").schema_version("1.2"), of("a").schema_version("1"), false),
+        ] {
+            assert_eq!(covers(&wide, &narrow), covered, "{wide:?} over {narrow:?}");
         }
     }
 

@@ -109,6 +109,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Whether the handler said so itself.
+    #[must_use]
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
     /// The stable name of this kind of fault.
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {

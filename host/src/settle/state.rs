@@ -84,6 +84,23 @@ impl StateView {
         self.db.as_ref()
     }
 
+    /// These values and no database.
+    #[must_use]
+    pub(crate) fn holding(
+        key: Option<Vec<u8>>,
+        values: impl IntoIterator<Item = ((Scope, String), Vec<u8>)>,
+    ) -> Self {
+        let entry = |value| Entry { version: 1, value: Some(value), dirty: false };
+        let entries = values.into_iter().map(|(place, value)| (place, entry(value))).collect();
+        Self { entries, ..Self::new(None, "".into(), key) }
+    }
+
+    /// What is known of it, in order of scope and name.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (Scope, &str, &[u8])> {
+        let entries = self.entries.iter();
+        entries.filter_map(|((scope, name), entry)| Some((*scope, name.as_str(), entry.value.as_deref()?)))
+    }
+
     /// The value of that name, as this key's earlier messages and this call left it.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 mod bench;
 mod count;
 mod demo;
+mod fuzz;
 mod guests;
 mod install;
 mod planted;
@@ -22,6 +23,8 @@ cargo xtask test [FILTER..] [-- ARGS]
                                  test's name, --OPTION[=VALUE] goes to cargo test, ARGS to the test programs
 cargo xtask demo [ARGS]          mailroom at work, checked; `demo --help` tells more
 cargo xtask bench [ARGS]         mailroom's speed beside its floors; `bench --help` tells more
+cargo xtask fuzz [TARGET] [--time 60s]
+                                 what comes from outside, distorted: components, manifests, headers and so on
 cargo xtask planted              plant bugs that the history test must catch, one after another
 cargo xtask tidy                 check the rules of the house
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         },
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
+        ("fuzz", args) => fuzz::run(args),
         ("planted", []) => planted::run(),
         ("tidy", []) => tidy::check(),
         ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{Effects, Phase, length, waited};
+use super::{Asked, Effects, Phase, length, refused, waited};
 use crate::handler::reply::DELAY_MAX;
 use crate::message::{Header, Outgoing, emitted_id};
 
@@ -39,6 +39,24 @@ pub enum PublishError {
 impl Effects {
     /// Buffers the message and gives its id. A key already used gives the first id and emits nothing.
     pub(in crate::handler) async fn publish(&mut self, message: Outgoing) -> Result<Uuid, PublishError> {
+        let Some(topic) = self.journal.is_some().then(|| message.topic.clone()) else {
+            return self.take(message).await;
+        };
+        let place = self.outgoing.len();
+        let taken = self.take(message).await;
+        let asked = match (&taken, self.outgoing.get(place)) {
+            (Ok(_), Some(taken)) => Asked::Published(Box::new(taken.clone())),
+            (Ok(_), None) => Asked::Repeated { topic },
+            (Err(error), _) => {
+                let grant = matches!(error, PublishError::NotGranted(_)).then_some("grants.publish");
+                refused(format!("publish to {topic}"), grant, error)
+            }
+        };
+        self.note(|| asked);
+        taken
+    }
+
+    async fn take(&mut self, message: Outgoing) -> Result<Uuid, PublishError> {
         if self.phase == Phase::Subscribing {
             let why = "subscriptions() has no effects; publish in handle()".to_owned();
             return Err(PublishError::NotGranted(why));

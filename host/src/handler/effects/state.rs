@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Effects, Phase, length, waited};
+use super::{Asked, Effects, Phase, length, refused, waited};
 use crate::settle::{Scope, StateError as ViewError, StateView};
 
 /// Names that are given at once.
@@ -45,9 +45,13 @@ impl Effects {
         scope: Scope,
         name: &str,
     ) -> Result<Option<Vec<u8>>, StateError> {
-        self.granted()?;
-        let answer = answer(waited(self.deadline, self.state.get(scope, name)).await);
-        self.noted(answer)
+        let read = self.read(scope, name).await;
+        self.write_down("read", scope, name, &read, |value| Asked::Read {
+            scope,
+            name: name.to_owned(),
+            value: value.clone(),
+        });
+        read
     }
 
     /// Sets the value of that name.
@@ -57,20 +61,55 @@ impl Effects {
         name: &str,
         value: Vec<u8>,
     ) -> Result<(), StateError> {
-        self.granted()?;
-        self.put(scope, name, Some(value)).await
+        let written = self.journal.is_some().then(|| value.clone());
+        let put = self.put(scope, name, Some(value)).await;
+        self.write_down("write", scope, name, &put, |()| Asked::Written {
+            scope,
+            name: name.to_owned(),
+            value: written,
+        });
+        put
     }
 
     /// Removes the value; none is no error.
     pub(in crate::handler) async fn remove(&mut self, scope: Scope, name: &str) -> Result<(), StateError> {
-        match self.get(scope, name).await? {
-            None => Ok(()),
-            Some(_) => self.put(scope, name, None).await,
-        }
+        let removed = match self.read(scope, name).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => self.put(scope, name, None).await,
+            Err(error) => Err(error),
+        };
+        self.write_down("remove", scope, name, &removed, |()| Asked::Written {
+            scope,
+            name: name.to_owned(),
+            value: None,
+        });
+        removed
     }
 
     /// Names with `prefix` in byte order after `after`, at most `limit` and at most a thousand.
     pub(in crate::handler) async fn names(
+        &mut self,
+        scope: Scope,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, StateError> {
+        let names = self.list(scope, prefix, after, limit).await;
+        self.write_down("list", scope, prefix, &names, |names| Asked::Listed {
+            scope,
+            prefix: prefix.to_owned(),
+            names: names.clone(),
+        });
+        names
+    }
+
+    async fn read(&mut self, scope: Scope, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.granted()?;
+        let answer = answer(waited(self.deadline, self.state.get(scope, name)).await);
+        self.noted(answer)
+    }
+
+    async fn list(
         &mut self,
         scope: Scope,
         prefix: &str,
@@ -96,6 +135,23 @@ impl Effects {
         answer
     }
 
+    fn write_down<T>(
+        &mut self,
+        verb: &str,
+        scope: Scope,
+        name: &str,
+        answer: &Result<T, StateError>,
+        given: impl FnOnce(&T) -> Asked,
+    ) {
+        self.note(|| match answer {
+            Ok(answer) => given(answer),
+            Err(error) => {
+                let grant = matches!(error, StateError::NotGranted).then_some("grants.state");
+                refused(format!("{verb} {} state {name}", scope.as_str()), grant, error)
+            }
+        });
+    }
+
     fn granted(&self) -> Result<(), StateError> {
         let granted = self.phase == Phase::Handling && self.manifest.grants.state;
         granted.then_some(()).ok_or(StateError::NotGranted)
@@ -103,6 +159,7 @@ impl Effects {
 
     /// What replaces a value of this same call takes its place in the limits, too.
     async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
+        self.granted()?;
         let manifest = Arc::clone(&self.manifest);
         let limits = &manifest.limits;
         let size = length(name.len() + value.as_ref().map_or(0, Vec::len));

@@ -1,0 +1,74 @@
+//! What a call asked for, in order and with the answers: for the author, who wants to see what is dropped
+//! and what is denied as well.
+
+use std::fmt::Display;
+
+use super::Effects;
+use crate::message::Outgoing;
+use crate::settle::Scope;
+
+/// One request of a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A message was taken.
+    Published(Box<Outgoing>),
+    /// A message whose idempotency key was used before: nothing is emitted.
+    Repeated {
+        /// The topic.
+        topic: String,
+    },
+    /// A state value was read.
+    Read {
+        /// Whose.
+        scope: Scope,
+        /// Its name.
+        name: String,
+        /// `None` where there is none.
+        value: Option<Vec<u8>>,
+    },
+    /// Names of state values were read.
+    Listed {
+        /// Whose.
+        scope: Scope,
+        /// What they begin with.
+        prefix: String,
+        /// The answer.
+        names: Vec<String>,
+    },
+    /// A state value was set, or removed.
+    Written {
+        /// Whose.
+        scope: Scope,
+        /// Its name.
+        name: String,
+        /// `None` where it was removed.
+        value: Option<Vec<u8>>,
+    },
+    /// The answer was no.
+    Refused {
+        /// What was wanted.
+        request: String,
+        /// The grant that is missing; `None` where the request itself or its size is the reason.
+        grant: Option<&'static str>,
+        /// What the handler was told.
+        why: String,
+    },
+}
+
+impl Effects {
+    /// Notes a request that has its answer, where somebody watches.
+    pub(in crate::handler) fn note(&mut self, asked: impl FnOnce() -> Asked) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(asked());
+        }
+    }
+}
+
+/// A request that was refused.
+pub(in crate::handler) fn refused(
+    request: impl Into<String>,
+    grant: Option<&'static str>,
+    why: &impl Display,
+) -> Asked {
+    Asked::Refused { request: request.into(), grant, why: why.to_string() }
+}

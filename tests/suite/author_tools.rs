@@ -1,0 +1,188 @@
+//! What an author of handlers has without any server: `handler check` and `handler invoke`.
+
+mod desk;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mailroom_tests::{Manifest, guest, paths, snapshot};
+use serde_json::json;
+
+use desk::at_desk;
+
+#[test]
+fn what_the_tools_say_of_each_example_is_in_its_snapshot() {
+    at_desk(async |desk| {
+        for folder in fs::read_dir(paths::root().join("handlers"))? {
+            let folder = folder?.path();
+            if !folder.join("message.json").exists() {
+                continue;
+            }
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let wasm = desk.copy(&guest(&name)?, &format!("{name}.wasm"))?;
+            let message = desk.copy(&folder.join("message.json"), "message.json")?;
+            let ungranted = desk.transcript(&["handler", "check", &wasm]).await?;
+            desk.copy(&folder.join(format!("{name}.toml")), &format!("{name}.toml"))?;
+            let invoke = ["handler", "invoke", &wasm, "--message", &message];
+            let parts = [
+                ungranted,
+                desk.transcript(&["handler", "check", &wasm]).await?,
+                desk.transcript(&["handler", "check", &wasm, "--json"]).await?,
+                desk.transcript(&invoke).await?,
+                desk.transcript(&[&invoke[..], &["--json", "--times", "3"]].concat()).await?,
+            ];
+            snapshot::unchanged(&kept(&name), &parts.join("\n"))?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_the_tools_say_of_broken_files_is_in_its_snapshot() {
+    at_desk(async |desk| {
+        let good = fs::read(guest("noop")?)?;
+        let cut = good.get(..good.len().min(100)).unwrap_or_default();
+        let newer = replaced(&good, b"mailroom:contract/handler@0.1.0", b"mailroom:contract/handler@0.2.0");
+        let broken = [
+            ("core-module", b"\0asm\x01\0\0\0".to_vec()),
+            ("garbage", b"this is no component".to_vec()),
+            ("truncated", cut.to_vec()),
+            ("unknown-import", fs::read(guest("unknown-import")?)?),
+            ("no-export", fs::read(guest("no-export")?)?),
+            ("newer-contract", newer),
+        ];
+        let message = desk.write("message.json", br#"{"payload": "x"}"#)?;
+        let mut parts = Vec::new();
+        for (name, bytes) in broken {
+            let wasm = desk.write(&format!("{name}.wasm"), &bytes)?;
+            parts.push(desk.transcript(&["handler", "check", &wasm]).await?);
+            parts.push(desk.transcript(&["handler", "invoke", &wasm, "--message", &message]).await?);
+        }
+        snapshot::unchanged(&kept("broken"), &parts.join("\n"))
+    });
+}
+
+#[test]
+fn each_outcome_of_an_invoked_call_has_its_exit_code_and_its_words() {
+    at_desk(async |desk| {
+        let wasm = desk.copy(&guest("scripted")?, "scripted.wasm")?;
+        desk.write("scripted.toml", Manifest::takes(&["in"]).publishes(&["out"]).to_toml().as_bytes())?;
+        for (behave, code, words) in [
+            ("emit", 0, ["scripted: completed", "emitted   scripted.done to out"]),
+            ("retry", 10, ["scripted: retry", "dropped: scripted.done to out"]),
+            ("skip", 11, ["scripted: skipped", "told to skip"]),
+            ("reject", 12, ["scripted: rejected", "told to reject"]),
+            ("fail", 13, ["scripted: failure", "code      told"]),
+            ("panic", 14, ["fault     trap", "told to panic"]),
+        ] {
+            let message = json!({"payload": {"behave": behave, "topic": "out"}, "key": "k"});
+            let message = desk.write("message.json", message.to_string().as_bytes())?;
+            let ran = desk.ran(&["handler", "invoke", &wasm, "--message", &message]).await?;
+            ran.refused(code, &words)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_one_call_leaves_as_state_can_be_given_to_the_next() {
+    at_desk(async |desk| {
+        let wasm = desk.copy(&guest("scripted")?, "scripted.wasm")?;
+        desk.write("scripted.toml", Manifest::takes(&["in"]).to_toml().as_bytes())?;
+        let message = desk.write("message.json", br#"{"payload": {"add": 2}, "key": "k"}"#)?;
+        let state = desk.write("state.json", br#"{"keyed": {"sum": 40}}"#)?;
+        let invoke = ["handler", "invoke", &wasm, "--message", &message, "--state", &state, "--json"];
+
+        let first = desk.ran(&invoke).await?.json()?;
+        desk.write("state.json", first["state"].to_string().as_bytes())?;
+        let second = desk.ran(&[&invoke[..], &["--times", "3"]].concat()).await?.json()?;
+
+        assert_eq!(first["state"], json!({"keyed": {"sum": "42"}, "shared": {}}));
+        assert_eq!(second["state"]["keyed"]["sum"], "44", "each of several calls finds what was given");
+        assert_eq!(second["calls"]["outcomes"], json!({"completed": 3}));
+        assert!(second["calls"]["median_us"].is_u64(), "{second}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_an_invoked_call_was_denied_names_the_grant() {
+    at_desk(async |desk| {
+        let wasm = desk.copy(&guest("scripted")?, "scripted.wasm")?;
+        let message = desk.write("message.json", br#"{"payload": {"topic": "out"}, "key": "k"}"#)?;
+
+        let ran = desk.ran(&["handler", "invoke", &wasm, "--message", &message]).await?;
+
+        ran.refused(13, &["denied    publish to out", "grants.publish = [\"out\"]"])
+    });
+}
+
+#[test]
+fn all_mistakes_in_a_message_are_named_by_their_keys() {
+    at_desk(async |desk| {
+        let wasm = desk.copy(&guest("scripted")?, "scripted.wasm")?;
+        let message = br#"{"key": 7, "atempt": 2, "id": "x", "headers": [1], "attempt": 0, "position": {"partition": "p"}}"#;
+        let message = desk.write("message.json", message)?;
+        let named = [
+            "payload: is missing",
+            "key: must be text",
+            "atempt: unknown key; there are attempt",
+            "id: must be a UUID",
+            "headers: must be an object",
+            "attempt: must be a whole number from 1",
+            "position.partition: must be a whole number",
+        ];
+
+        desk.ran(&["handler", "invoke", &wasm, "--message", &message]).await?.refused(2, &named)?;
+        desk.write("message.json", b"{")?;
+        desk.ran(&["handler", "invoke", &wasm, "--message", &message]).await?.refused(2, &["is not JSON"])?;
+        let absent = desk.ran(&["handler", "invoke", &wasm, "--message", "absent.json"]).await?;
+        absent.refused(3, &["absent.json"])
+    });
+}
+
+#[test]
+fn a_new_version_that_asks_for_more_ends_the_check_with_5() {
+    at_desk(async |desk| {
+        let old = desk.copy(&guest("shipping")?, "old.wasm")?;
+        let new = desk.copy(&guest("invoice")?, "new.wasm")?;
+        desk.write("old.toml", b"grants.publish = [\"a\"]\nlimits.fuel = 7000000\n")?;
+        let more = b"grants.publish = [\"a\", \"b\"]\ngrants.state = true\nlimits.fuel = 8000000\n";
+        desk.write("new.toml", more)?;
+
+        let grown = desk.ran(&["handler", "check", &old, &new]).await?;
+        let json = desk.ran(&["handler", "check", &old, &new, "--json"]).await?;
+        let same = desk.ran(&["handler", "check", &new, &new]).await?;
+
+        grown.refused(
+            5,
+            &[
+                "imports   mailroom:contract/state@",
+                "takes     topics orders; event types order.placed",
+                "grants    publish to b",
+                "grants    state",
+                "limits    fuel from 7000000 to 8000000",
+            ],
+        )?;
+        assert!(!grown.stdout.contains("to a\n"), "what was there before is not told: {}", grown.stdout);
+        assert!(serde_json::from_str::<serde_json::Value>(&json.stdout)?["grown"].is_array());
+        assert!(same.ok()?.contains("Nothing grows"));
+        Ok(())
+    });
+}
+
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("suite/author_tools/{name}.snapshot"))
+}
+
+/// All places of `old` as `new`, which is as long.
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    assert_eq!(old.len(), new.len(), "lengths stand in the file, too");
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> =
+        bytes.windows(old.len()).enumerate().filter(|(_, window)| *window == old).map(|(at, _)| at).collect();
+    for at in places {
+        bytes.splice(at..at + new.len(), new.iter().copied());
+    }
+    bytes
+}
