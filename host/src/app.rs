@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
 use crate::db::{Db, DbError, Meaning, migrate};
-use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler};
+use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler, StoreSettings};
 use crate::kafka::KafkaError;
 use crate::sweep;
 use crate::worker::Guests;
@@ -72,6 +72,10 @@ pub(crate) async fn run(
     let engine = Engine::new(EngineSettings {
         instances_max: config.worker.concurrency,
         memory_max: config.limits.memory_max,
+        compiled: (config.host.compiled_bytes_max > 0).then(|| StoreSettings {
+            folder: config.host.compiled.clone(),
+            bytes_max: config.host.compiled_bytes_max,
+        }),
     })?;
     let shared = Shared {
         db: Db::new(&config.postgres)?,

@@ -9,6 +9,7 @@ pub(crate) mod hosts;
 pub(crate) mod lanes;
 pub(crate) mod migrate;
 pub(crate) mod offsets;
+pub(crate) mod pauses;
 pub(crate) mod reach;
 pub(crate) mod retention;
 pub(crate) mod rounds;

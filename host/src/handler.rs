@@ -9,6 +9,7 @@ mod bindings;
 mod check;
 mod clock;
 mod compile;
+mod compiled;
 mod component;
 mod effects;
 mod engine;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub(crate) use check::check;
+pub(crate) use compiled::StoreSettings;
 pub(crate) use component::Component;
 pub use effects::{PublishError, StateError};
 pub(crate) use engine::{Engine, EngineError, EngineSettings};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::compile::Wasm;
 use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
 use super::refused::Refused;
@@ -76,8 +77,13 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
         }
     };
     let bytes = wasm.len();
-    let engine = Engine::new(EngineSettings { instances_max: 1, memory_max: config.limits.memory_max })?;
-    let component = engine.load(&name, wasm, Arc::new(manifest)).await?;
+    let engine = Engine::new(EngineSettings {
+        instances_max: 1,
+        memory_max: config.limits.memory_max,
+        // A check leaves nothing behind.
+        compiled: None,
+    })?;
+    let component = engine.load(&name, Wasm::new(wasm), Arc::new(manifest)).await?;
     let manifest = component.manifest();
     Ok(Report {
         group: manifest.group.clone().unwrap_or_else(|| name.default_group(&config.namespace)),

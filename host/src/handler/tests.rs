@@ -1,6 +1,7 @@
 //! Real guests in a real engine, without servers. `cargo xtask guests` builds them.
 
 mod calls;
+mod compiled;
 mod limits;
 mod loading;
 mod native;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::compile::Wasm;
 use super::refused::Refused;
 use super::{Component, Engine, EngineSettings};
 use crate::config::{Config, Form, HandlerName, Manifest, Servers};
@@ -39,7 +41,7 @@ fn config() -> Config {
 }
 
 fn engine() -> Arc<Engine> {
-    Engine::new(EngineSettings { instances_max: 4, memory_max: 256 << 20 }).unwrap()
+    Engine::new(EngineSettings { instances_max: 4, memory_max: 256 << 20, compiled: None }).unwrap()
 }
 
 async fn load(guest_name: &str, manifest: &str) -> Result<Component, Refused> {
@@ -49,7 +51,7 @@ async fn load(guest_name: &str, manifest: &str) -> Result<Component, Refused> {
 async fn load_bytes(wasm: Vec<u8>, manifest: &str) -> Result<Component, Refused> {
     let manifest = Manifest::parse(manifest, &config()).unwrap();
     let name = HandlerName::parse("fixture").unwrap();
-    engine().load(&name, wasm, Arc::new(manifest)).await
+    engine().load(&name, Wasm::new(wasm), Arc::new(manifest)).await
 }
 
 fn message(payload: &str) -> Message {
