@@ -168,6 +168,8 @@ async fn a_load_that_takes_long_holds_up_no_other_handler() {
     let endless = b"[limits]\nfuel = 1000000000000000\ndeadline = \"10s\"\n";
     watched.folder.write("loops.toml", endless);
     watched.folder.write("loops.wasm", &guest("loops-at-load"));
+    let first = tokio::time::timeout(Duration::from_secs(30), watched.changes.recv()).await.unwrap();
+    assert!(matches!(first, Some(Change::Compiling(name)) if name.as_str() == "loops"));
     watched.folder.write("edition.wasm", &guest("edition-two"));
     assert!(matches!(watched.next().await, Change::Swapped(_)), "a new component");
     watched.folder.write("edition.toml", &[SAME, b"[limits]\nfuel = 7\n"].concat());
