@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
 use crate::db::{Db, DbError, Meaning, migrate};
-use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler};
+use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler, StoreSettings};
 use crate::kafka::KafkaError;
 use crate::sweep;
 use crate::worker::Guests;
@@ -70,7 +70,13 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let guests = Guests::new()?;
-    let settings = EngineSettings::of(&config.limits, config.worker.concurrency);
+    let settings = EngineSettings {
+        compiled: (config.host.compiled_bytes_max > 0).then(|| StoreSettings {
+            folder: config.host.compiled.clone(),
+            bytes_max: config.host.compiled_bytes_max,
+        }),
+        ..EngineSettings::of(&config.limits, config.worker.concurrency)
+    };
     let engine = Engine::new(settings, guests.handle().clone())?;
     let shared = Shared {
         db: Db::new(&config.postgres, &config.sql)?,

@@ -11,6 +11,7 @@ pub(crate) mod hosts;
 pub(crate) mod lanes;
 pub(crate) mod migrate;
 pub(crate) mod offsets;
+pub(crate) mod pauses;
 pub(crate) mod reach;
 pub(crate) mod retention;
 mod roles;

@@ -9,6 +9,7 @@ mod bindings;
 mod check;
 mod clock;
 mod compile;
+mod compiled;
 mod component;
 mod effects;
 mod engine;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub(crate) use check::{Checked, Report, check, load};
+pub(crate) use compiled::StoreSettings;
 pub(crate) use component::Component;
 pub(crate) use effects::Asked;
 pub use effects::{PublishError, StateError};

@@ -39,24 +39,26 @@ pub(crate) struct Sweep {
     pub(crate) wake: Arc<Notify>,
     /// Told when outbox rows are to be read again.
     pub(crate) outbox_wake: Arc<Notify>,
-    /// Where the workers see which breakers are open.
+    /// Where the workers see which breakers are open, and what is paused.
     pub(crate) breakers: watch::Sender<Breakers>,
     /// Lanes (with their tokens) that are ours and that nobody here has, and since when.
     pub(crate) nobodys: HashMap<(i32, i64), Instant>,
 }
 
-/// The breakers that are open, as a look at the table saw them.
+/// The breakers that are open and the handlers that are paused, as a look at the tables saw them.
 #[derive(Debug, Clone)]
 pub(crate) struct Breakers {
     /// When the look began.
     pub(crate) looked_at: Instant,
     /// By consumer group, when a probe may be claimed.
     pub(crate) open: HashMap<String, Instant>,
+    /// By consumer group.
+    pub(crate) paused: HashSet<String>,
 }
 
 impl Default for Breakers {
     fn default() -> Self {
-        Self { looked_at: Instant::now(), open: HashMap::new() }
+        Self { looked_at: Instant::now(), open: HashMap::new(), paused: HashSet::new() }
     }
 }
 
@@ -182,7 +184,7 @@ impl Sweep {
         let looked_at = Instant::now();
         let seen = rounds::look(&self.db, self.session.id).await?;
         let open = seen.open.into_iter().map(|(group, remaining)| (group, looked_at + remaining)).collect();
-        self.breakers.send_replace(Breakers { looked_at, open });
+        self.breakers.send_replace(Breakers { looked_at, open, paused: seen.paused });
         held.retain(|_, lease| !lease.is_lost());
         let rows: HashMap<i32, lanes::Owned> = seen.lanes.into_iter().map(|row| (row.lane, row)).collect();
         let nobodys =

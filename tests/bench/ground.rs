@@ -75,11 +75,12 @@ impl Ground {
             }
         };
         let config = folder.join("mailroom.toml");
-        let (url, brokers) = (db.url(), stage.brokers());
+        let (url, brokers, compiled) = (db.url(), stage.brokers(), folder.join("compiled"));
         fs::write(
             &config,
             format!(
-                "namespace = {name:?}\n\n[host]\nworker = \"bench\"\nhandlers = {handlers:?}\n\n\
+                "namespace = {name:?}\n\n[host]\nworker = \"bench\"\nhandlers = {handlers:?}\n\
+                 compiled = {compiled:?}\n\n\
                  [postgres]\nurl = {url:?}\n\n[kafka]\nbrokers = {brokers:?}\n"
             ),
         )?;

@@ -164,8 +164,10 @@ fn drop_handlers(folder: &Path) -> Result<()> {
 }
 
 fn settings(handlers: &Path, postgres_url: &str, brokers: &str) -> String {
+    let compiled = handlers.with_file_name("compiled");
     format!(
-        "[host]\nworker = \"demo\"\nhandlers = {handlers:?}\n\n[postgres]\nurl = \"{postgres_url}\"\n\n\
+        "[host]\nworker = \"demo\"\nhandlers = {handlers:?}\ncompiled = {compiled:?}\n\n\
+         [postgres]\nurl = \"{postgres_url}\"\n\n\
          [kafka]\nbrokers = \"{brokers}\"\n"
     )
 }

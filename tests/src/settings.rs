@@ -12,6 +12,8 @@ pub struct Settings<'s> {
     pub worker: &'s str,
     /// The drop folder.
     pub handlers: &'s Path,
+    /// Where it keeps compiled code.
+    pub compiled: &'s Path,
     /// The world's database.
     pub postgres_url: &'s str,
     /// The world's Kafka.
@@ -22,7 +24,7 @@ impl Settings<'_> {
     /// The text of `mailroom.toml`.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let Self { namespace, worker, handlers, postgres_url, brokers } = self;
+        let Self { namespace, worker, handlers, compiled, postgres_url, brokers } = self;
         format!(
             r#"namespace = "{namespace}"
 
@@ -30,6 +32,7 @@ impl Settings<'_> {
 worker = "{worker}"
 expiry = "3s"
 handlers = {handlers:?}
+compiled = {compiled:?}
 stop-grace = "10s"
 
 [postgres]

@@ -226,6 +226,7 @@ impl World {
             namespace: &self.name,
             worker,
             handlers: &self.handlers(),
+            compiled: &self.folder.join("compiled"),
             postgres_url: &self.db.url(),
             brokers: self.kafka.brokers(),
         };

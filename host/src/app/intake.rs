@@ -1,8 +1,10 @@
 //! One handler at work in one life: its ingest and its worker, side by side.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Shared};
@@ -14,6 +16,11 @@ use crate::lane::{Lease, Session};
 use crate::sweep::Breakers;
 use crate::worker::{InHand, Worker};
 
+/// A handler that is on its way out, as one whose file got another name, holds its group for a moment: no word
+/// of it is said before.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries while patience lasts, and afterwards.
+const TRY_EVERY: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
 /// Batches on their way from ingest to the worker.
 const FEED_DEPTH: usize = 4;
 
@@ -25,31 +32,29 @@ pub(super) struct FromSweep {
     pub(super) breakers: watch::Receiver<Breakers>,
 }
 
-/// How a handler's work ended.
+/// Where a handler stands with its consumer group.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// As it was asked to.
-    Stopped(HandlerName),
-    /// The consumer group belongs to another handler.
-    GroupTaken { name: HandlerName, by: String },
+pub(super) enum Standing {
+    /// The group belongs to another handler: it waits until that is gone.
+    Waits { name: HandlerName, by: String },
+    /// It waited, and now has it.
+    Claimed(HandlerName),
 }
 
-/// Takes the handler's messages in and works them off until it is stopped or the session ends.
+/// Takes the handler's messages in and works them off until it is stopped or the session ends; gives its name.
 pub(super) async fn run(
     shared: Shared,
     session: Arc<Session>,
     handler: Arc<Handler>,
     sweep: FromSweep,
+    standings: mpsc::UnboundedSender<Standing>,
     stop: CancellationToken,
-) -> Result<Ended, Error> {
+) -> Result<HandlerName, Error> {
     let name = handler.name.clone();
-    let owner = tokio::select! {
-        () = stop.cancelled() => return Ok(Ended::Stopped(name)),
-        () = session.ended().cancelled() => return Ok(Ended::Stopped(name)),
-        owner = claim(&shared, &handler) => owner,
-    };
-    if owner != handler.name.as_str() {
-        return Ok(Ended::GroupTaken { name, by: owner });
+    tokio::select! {
+        () = stop.cancelled() => return Ok(name),
+        () = session.ended().cancelled() => return Ok(name),
+        () = claim(&shared, &handler, &standings) => {}
     }
     let (sender, feed) = mpsc::channel(FEED_DEPTH);
     let in_hand = Arc::new(InHand::default());
@@ -82,15 +87,35 @@ pub(super) async fn run(
     };
     let (ingest, ()) = tokio::join!(ingest, worker.run(worker_stop.clone()));
     ingest?;
-    Ok(Ended::Stopped(name))
+    Ok(name)
 }
 
-async fn claim(shared: &Shared, handler: &Handler) -> String {
+/// Waits until the consumer group is the handler's.
+async fn claim(shared: &Shared, handler: &Handler, standings: &mpsc::UnboundedSender<Standing>) {
     let mut outage = shared.db.outage();
-    let namespace = shared.config.namespace.to_string();
+    let namespace = shared.config.namespace.as_str();
+    let (began, mut told) = (Instant::now(), None);
+    let tell = |standing| {
+        if standings.send(standing).is_err() {
+            tracing::debug!("This life has ended");
+        }
+    };
     loop {
-        match handlers::claim_group(&shared.db, &namespace, &handler.group, handler.name.as_str()).await {
-            Ok(owner) => return owner,
+        match handlers::claim_group(&shared.db, namespace, &handler.group, handler.name.as_str()).await {
+            Ok(owner) if owner == handler.name.as_str() => {
+                if told.is_some() {
+                    tell(Standing::Claimed(handler.name.clone()));
+                }
+                return;
+            }
+            Ok(by) => {
+                outage.over();
+                if began.elapsed() >= PATIENCE && told.as_ref() != Some(&by) {
+                    tell(Standing::Waits { name: handler.name.clone(), by: by.clone() });
+                    told = Some(by);
+                }
+                tokio::time::sleep(if told.is_none() { TRY_EVERY.0 } else { TRY_EVERY.1 }).await;
+            }
             Err(error) => tokio::time::sleep(outage.failed(&error)).await,
         }
     }

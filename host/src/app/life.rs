@@ -1,6 +1,6 @@
 //! One life of the host: from its registration to its burial or its stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::intake::{self, Ended, FromSweep};
+use super::intake::{self, FromSweep, Standing};
 use super::registry::{Registry, Shown};
 use super::{Error, Shared};
 use crate::config::HandlerName;
@@ -29,12 +29,37 @@ const REGISTRY_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Handlers {
     changes: mpsc::Receiver<Change>,
     running: HashMap<HandlerName, Arc<Handler>>,
+    /// Taken away, and perhaps still ending their calls. Until these have ended the registry does not say that
+    /// they are gone, and nobody else gets their groups.
+    leaving: HashSet<HandlerName>,
+    /// Whose group belongs to another, and what was said of it.
+    waiting: HashMap<HandlerName, String>,
     registry: Registry,
 }
 
 impl Handlers {
     pub(super) fn new(changes: mpsc::Receiver<Change>) -> Self {
-        Self { changes, running: HashMap::new(), registry: Registry::default() }
+        Self {
+            changes,
+            running: HashMap::new(),
+            leaving: HashSet::new(),
+            waiting: HashMap::new(),
+            registry: Registry::default(),
+        }
+    }
+
+    /// Shows a handler as it is now.
+    fn show(&mut self, handler: &Handler) {
+        let mut shown = Shown::running(handler);
+        if let Some(reason) = self.waiting.get(&handler.name) {
+            (shown.state, shown.last_error) = ("refused", Some(reason.clone()));
+        }
+        self.registry.show(handler.name.clone(), shown);
+    }
+
+    fn removed(&mut self, name: &HandlerName) {
+        self.leaving.remove(name);
+        self.registry.amend(name, |shown| shown.state = "removed");
     }
 }
 
@@ -46,7 +71,10 @@ struct Intakes<'l> {
     breakers: watch::Receiver<Breakers>,
     /// Stops each handler's work.
     stops: HashMap<HandlerName, CancellationToken>,
-    tasks: JoinSet<Result<Ended, Error>>,
+    /// Each ends with its handler's name.
+    tasks: JoinSet<Result<HandlerName, Error>>,
+    /// Where handlers stand that wait for their groups.
+    standings: (mpsc::UnboundedSender<Standing>, mpsc::UnboundedReceiver<Standing>),
 }
 
 impl Intakes<'_> {
@@ -61,13 +89,12 @@ impl Intakes<'_> {
         self.stops.insert(handler.name.clone(), stop.clone());
         let (shared, session, handler) = (self.shared.clone(), Arc::clone(self.session), Arc::clone(handler));
         let sweep = FromSweep { leases: self.leases.clone(), breakers: self.breakers.clone() };
-        self.tasks.spawn(intake::run(shared, session, handler, sweep, stop));
+        self.tasks.spawn(intake::run(shared, session, handler, sweep, self.standings.0.clone(), stop));
     }
 
-    fn stop(&self, name: &HandlerName) {
-        if let Some(stop) = self.stops.get(name) {
-            stop.cancel();
-        }
+    /// Gives whether it works.
+    fn stop(&self, name: &HandlerName) -> bool {
+        self.stops.get(name).inspect(|stop| stop.cancel()).is_some()
     }
 
     fn stop_all(&self) {
@@ -109,10 +136,18 @@ pub(super) async fn live(
     let mut relays: JoinSet<Result<(), Error>> = JoinSet::new();
     let token = relay_stop.clone();
     relays.spawn(async move { Ok(relay.run(token).await?) });
-    let stops = HashMap::new();
-    let mut intakes =
-        Intakes { shared, session, leases: taken, breakers: open_breakers, stops, tasks: JoinSet::new() };
+    let mut intakes = Intakes {
+        shared,
+        session,
+        leases: taken,
+        breakers: open_breakers,
+        stops: HashMap::new(),
+        tasks: JoinSet::new(),
+        standings: mpsc::unbounded_channel(),
+    };
     handlers.registry.begin();
+    // Before anyone claims a group: it goes to another only where its handler is nowhere.
+    write(handlers, &intakes).await;
     for handler in handlers.running.values() {
         intakes.start(handler);
     }
@@ -184,71 +219,89 @@ async fn attend(
             () = stop.cancelled() => return Ok(()),
             () = session.ended().cancelled() => return Ok(()),
             Some(change) = handlers.changes.recv() => changed(handlers, intakes, change),
-            Some(ended) = intakes.tasks.join_next() => intake_ended(handlers, intakes, joined(ended)?),
+            Some(ended) = intakes.tasks.join_next() => intake_ended(handlers, intakes, &joined(ended)?),
+            Some(standing) = intakes.standings.1.recv() => stands(handlers, intakes, standing),
             Some(ended) = relays.join_next() => joined(ended)?,
             _ = tick.tick() => {}
         }
-        if let Err(error) = handlers.registry.write(&intakes.shared.db, session.id).await {
-            tracing::debug!(%error, "The registry of handlers is written later");
-        }
+        write(handlers, intakes).await;
+    }
+}
+
+async fn write(handlers: &mut Handlers, intakes: &Intakes<'_>) {
+    if let Err(error) = handlers.registry.write(&intakes.shared.db, intakes.session.id).await {
+        tracing::debug!(%error, "The registry of handlers is written later");
     }
 }
 
 fn changed(handlers: &mut Handlers, intakes: &mut Intakes<'_>, change: Change) {
     match change {
+        Change::Compiling(name) => {
+            handlers.leaving.remove(&name);
+            let compiling = Shown::without_version(&name, &intakes.shared.config.namespace, "compiling");
+            handlers.registry.show(name, compiling);
+        }
         Change::Running(handler) => {
-            handlers.registry.show(handler.name.clone(), Shown::running(&handler));
+            handlers.leaving.remove(&handler.name);
+            handlers.waiting.remove(&handler.name);
+            handlers.show(&handler);
             handlers.running.insert(handler.name.clone(), Arc::clone(&handler));
             intakes.start(&handler);
         }
-        Change::Swapped(handler) => handlers.registry.show(handler.name.clone(), Shown::running(&handler)),
+        Change::Swapped(handler) => handlers.show(&handler),
         Change::Refused { name, reason, keeps } => {
+            handlers.leaving.remove(&name);
             if keeps.is_some() && handlers.registry.has(&name) {
                 handlers.registry.amend(&name, |shown| shown.last_error = Some(reason));
             } else {
-                let group = format!("{}.{name}", intakes.shared.config.namespace);
-                let refused = Shown {
-                    group: Arc::from(group),
-                    digest: None,
-                    state: "refused",
-                    subscriptions: serde_json::json!([]),
-                    last_error: Some(reason),
-                };
-                handlers.registry.show(name, refused);
+                let refused = Shown::without_version(&name, &intakes.shared.config.namespace, "refused");
+                handlers.registry.show(name, Shown { last_error: Some(reason), ..refused });
             }
         }
         Change::Removed(name) => {
             handlers.running.remove(&name);
-            handlers.registry.amend(&name, |shown| shown.state = "removed");
-            intakes.stop(&name);
+            handlers.waiting.remove(&name);
+            if intakes.stop(&name) {
+                handlers.leaving.insert(name);
+            } else {
+                handlers.removed(&name);
+            }
         }
     }
 }
 
 /// A handler's work ended: it begins anew where the handler is still there, in another form.
-fn intake_ended(handlers: &mut Handlers, intakes: &mut Intakes<'_>, ended: Ended) {
-    match ended {
-        Ended::Stopped(name) => {
-            intakes.stops.remove(&name);
-            if let Some(handler) = handlers.running.get(&name) {
-                intakes.start(handler);
-            }
+fn intake_ended(handlers: &mut Handlers, intakes: &mut Intakes<'_>, name: &HandlerName) {
+    intakes.stops.remove(name);
+    if let Some(handler) = handlers.running.get(name) {
+        intakes.start(handler);
+    } else if handlers.leaving.contains(name) {
+        handlers.removed(name);
+    }
+}
+
+/// A handler waits for its group, or has waited.
+fn stands(handlers: &mut Handlers, intakes: &Intakes<'_>, standing: Standing) {
+    let (Standing::Waits { name, .. } | Standing::Claimed(name)) = &standing;
+    // What it says may be of a work that was stopped since.
+    let stopped = intakes.stops.get(name).is_none_or(CancellationToken::is_cancelled);
+    let Some(handler) = handlers.running.get(name).filter(|_| !stopped).cloned() else { return };
+    match standing {
+        Standing::Waits { name, by } => {
+            let reason = format!(
+                "consumer group {} belongs to handler {by}: give {name} another with `group` in {name}.toml; \
+                 until then, or until {by} is gone from all hosts, it waits",
+                handler.group
+            );
+            tracing::error!(handler.name = %name, "{reason}");
+            handlers.waiting.insert(name, reason);
         }
-        Ended::GroupTaken { name, by } => {
-            intakes.stops.remove(&name);
-            if let Some(handler) = handlers.running.remove(&name) {
-                let reason = format!(
-                    "consumer group {} belongs to handler {by}: give {name} another with `group` in {name}.toml",
-                    handler.group
-                );
-                tracing::error!(handler.name = %name, "{reason}");
-                handlers.registry.amend(&name, |shown| {
-                    shown.state = "refused";
-                    shown.last_error = Some(reason);
-                });
-            }
+        Standing::Claimed(name) => {
+            tracing::info!(handler.name = %name, "Handler {name} has consumer group {} now and runs", handler.group);
+            handlers.waiting.remove(&name);
         }
     }
+    handlers.show(&handler);
 }
 
 fn joined<T>(ended: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::config::HandlerName;
+use crate::config::{HandlerName, Namespace};
 use crate::db::handlers::{self, Entry};
 use crate::db::{Db, DbError};
 use crate::handler::Handler;
@@ -16,6 +16,7 @@ use crate::handler::Handler;
 pub(super) struct Shown {
     pub(super) group: Arc<str>,
     pub(super) digest: Option<Arc<str>>,
+    pub(super) version: Option<String>,
     pub(super) state: &'static str,
     pub(super) subscriptions: serde_json::Value,
     pub(super) last_error: Option<String>,
@@ -27,8 +28,21 @@ impl Shown {
         Self {
             group: Arc::clone(&handler.group),
             digest: Some(Arc::clone(component.digest())),
+            version: component.manifest().version.clone(),
             state: "running",
             subscriptions: serde_json::to_value(component.subscriptions()).unwrap_or_default(),
+            last_error: None,
+        }
+    }
+
+    /// One of which nothing runs, in the group that it would have by its name.
+    pub(super) fn without_version(name: &HandlerName, namespace: &Namespace, state: &'static str) -> Self {
+        Self {
+            group: Arc::from(name.default_group(namespace)),
+            digest: None,
+            version: None,
+            state,
+            subscriptions: serde_json::json!([]),
             last_error: None,
         }
     }
@@ -72,6 +86,7 @@ impl Registry {
                     name: name.as_str(),
                     group: &shown.group,
                     digest: shown.digest.as_deref(),
+                    version: shown.version.as_deref(),
                     state: shown.state,
                     subscriptions: shown.subscriptions.clone(),
                     last_error: shown.last_error.as_deref(),

@@ -14,7 +14,7 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::{Output, Settings, print};
 use crate::config::{Config, Servers, environment};
-use crate::db::{breakers, handlers_list};
+use crate::db::{Db, breakers, handlers_list, pauses};
 use crate::handler::Refused;
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +25,19 @@ pub(super) enum Verb {
     Invoke(invoke::Invoke),
     /// List what each host has loaded
     List(Output),
+    /// Start nothing of a handler on any host; its messages are stored and wait
+    Pause {
+        /// The handler, or its consumer group
+        name: String,
+        /// Why, for whoever reads `status`
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let a paused handler go on
+    Resume {
+        /// The handler, or its consumer group
+        name: String,
+    },
     /// Close a handler's circuit breaker on all hosts
     Reset {
         /// The handler, or its consumer group
@@ -39,6 +52,26 @@ pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode,
         Verb::List(output) => {
             let loaded = handlers_list::list(&settings.open().await?).await?;
             if output.json { print::json(&loaded) } else { table(&loaded) }
+        }
+        Verb::Pause { name, reason } => {
+            let config = settings.load()?;
+            let db = settings.open().await?;
+            let group = known_group(&db, &config, &name).await?;
+            pauses::pause(&db, &group, config.host.worker.as_str(), reason.as_deref()).await?;
+            print::line(&format!(
+                "{group} is paused: hosts start nothing more of it, end what runs, and go on storing its messages. \
+                 `mailroom handler resume {name}` lets it go on."
+            ))
+        }
+        Verb::Resume { name } => {
+            let config = settings.load()?;
+            let db = settings.open().await?;
+            let group = known_group(&db, &config, &name).await?;
+            if pauses::resume(&db, &group).await? {
+                print::line(&format!("{group} goes on."))
+            } else {
+                Err(Failure::NotFound(format!("{name} is not paused; `mailroom status` lists what is")))
+            }
         }
         Verb::Reset { name } => reset(&name, settings).await,
     }?;
@@ -79,6 +112,14 @@ fn refused(file: &Path, refused: &Refused) -> Failure {
     Failure::Refused(format!("{}: {refused}", file.display()))
 }
 
+async fn known_group(db: &Db, config: &Config, name: &str) -> Result<String, Failure> {
+    let unknown = || {
+        let known = "`mailroom handler list` shows those that hosts have loaded";
+        Failure::NotFound(format!("no host has worked on a handler or consumer group {name}; {known}"))
+    };
+    pauses::group_of(db, config.namespace.as_str(), name).await?.ok_or_else(unknown)
+}
+
 /// Also part of `status`.
 pub(super) fn table(loaded: &[handlers_list::Loaded]) -> Result<(), Failure> {
     let row = |loaded: &handlers_list::Loaded| {
@@ -87,11 +128,12 @@ pub(super) fn table(loaded: &[handlers_list::Loaded]) -> Result<(), Failure> {
             loaded.consumer_group.clone(),
             loaded.worker.clone(),
             if loaded.alive { loaded.state.clone() } else { "dead host".to_owned() },
+            loaded.version.clone().unwrap_or_default(),
             loaded.digest.as_deref().map(|digest| digest.chars().take(12).collect()).unwrap_or_default(),
             print::moment(loaded.since),
             print::short(loaded.last_error.as_deref()),
         ]
     };
-    let header = ["HANDLER", "GROUP", "HOST", "STATE", "DIGEST", "SINCE", "ERROR"];
+    let header = ["HANDLER", "GROUP", "HOST", "STATE", "VERSION", "DIGEST", "SINCE", "ERROR"];
     print::table(&header, loaded.iter().map(row).collect(), "No host has loaded a handler.")
 }

@@ -11,6 +11,7 @@ use super::{Output, handler, print};
 use crate::db::Db;
 use crate::db::breakers::{self, Open};
 use crate::db::handlers_list::{self, Loaded};
+use crate::db::pauses::{self, Paused};
 use crate::db::status::{self, Backlog, Deaths, HostRow, LaneRow, Read};
 
 /// All of it, as `--json` gives it.
@@ -22,6 +23,7 @@ struct Status {
     outbox: Backlog,
     lanes: Vec<LaneRow>,
     open_breakers: Vec<Open>,
+    paused: Vec<Paused>,
     dead_letters: Vec<Deaths>,
     offsets: Vec<Read>,
     warnings: Vec<String>,
@@ -35,6 +37,7 @@ pub(super) async fn status(db: &Db, output: Output) -> Result<(), Failure> {
         outbox: status::backlog_outbox(db).await?,
         lanes: status::lanes(db).await?,
         open_breakers: breakers::list(db).await?,
+        paused: pauses::list(db).await?,
         dead_letters: status::deaths(db).await?,
         offsets: status::offsets(db).await?,
         warnings: Vec::new(),
@@ -71,6 +74,15 @@ fn warnings(status: &Status) -> Vec<String> {
             open.consumer_group,
             print::moment(open.opened_at),
             print::short(Some(&open.last_error)),
+        ));
+    }
+    for paused in &status.paused {
+        let why = paused.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        warnings.push(format!(
+            "{} is paused since {} by {}{why}, nothing of it is started; `mailroom handler resume` lets it go on",
+            paused.consumer_group,
+            print::moment(paused.paused_at),
+            paused.paused_by,
         ));
     }
     for host in status.hosts.iter().filter(|host| host.expires_in_secs <= 0.0) {

@@ -79,6 +79,8 @@ fn host(reader: &mut Reader) -> Host {
         worker: worker.unwrap_or_else(WorkerName::unknown),
         expiry: reader.duration("host.expiry", 30 * SECOND, SECOND..=600 * SECOND),
         handlers: PathBuf::from(reader.text("host.handlers", Some("handlers")).unwrap_or_default()),
+        compiled: PathBuf::from(reader.text("host.compiled", Some(".mailroom/compiled")).unwrap_or_default()),
+        compiled_bytes_max: reader.size("host.compiled-bytes-max", 1024 * MIB, 0..=1_048_576 * MIB),
         stop_grace: reader.duration("host.stop-grace", 25 * SECOND, Duration::ZERO..=600 * SECOND),
     }
 }

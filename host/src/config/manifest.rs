@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::host::{MIB, MILLISECOND, breaker, longest_within, retry};
+use super::host::{MIB, MILLISECOND, SECOND, breaker, longest_within, retry};
 use super::reader::Reader;
 use super::{Config, ConfigErrors, source};
 
 /// What an operator says about one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
+    /// What people call this version; for `handler list` and `status`.
+    pub version: Option<String>,
     /// The consumer group; `None` is [`super::HandlerName::default_group`].
     pub group: Option<String>,
     /// Where a partition is begun that the group has never read.
@@ -220,6 +222,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
     ];
     let ack = reader.choice("ack", &acks, Ack::ExactlyOnce);
     let manifest = Manifest {
+        version: version(reader),
         group: group(reader),
         start: reader.start("start"),
         subscribe: subscribed.then_some(subscribe),
@@ -254,9 +257,19 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
 
 fn limits(reader: &mut Reader, config: &Config) -> CallLimits {
     let limits = &config.limits;
-    let deadline_max = longest_within(config.host.expiry);
+    let (deadline_max, expiry) = (longest_within(config.host.expiry), config.host.expiry);
+    let deadline = reader.duration("limits.deadline", limits.deadline, MILLISECOND..=600 * SECOND);
+    if deadline > deadline_max {
+        let text = humantime::format_duration;
+        let problem = format!(
+            "must be at most {:?}, two thirds of this host's host.expiry = {:?}; shorten it, or raise that",
+            text(deadline_max).to_string(),
+            text(expiry).to_string(),
+        );
+        reader.refuse("limits.deadline", Some(format!("{:?}", text(deadline).to_string())), problem);
+    }
     CallLimits {
-        deadline: reader.duration("limits.deadline", limits.deadline, MILLISECOND..=deadline_max),
+        deadline,
         fuel: reader.count("limits.fuel", limits.fuel, 1..=1_000_000_000_000_000),
         memory: reader.size("limits.memory", limits.memory, MIB..=limits.memory_max),
         table_elements: reader.count(
@@ -283,6 +296,15 @@ fn sql(reader: &mut Reader, config: &Config) -> Option<Arc<str>> {
         reader.refuse("grants.sql", Some(format!("{role:?}")), problem);
     }
     Some(Arc::from(role))
+}
+
+fn version(reader: &mut Reader) -> Option<String> {
+    let version = reader.text("version", None)?;
+    if version.len() > 100 || version.chars().any(char::is_control) {
+        let problem = "must have at most 100 bytes and no control characters".to_owned();
+        reader.refuse("version", Some(format!("{version:?}")), problem);
+    }
+    Some(version)
 }
 
 fn group(reader: &mut Reader) -> Option<String> {

@@ -17,6 +17,10 @@ pub struct Host {
     pub expiry: Duration,
     /// The watched folder of components and manifests.
     pub handlers: PathBuf,
+    /// The folder of compiled code, of this user alone.
+    pub compiled: PathBuf,
+    /// Bytes of compiled code that are kept; 0 keeps none.
+    pub compiled_bytes_max: u64,
     /// How long a stop waits for running calls.
     pub stop_grace: Duration,
 }

@@ -94,14 +94,17 @@ fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
             "host.expiry = \"0s\": must be a duration such as \"30s\", from \"1s\" to \"10m\"",
         ),
         ("host.expiry = \"1h\"", "from \"1s\" to \"10m\""),
-        ("host.expiri = \"1s\"", "host.expiri = \"1s\": unknown key; [host] has the keys expiry, handlers"),
+        (
+            "host.expiri = \"1s\"",
+            "host.expiri = \"1s\": unknown key; [host] has the keys compiled, compiled-bytes-max, expiry",
+        ),
         (
             "hots.expiry = \"1s\"",
             "hots.expiry = \"1s\": unknown key; allowed are breaker, dead-letters, host, ingest",
         ),
         ("breaker.threshold = 0", "breaker.threshold = 0: must be a whole number from 1 to 1000000"),
         ("breaker.recovery = \"1ms\"", "from \"100ms\" to"),
-        ("host = 3", "host = 3: must be a table with the keys expiry"),
+        ("host = 3", "host = 3: must be a table with the keys compiled"),
         ("ingest.batch-rows-max = 0", "ingest.batch-rows-max = 0: must be a whole number from 1 to 10000"),
         ("ingest.batch-rows-max = \"500\"", "ingest.batch-rows-max = \"500\": must be a whole number"),
         (
@@ -274,8 +277,17 @@ fn a_bad_line_of_a_manifest_is_named_as_well() {
         ("limits.memory = \"512MiB\"", "from \"1.0 MiB\" to \"256.0 MiB\""),
         ("limits.table-elements = 40001", "from 1 to 40000"),
         ("limits.stack = \"1MiB\"", "limits.stack"),
-        ("limits.deadline = \"30s\"", "to \"20s\""),
+        (
+            "limits.deadline = \"30s\"",
+            "limits.deadline = \"30s\": must be at most \"20s\", two thirds of this host's host.expiry = \"30s\"",
+        ),
+        ("limits.deadline = \"0s\"", "from \"1ms\" to"),
+        ("limits.fuel = 0", "limits.fuel = 0: must be a whole number from 1"),
+        ("limits.memory = 0", "limits.memory = 0: must be a size such as \"16MiB\", from"),
         ("concurrency = 0", "concurrency = 0: must be a whole number from 1 to 1000"),
+        ("retry.attempts-max = 0", "retry.attempts-max = 0: must be a whole number from 1"),
+        ("version = 7", "version = 7: must be text that is not blank"),
+        ("version = \"a\\nb\"", "must have at most 100 bytes and no control characters"),
         ("retry.base = \"2h\"", "must not be longer than retry.cap"),
         ("nonsense", "line 1"),
     ] {

@@ -14,10 +14,14 @@ pub(crate) struct Loaded {
     pub(crate) worker: String,
     /// Whether the host's last sign of life is recent enough.
     pub(crate) alive: bool,
+    /// As hosts record it, or `paused` of one that runs.
     pub(crate) state: String,
     pub(crate) digest: Option<String>,
+    /// What its manifest says.
+    pub(crate) version: Option<String>,
     pub(crate) subscriptions: Value,
     pub(crate) last_error: Option<String>,
+    /// When state and digest came about.
     pub(crate) since: DateTime<Utc>,
 }
 
@@ -26,8 +30,12 @@ pub(crate) async fn list(db: &Db) -> Result<Vec<Loaded>, DbError> {
     sqlx::query_as!(
         Loaded,
         r#"select l.name, l.consumer_group, h.worker, h.expires_at > clock_timestamp() as "alive!",
-                  l.state, l.digest, l.subscriptions, l.last_error, l.since
+                  case when l.state = 'running' and p.paused_at is not null then 'paused' else l.state end
+                      as "state!",
+                  l.digest, l.version, l.subscriptions, l.last_error,
+                  case when l.state = 'running' then greatest(l.since, p.paused_at) else l.since end as "since!"
              from mailroom.handler l join mailroom.host h on h.id = l.host
+             left join mailroom.handler_pause p on p.consumer_group = l.consumer_group
             order by l.name, h.worker, l.host"#
     )
     .fetch_all(db.pool())

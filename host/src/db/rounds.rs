@@ -1,5 +1,6 @@
 //! What a host looks at again and again, in one statement.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -15,9 +16,11 @@ pub(crate) struct Seen {
     pub(crate) lanes: Vec<Owned>,
     /// The consumer groups whose breaker is open, and how long until a probe may be claimed.
     pub(crate) open: Vec<(String, Duration)>,
+    /// The consumer groups that an operator paused.
+    pub(crate) paused: HashSet<String>,
 }
 
-/// Looks at the lanes of a host and at the breakers of all.
+/// Looks at the lanes of a host, and at the breakers and pauses of all.
 pub(crate) async fn look(db: &Db, host: Uuid) -> Result<Seen, DbError> {
     let rows = sqlx::query!(
         r#"select l.id as "lane?", l.token as "token?", l.reread as "reread?",
@@ -27,16 +30,24 @@ pub(crate) async fn look(db: &Db, host: Uuid) -> Result<Seen, DbError> {
             union all
            select null, null, null, null, consumer_group,
                   greatest(0, extract(epoch from paused_until - clock_timestamp()))::double precision
-             from mailroom.breaker"#,
+             from mailroom.breaker
+            union all
+           select null, null, null, null, consumer_group, null from mailroom.handler_pause"#,
         host,
     );
     let mut seen = Seen::default();
-    for row in rows.fetch_all(db.pool()).await.map_err(DbError::new("looking at lanes and breakers"))? {
+    for row in
+        rows.fetch_all(db.pool()).await.map_err(DbError::new("looking at lanes, breakers and pauses"))?
+    {
         if let (Some(lane), Some(token), Some(reread)) = (row.lane, row.token, row.reread) {
             seen.lanes.push(Owned { lane, token, reread, wanted: row.wanted.unwrap_or(false) });
         }
-        if let (Some(group), Some(secs)) = (row.consumer_group, row.secs) {
-            seen.open.push((group, Duration::try_from_secs_f64(secs).unwrap_or_default()));
+        match (row.consumer_group, row.secs) {
+            (Some(group), Some(secs)) => {
+                seen.open.push((group, Duration::try_from_secs_f64(secs).unwrap_or_default()));
+            }
+            (Some(group), None) => drop(seen.paused.insert(group)),
+            (None, _) => {}
         }
     }
     Ok(seen)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tokio::runtime::Handle;
 
+use super::compile::Wasm;
 use super::component::Component;
 use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
@@ -103,8 +104,9 @@ pub(crate) async fn load(path: &Path, manifest: Option<&Path>, config: &Config) 
         }
     };
     let bytes = wasm.len();
+    // A check leaves nothing behind: it keeps no compiled code.
     let engine = Engine::new(EngineSettings::of(&config.limits, 1), Handle::current())?;
-    let component = engine.load(&name, wasm, Arc::new(manifest)).await?;
+    let component = engine.load(&name, Wasm::new(wasm), Arc::new(manifest)).await?;
     let group = component.manifest().group.clone();
     let group = group.unwrap_or_else(|| name.default_group(&config.namespace));
     Ok(Checked { name, group, bytes, component })

@@ -7,13 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::bindings::{SqlHandler, SqlHandlerPre};
 use super::clock::Clock;
-use super::compile::Compiler;
+use super::compile::{Compiler, Wasm};
+use super::compiled::{Store, StoreSettings};
 use super::component::{Code, Component};
 use super::fault::Stopped;
 use super::guest::Guest;
@@ -31,8 +32,11 @@ pub(super) const TABLES_MAX: u32 = 20;
 /// What a call in the host has of the stack beyond the guest's part.
 const HOST_STACK_BYTES: usize = 1536 << 10;
 
+/// Components that are asked for their subscriptions at once.
+const LOADS_MAX: usize = 4;
+
 /// What the pool has room for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct EngineSettings {
     /// Calls that run at once in this process.
     pub(crate) instances_max: usize,
@@ -42,16 +46,19 @@ pub(crate) struct EngineSettings {
     pub(crate) table_elements_max: u64,
     /// Bytes of a guest's stack.
     pub(crate) stack: u64,
+    /// Where compiled code is kept; `None` keeps none.
+    pub(crate) compiled: Option<StoreSettings>,
 }
 
 impl EngineSettings {
-    /// With room for so many calls within the limits.
+    /// With room for so many calls within the limits, and without a store of compiled code.
     pub(crate) fn of(limits: &Limits, instances_max: usize) -> Self {
         Self {
             instances_max,
             memory_max: limits.memory_max,
             table_elements_max: limits.table_elements_max(),
             stack: limits.stack,
+            compiled: None,
         }
     }
 }
@@ -75,8 +82,9 @@ pub(crate) struct Engine {
     pub(super) linker: Linker<Guest>,
     /// Calls wait here: an exhausted pool would be an error at once.
     pub(super) slots: Semaphore,
-    /// Loads have a place of their own in the pool, so that full slots cannot hold up a reload.
-    loading: Mutex<()>,
+    /// Loads have places of their own in the pool, so that full slots cannot hold up a reload, nor one whose
+    /// `subscriptions()` does not end the others. Compiling needs none.
+    loading: Semaphore,
     compiler: Compiler,
     guests: Handle,
     /// Whoever runs a guest takes part in it.
@@ -90,15 +98,16 @@ impl Engine {
     /// See [`EngineError`].
     pub(crate) fn new(settings: EngineSettings, guests: Handle) -> Result<Arc<Self>, EngineError> {
         let refused = |error: wasmtime::Error| EngineError::Settings(format!("{error:#}"));
-        let wasmtime = wasmtime::Engine::new(&config(settings)?).map_err(refused)?;
+        let wasmtime = wasmtime::Engine::new(&config(&settings)?).map_err(refused)?;
         let mut linker = Linker::new(&wasmtime);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(refused)?;
         SqlHandler::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticking = wasmtime.weak();
+        let store = settings.compiled.and_then(|settings| Store::open(settings, &wasmtime)).map(Arc::new);
         Ok(Arc::new(Self {
             slots: Semaphore::new(settings.instances_max),
-            loading: Mutex::new(()),
-            compiler: Compiler::start(wasmtime.clone())?,
+            loading: Semaphore::new(LOADS_MAX),
+            compiler: Compiler::start(wasmtime.clone(), store)?,
             guests,
             clock: Clock::start(move || {
                 if let Some(engine) = ticking.upgrade() {
@@ -115,25 +124,27 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub(crate) async fn load(
+    pub(super) async fn load(
         self: &Arc<Self>,
         name: &HandlerName,
-        wasm: Vec<u8>,
+        wasm: Wasm,
         manifest: Arc<Manifest>,
     ) -> Result<Component, Refused> {
-        let _alone = self.loading.lock().await;
+        let digest = Arc::clone(&wasm.digest);
         let compiled = self.compiler.compile(wasm).await?;
-        let found = world::check(&compiled.component, &self.wasmtime)?;
-        let pre = self.linker.instantiate_pre(&compiled.component);
+        let found = world::check(&compiled, &self.wasmtime)?;
+        let pre = self.linker.instantiate_pre(&compiled);
         let pre = pre.map_err(|error| found.unlinked(&error))?;
         let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
         let sandbox = Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found };
+        let place = self.loading.acquire().await;
+        let _place = place.map_err(|error| Refused::Unavailable(error.to_string()))?;
         let declared =
             sandbox.subscriptions(&self.guests, &manifest).await.map_err(|stopped| match stopped {
                 Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
                 Stopped::Unavailable(why) => Refused::Unavailable(why),
             })?;
-        Component::new(compiled.digest, Code::Sandboxed(sandbox), declared, manifest)
+        Component::new(digest, Code::Sandboxed(sandbox), declared, manifest)
     }
 }
 
@@ -146,11 +157,12 @@ impl fmt::Debug for Engine {
 /// Measured: the pool's resident pages are worth more than all else, and both meters are needed (fuel
 /// so that a computing neighbour yields, epochs for the wall clock). Compiling is single-threaded because
 /// wasmtime's feature for the other is not built in.
-fn config(settings: EngineSettings) -> Result<Config, EngineError> {
+fn config(settings: &EngineSettings) -> Result<Config, EngineError> {
     let too_many = |_| EngineError::Settings(format!("{settings:?} is more than a pool can hold"));
     let calls = u32::try_from(settings.instances_max).map_err(too_many)?;
-    // A fourth more than calls, and one for a load: instances are given back a little late.
-    let slots = calls.saturating_add(calls / 4).saturating_add(1);
+    let loads = u32::try_from(LOADS_MAX).map_err(too_many)?;
+    // A fourth more than calls, and those of loads: instances are given back a little late.
+    let slots = calls.saturating_add(calls / 4).saturating_add(loads);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)

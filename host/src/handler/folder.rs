@@ -1,34 +1,36 @@
 //! The drop folder: `NAME.wasm` with its `NAME.toml`, never subfolders, since sources lie there.
 //!
-//! The watcher only says "look"; what a file is decides by its content's digest. A bad file changes
-//! nothing and says why, once. Files are compiled one after another, off the message path.
+//! Events only say "look"; what a file is decides by its content's digest. A bad file changes nothing and says
+//! why, once. Handlers are loaded side by side, off the message path; of one name one load after another.
 
+mod departed;
+mod load;
 mod scan;
 mod shelf;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::RecursiveMode;
-use notify_debouncer_full::{DebounceEventResult, new_debouncer};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use scan::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
 use shelf::Shelf;
+use watch::Watch;
 
 use super::{Engine, Handler};
 use crate::config::{Config, HandlerName};
 
-/// A file is looked at when it was left alone for so long.
-const QUIET: Duration = Duration::from_millis(100);
-/// A missed event costs no more than this.
+/// A missed event costs no more than this; network folders have none.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What happened to a handler.
 #[derive(Debug)]
 pub(crate) enum Change {
+    /// Its file is new and is being compiled. Of one that runs this is not told.
+    Compiling(HandlerName),
     /// It is new, or its group or subscriptions changed: this takes the place of an earlier one of its name.
     Running(Arc<Handler>),
     /// The same handler as before has another component or manifest in it.
@@ -89,47 +91,46 @@ impl Folder {
         changes: mpsc::Sender<Change>,
         stop: CancellationToken,
     ) -> Result<(), FolderError> {
-        let changed = Arc::new(Notify::new());
         // Watch first and look then: what changes in between is looked at again.
-        let _watcher = self.watch(&changed);
+        let mut watch = Watch::new(self.path.clone());
         let mut shelf =
             Shelf::new(Arc::clone(&self.engine), Arc::clone(&self.config), &self.natives, changes);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             listening = shelf.begin() => if listening.is_err() { return Ok(()) },
         }
-        let mut first = true;
+        let (mut first, mut look) = (true, true);
         loop {
-            match scan::list(self.path.clone()).await {
-                Ok(files) => {
+            if look {
+                watch.renew();
+                match scan::list(self.path.clone()).await {
+                    Ok(files) => {
+                        tokio::select! {
+                            () = stop.cancelled() => return Ok(()),
+                            listening = shelf.take(files) => if listening.is_err() { return Ok(()) },
+                        }
+                    }
+                    Err(source) if first => {
+                        return Err(FolderError::Unreadable { path: self.path, source });
+                    }
+                    Err(source) => shelf.unreadable(&self.path, &source),
+                }
+                first = false;
+            }
+            look = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(load) = shelf.loaded() => {
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
-                        listening = shelf.take(files) => if listening.is_err() { return Ok(()) },
+                        applied = shelf.apply(load) => match applied {
+                            Ok(changed_since) => changed_since,
+                            Err(shelf::Unheard) => return Ok(()),
+                        },
                     }
                 }
-                Err(source) if first => return Err(FolderError::Unreadable { path: self.path, source }),
-                Err(source) => shelf.unreadable(&self.path, &source),
-            }
-            first = false;
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = changed.notified() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+                () = watch.changed() => true,
+                () = tokio::time::sleep(LOOK_EVERY) => true,
+            };
         }
-    }
-
-    /// Without a watcher (the system has no more of them) the folder is still looked at.
-    fn watch(&self, changed: &Arc<Notify>) -> Option<impl Sized + use<>> {
-        let changed = Arc::clone(changed);
-        let wake = move |_: DebounceEventResult| changed.notify_one();
-        let watcher = new_debouncer(QUIET, Some(QUIET), wake)
-            .and_then(|mut watcher| watcher.watch(&self.path, RecursiveMode::NonRecursive).map(|()| watcher));
-        watcher
-            .inspect_err(|error| {
-                let path = self.path.display();
-                tracing::warn!("{path} cannot be watched ({error}); it is looked at every {LOOK_EVERY:?}");
-            })
-            .ok()
     }
 }

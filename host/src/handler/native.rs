@@ -82,11 +82,14 @@ pub(super) struct Native(Arc<dyn AnyHandler>);
 /// Asks it what it subscribes to.
 pub(super) fn describe(
     name: &HandlerName,
-    manifest: Arc<Manifest>,
+    mut manifest: Arc<Manifest>,
     handler: impl Handler,
 ) -> Result<Component, Refused> {
     let said = catch_unwind(AssertUnwindSafe(|| (handler.subscriptions(), handler.version().to_owned())));
     let (declared, version) = said.map_err(|panic| Refused::SubscriptionsFaulted(fault(panic.as_ref())))?;
+    if manifest.version.is_none() && !version.is_empty() {
+        Arc::make_mut(&mut manifest).version = Some(version.clone());
+    }
     // No name has a line break in it.
     let digest = digest(format!("native\n{name}\n{version}").as_bytes());
     Component::new(digest, Code::Native(Native(Arc::new(handler))), declared, manifest)

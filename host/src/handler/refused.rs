@@ -45,7 +45,7 @@ pub(crate) enum Refused {
         why: String,
     },
     /// The file is there and cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {source}{}", path.display(), remedy(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -90,9 +90,32 @@ pub(crate) enum Refused {
     Engine(#[from] super::EngineError),
 }
 
+/// Where there is one.
+fn remedy(source: &io::Error) -> &'static str {
+    let denied = source.kind() == io::ErrorKind::PermissionDenied;
+    if denied { "; let the user of the host read it (chmod a+r)" } else { "" }
+}
+
 impl Refused {
     /// Whether the same file may do a moment later.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Unreadable { .. } | Self::Unavailable(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_permission_is_told_with_its_remedy_and_is_tried_again() {
+        let source = io::ErrorKind::PermissionDenied.into();
+        let refused = Refused::Unreadable { path: "handlers/a.wasm".into(), source };
+        let told = refused.to_string();
+        assert!(
+            told.starts_with("handlers/a.wasm cannot be read: permission denied; let the user"),
+            "{told}"
+        );
+        assert!(refused.is_passing(), "permissions may be granted");
     }
 }

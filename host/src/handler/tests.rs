@@ -1,6 +1,7 @@
 //! Real guests in a real engine, without servers. `cargo xtask guests` builds them.
 
 mod calls;
+mod compiled;
 mod limits;
 mod loading;
 mod native;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use super::compile::Wasm;
 use super::refused::Refused;
 use super::{Component, Engine, EngineSettings};
 use crate::config::{Config, Form, HandlerName, Manifest, Servers};
@@ -50,7 +52,7 @@ async fn load(guest_name: &str, manifest: &str) -> Result<Component, Refused> {
 async fn load_bytes(wasm: Vec<u8>, manifest: &str) -> Result<Component, Refused> {
     let manifest = Manifest::parse(manifest, &config()).unwrap();
     let name = HandlerName::parse("fixture").unwrap();
-    engine().load(&name, wasm, Arc::new(manifest)).await
+    engine().load(&name, Wasm::new(wasm), Arc::new(manifest)).await
 }
 
 pub(crate) fn message(payload: &str) -> Message {

@@ -1,4 +1,5 @@
-//! A worker and its handler's circuit breaker: what it may start, and what it tells the other hosts.
+//! A worker and its handler's circuit breaker: what it may start, and what it tells the other hosts. An operator's
+//! pause goes before it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,6 +30,8 @@ pub(super) struct Caution {
     group: String,
     worker: String,
     breaker: Breaker,
+    /// Until a first look tells otherwise nothing is started.
+    paused: bool,
     telling: Option<Telling>,
     /// Looks at the table that began before then know less than we do.
     told_at: Instant,
@@ -47,6 +50,7 @@ impl Caution {
             group: group.to_owned(),
             worker: worker.to_owned(),
             breaker: Breaker::closed(),
+            paused: true,
             telling: None,
             told_at: now,
             untold: None,
@@ -56,12 +60,13 @@ impl Caution {
 
     /// How many more calls may start while `running` run.
     pub(super) fn room(&self, policy: BreakerPolicy, running: usize) -> usize {
-        self.breaker.room(policy, running)
+        if self.paused { 0 } else { self.breaker.room(policy, running) }
     }
 
     /// When to go on though nothing happens.
     pub(super) fn due(&self) -> Option<Instant> {
-        let at = if self.untold.is_some() { Some(self.not_before) } else { self.breaker.probe_at() };
+        let probe_at = || self.breaker.probe_at().filter(|_| !self.paused);
+        let at = if self.untold.is_some() { Some(self.not_before) } else { probe_at() };
         at.filter(|_| self.telling.is_none()).map(|at| at.max(self.not_before))
     }
 
@@ -109,7 +114,7 @@ impl Caution {
                 }
                 Ok(Told::Written)
             }));
-        } else if wanted && self.breaker.probe_at().is_some_and(|at| at <= now) {
+        } else if wanted && !self.paused && self.breaker.probe_at().is_some_and(|at| at <= now) {
             self.telling = Some(Box::pin(async move {
                 Ok(Told::Probe(breakers::claim_probe(&db, &group, policy.recovery).await?))
             }));
@@ -146,8 +151,13 @@ impl Caution {
         }
     }
 
-    /// Takes what a look at the table saw.
+    /// Takes what a look at the tables saw.
     pub(super) fn learned(&mut self, seen: &Breakers) {
+        let paused = seen.paused.contains(&self.group);
+        if paused && !self.paused {
+            tracing::info!(messaging.consumer.group.name = %self.group, "{} is paused: nothing of it is started", self.group);
+        }
+        self.paused = paused;
         if self.telling.is_none() && self.untold.is_none() && seen.looked_at > self.told_at {
             self.breaker.learned(seen.open.get(&self.group).copied());
         }

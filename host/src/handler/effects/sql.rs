@@ -1,10 +1,12 @@
 //! SQL: in a transaction of the call's own, as the role that the manifest names.
 
-use super::{Effects, Phase, Sql};
+use super::{Effects, Phase, Sql, refused};
 use crate::db::{GuestTx, SqlError, Table, Value};
 
 /// SQLSTATE insufficient_privilege.
 const NOT_GRANTED: &str = "42501";
+/// SQLSTATE connection_does_not_exist.
+const NO_CONNECTION: &str = "08003";
 /// SQLSTATE in_failed_sql_transaction.
 const LOST: &str = "25P02";
 /// SQLSTATE program_limit_exceeded.
@@ -17,6 +19,15 @@ impl Effects {
         statement: &str,
         params: Vec<Value>,
     ) -> Result<Table, SqlError> {
+        let ran = self.run(statement, params).await;
+        if let Err(error) = &ran {
+            let grant = self.manifest.grants.sql.is_none().then_some("grants.sql");
+            self.note(|| refused(format!("SQL {statement}"), grant, error));
+        }
+        ran
+    }
+
+    async fn run(&mut self, statement: &str, params: Vec<Value>) -> Result<Table, SqlError> {
         let role = match (&self.manifest.grants.sql, self.phase) {
             (Some(role), Phase::Handling) => role,
             (None, _) | (Some(_), Phase::Subscribing) => {
@@ -28,10 +39,8 @@ impl Effects {
         let (mut tx, count) = match std::mem::take(&mut self.sql) {
             Sql::Open(tx, count) => (tx, count),
             Sql::Unused => {
-                let db = self
-                    .state
-                    .db()
-                    .ok_or_else(|| SqlError::Unavailable("there is no database".to_owned()))?;
+                let none = || SqlError::refused(NO_CONNECTION, "there is no database here");
+                let db = self.state.db().ok_or_else(none)?;
                 (GuestTx::begin(db, role, self.deadline).await?, 0)
             }
             Sql::Lost(error) => {

@@ -29,6 +29,16 @@ pub(super) struct Files {
     pub(super) manifest: Option<(PathBuf, Stamp)>,
 }
 
+impl Files {
+    /// As they are now; `None` where the component is gone.
+    pub(super) fn now(&self) -> Option<Self> {
+        let wasm = self.wasm.0.clone();
+        let stamp = stamp(&wasm)?;
+        let manifest = stamp_of_manifest(wasm.with_extension("toml"));
+        Some(Self { wasm: (wasm, stamp), manifest })
+    }
+}
+
 /// All components directly in the folder, by their stems.
 pub(super) async fn list(path: PathBuf) -> io::Result<BTreeMap<String, Files>> {
     let listed = tokio::task::spawn_blocking(move || {
@@ -54,15 +64,18 @@ pub(super) async fn list(path: PathBuf) -> io::Result<BTreeMap<String, Files>> {
 pub(in crate::handler) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Refused> {
     let unreadable = |source| Refused::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
         return Err(unreadable(io::Error::other("it is not a file")));
     }
+    let too_large = || Refused::TooLarge { path: path.to_owned(), bytes_max };
+    if metadata.len() > bytes_max {
+        return Err(too_large());
+    }
+    // It may still grow.
     let mut bytes = Vec::new();
     let read = file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(read).is_ok_and(|read| read > bytes_max) {
-        return Err(Refused::TooLarge { path: path.to_owned(), bytes_max });
-    }
-    Ok(bytes)
+    if u64::try_from(read).is_ok_and(|read| read > bytes_max) { Err(too_large()) } else { Ok(bytes) }
 }
 
 fn stamp_of_manifest(path: PathBuf) -> Option<(PathBuf, Stamp)> {

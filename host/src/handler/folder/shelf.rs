@@ -1,19 +1,25 @@
 //! What of the folder runs, and what became of the files as they were last seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 
 use super::Change;
-use super::scan::{COMPONENT_BYTES_MAX, Files, MANIFEST_BYTES_MAX, read_bounded};
-use crate::config::{Config, HandlerName, Manifest};
-use crate::handler::compile::digest;
+use super::departed::Departed;
+use super::load::{Attempt, Contents, Loaded};
+use super::scan::Files;
+use crate::config::{Config, HandlerName};
 use crate::handler::refused::Refused;
 use crate::handler::{Component, Engine, Handler};
+
+type Loading = Pin<Box<dyn Future<Output = Load> + Send>>;
 
 /// All handlers of the folder.
 pub(super) struct Shelf {
@@ -23,28 +29,36 @@ pub(super) struct Shelf {
     config: Arc<Config>,
     changes: mpsc::Sender<Change>,
     places: BTreeMap<String, Place>,
+    /// Loads under way, at most one a place. That of a place which is gone ends unheard.
+    loads: FuturesUnordered<Loading>,
+    /// The number of the last load.
+    last: u64,
+    departed: Departed,
     /// The last complaint about the folder itself.
     complaint: Option<String>,
+}
+
+/// A load that has ended.
+pub(super) struct Load {
+    number: u64,
+    name: HandlerName,
+    loaded: Loaded,
 }
 
 /// One handler's place.
 #[derive(Default)]
 struct Place {
-    /// The files as they were last seen; `None` where they are to be tried again.
+    /// The files as they were last taken up; `None` where they are to be tried again.
     seen: Option<Files>,
-    /// Digests of the contents that were last tried.
-    tried: Option<(Arc<str>, Arc<str>)>,
-    /// Why they were refused, if they were.
+    /// The number of the load under way.
+    loading: Option<u64>,
+    /// Whether the files changed since it began.
+    changed_since: bool,
+    /// What was last tried.
+    tried: Option<Contents>,
+    /// Why it was refused, if it was.
     refused: Option<String>,
     running: Option<Arc<Handler>>,
-}
-
-/// Contents of a handler's files.
-struct Contents {
-    wasm: Vec<u8>,
-    digest: Arc<str>,
-    manifest: Option<String>,
-    manifest_digest: Arc<str>,
 }
 
 /// Nobody listens to changes any more.
@@ -59,17 +73,31 @@ impl Shelf {
         changes: mpsc::Sender<Change>,
     ) -> Self {
         let natives = natives.iter().map(|native| (native.name.to_string(), Arc::clone(native))).collect();
-        Self { natives, engine, config, changes, places: BTreeMap::new(), complaint: None }
+        Self {
+            natives,
+            engine,
+            config,
+            changes,
+            places: BTreeMap::new(),
+            loads: FuturesUnordered::new(),
+            last: 0,
+            departed: Departed::default(),
+            complaint: None,
+        }
     }
 
     /// Tells of the native handlers.
-    pub(super) async fn begin(&self) -> Result<(), Unheard> {
-        for (name, native) in &self.natives {
-            let (digest, group) = (Arc::clone(native.current().digest()), &native.group);
+    pub(super) async fn begin(&mut self) -> Result<(), Unheard> {
+        for native in self.natives.values().cloned().collect::<Vec<_>>() {
+            let (name, digest, group) = (&native.name, Arc::clone(native.current().digest()), &native.group);
             tracing::info!(handler.name = %name, handler.digest = %digest, "Native handler {name} runs in group {group}");
-            self.changes.send(Change::Running(Arc::clone(native))).await.map_err(|_| Unheard)?;
+            self.tell(Change::Running(native)).await?;
         }
         Ok(())
+    }
+
+    async fn tell(&mut self, change: Change) -> Result<(), Unheard> {
+        self.changes.send(change).await.map_err(|_| Unheard)
     }
 
     /// Says once that the folder cannot be read. What runs goes on.
@@ -82,109 +110,141 @@ impl Shelf {
         self.complaint = Some(complaint);
     }
 
-    /// Brings the handlers in line with the files.
+    /// Begins to bring the handlers in line with the files.
     pub(super) async fn take(&mut self, files: BTreeMap<String, Files>) -> Result<(), Unheard> {
         self.complaint = None;
+        let new: BTreeSet<String> =
+            files.keys().filter(|stem| !self.places.contains_key(*stem)).cloned().collect();
         let gone: Vec<String> =
             self.places.keys().filter(|stem| !files.contains_key(*stem)).cloned().collect();
         for stem in gone {
-            self.places.remove(&stem);
-            if let Some(native) = self.natives.get(&stem) {
+            let place = self.places.remove(&stem).unwrap_or_default();
+            self.departed.settle(&stem, None);
+            if let Some(native) = self.natives.get(&stem).cloned() {
                 // The file never ran; what was said against it is over.
-                self.changes.send(Change::Swapped(Arc::clone(native))).await.map_err(|_| Unheard)?;
+                self.tell(Change::Swapped(native)).await?;
             } else if let Ok(name) = HandlerName::parse(&stem) {
-                tracing::info!(handler.name = %name, "Handler {name} is removed; its messages wait");
-                self.changes.send(Change::Removed(name)).await.map_err(|_| Unheard)?;
+                let digest = place.running.map(|handler| Arc::clone(handler.current().digest()));
+                self.departed.add(name.clone(), digest, &new);
+                self.tell(Change::Removed(name)).await?;
             }
         }
         for (stem, files) in files {
-            let mut place = self.places.remove(&stem).unwrap_or_default();
-            if place.seen.as_ref() == Some(&files) {
-                self.places.insert(stem, place);
-                continue;
-            }
-            let change = self.look(&stem, files, &mut place).await;
-            self.places.insert(stem, place);
-            if let Some(change) = change {
-                self.changes.send(change).await.map_err(|_| Unheard)?;
+            if let Some(change) = self.look(&stem, files) {
+                self.tell(change).await?;
             }
         }
         Ok(())
     }
 
-    /// Files that changed by their stamps. `None` where that makes no difference.
-    async fn look(&self, stem: &str, files: Files, place: &mut Place) -> Option<Change> {
+    /// Files as they are now; where they changed by their stamps a load begins.
+    fn look(&mut self, stem: &str, files: Files) -> Option<Change> {
+        let place = self.places.entry(stem.to_owned()).or_default();
+        if place.seen.as_ref() == Some(&files) {
+            return None;
+        }
+        if place.loading.is_some() {
+            place.changed_since = true;
+            return None;
+        }
+        place.seen = Some(files.clone());
         let name = match HandlerName::parse(stem) {
             Ok(name) => name,
             Err(error) => {
-                place.seen = Some(files);
+                self.departed.settle(stem, None);
                 tracing::warn!("{stem}.wasm is not loaded: {}", Refused::Name(error));
                 return None;
             }
         };
         if let Some(native) = self.natives.get(stem) {
-            place.seen = Some(files);
+            self.departed.settle(stem, None);
             place.running = Some(Arc::clone(native));
             return refuse(name, &Refused::NameOfNative, place);
         }
-        match self.load(&name, files.clone(), place).await {
-            Ok(Some(component)) => {
-                place.seen = Some(files);
-                place.refused = None;
-                Some(self.run(name, component, place))
-            }
-            Ok(None) => {
-                place.seen = Some(files);
+        self.last += 1;
+        let number = self.last;
+        place.loading = Some(number);
+        place.changed_since = false;
+        let attempt = Attempt {
+            engine: Arc::clone(&self.engine),
+            config: Arc::clone(&self.config),
+            name: name.clone(),
+            files,
+            running: place.running.as_ref().map(|handler| handler.current()),
+            tried: place.tried.clone(),
+        };
+        let of = name.clone();
+        self.loads.push(Box::pin(async move { Load { number, name: of, loaded: attempt.run().await } }));
+        let first = place.running.is_none() && place.refused.is_none();
+        first.then_some(Change::Compiling(name))
+    }
+
+    /// The next load that ends; `None` while there is none. Cancel safe.
+    pub(super) async fn loaded(&mut self) -> Option<Load> {
+        self.loads.next().await
+    }
+
+    /// Takes what came of a load; gives whether the files have changed since, so that they are to be looked at.
+    pub(super) async fn apply(&mut self, load: Load) -> Result<bool, Unheard> {
+        let Load { number, name, loaded } = load;
+        let stem = name.as_str();
+        // Of a place that is gone, perhaps with another in its stead.
+        if self.places.get(stem).is_none_or(|place| place.loading != Some(number)) {
+            return Ok(false);
+        }
+        let mut place = self.places.remove(stem).unwrap_or_default();
+        place.loading = None;
+        let mut changed_since = place.changed_since;
+        let change = match loaded {
+            Loaded::Same => {
+                self.departed.settle(stem, None);
                 None
             }
-            Err(refused) => {
-                place.seen = (!refused.is_passing()).then_some(files);
-                refuse(name, &refused, place)
+            Loaded::Overtaken => {
+                tracing::info!(handler.name = %name, "The files of {name} changed while they were loaded; they are read again");
+                place.seen = None;
+                changed_since = true;
+                None
             }
-        }
-    }
-
-    /// `None` where the contents are those that were last tried.
-    async fn load(
-        &self,
-        name: &HandlerName,
-        files: Files,
-        place: &mut Place,
-    ) -> Result<Option<Component>, Refused> {
-        let contents = spawn_blocking(move || read(&files)).await;
-        let contents = contents.map_err(|error| Refused::Unavailable(error.to_string()))??;
-        let tried = (Arc::clone(&contents.digest), Arc::clone(&contents.manifest_digest));
-        if place.tried.as_ref() == Some(&tried) {
-            return Ok(None);
-        }
-        let loaded = self.build(name, contents, place).await;
-        let passing = loaded.as_ref().err().is_some_and(Refused::is_passing);
-        place.tried = (!passing).then_some(tried);
-        loaded.map(Some)
-    }
-
-    async fn build(
-        &self,
-        name: &HandlerName,
-        contents: Contents,
-        place: &Place,
-    ) -> Result<Component, Refused> {
-        let manifest = match &contents.manifest {
-            Some(text) => Manifest::parse(text, &self.config).map_err(Refused::Manifest)?,
-            None => Manifest::default_for(&self.config),
+            Loaded::Unread(refused) => {
+                // Should the same contents come back, what is said here is over.
+                place.tried = None;
+                self.refused(name.clone(), &refused, &mut place)
+            }
+            Loaded::Tried(contents, Err(refused)) => {
+                place.tried = (!refused.is_passing()).then_some(contents);
+                self.refused(name.clone(), &refused, &mut place)
+            }
+            Loaded::Tried(contents, Ok(component)) => {
+                place.tried = Some(contents);
+                place.refused = None;
+                let before = self.departed.settle(stem, Some(component.digest()));
+                Some(self.run(name.clone(), component, &mut place, before.as_ref()))
+            }
         };
-        let manifest = Arc::new(manifest);
-        let running = place.running.as_ref().map(|handler| handler.current());
-        match running {
-            // The same code under another manifest is not compiled again.
-            Some(running) if *running.digest() == contents.digest => {
-                Component::clone(&running).with_manifest(manifest)
-            }
-            Some(_) | None => self.engine.load(name, contents.wasm, manifest).await,
+        self.places.insert(stem.to_owned(), place);
+        if let Some(change) = change {
+            self.tell(change).await?;
         }
+        Ok(changed_since)
     }
 
-    fn run(&self, name: HandlerName, component: Component, place: &mut Place) -> Change {
+    fn refused(&mut self, name: HandlerName, refused: &Refused, place: &mut Place) -> Option<Change> {
+        self.departed.settle(name.as_str(), None);
+        if refused.is_passing() {
+            place.seen = None;
+        }
+        refuse(name, refused, place)
+    }
+
+    /// `before` is its name until now, where only that changed.
+    fn run(
+        &self,
+        name: HandlerName,
+        component: Component,
+        place: &mut Place,
+        before: Option<&HandlerName>,
+    ) -> Change {
         let digest = Arc::clone(component.digest());
         let new = Handler::new(name.clone(), component, &self.config);
         if let Some(handler) = &place.running
@@ -195,7 +255,15 @@ impl Shelf {
             tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {name} now runs {digest}");
             return Change::Swapped(Arc::clone(handler));
         }
-        tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {name} runs {digest} in group {}", new.group);
+        let group = &new.group;
+        match before {
+            Some(before) => {
+                tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {before} is now {name}: it runs {digest} in group {group}");
+            }
+            None => {
+                tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {name} runs {digest} in group {group}");
+            }
+        }
         let handler = Arc::new(new);
         place.running = Some(Arc::clone(&handler));
         Change::Running(handler)
@@ -215,18 +283,4 @@ fn refuse(name: HandlerName, refused: &Refused, place: &mut Place) -> Option<Cha
         None => tracing::warn!(handler.name = %name, "Handler {name} does not run: {reason}"),
     }
     Some(Change::Refused { name, reason, keeps })
-}
-
-fn read(files: &Files) -> Result<Contents, Refused> {
-    let wasm = read_bounded(&files.wasm.0, COMPONENT_BYTES_MAX)?;
-    let manifest = match &files.manifest {
-        Some((path, _)) => Some(read_bounded(path, MANIFEST_BYTES_MAX)?),
-        None => None,
-    };
-    Ok(Contents {
-        digest: digest(&wasm),
-        wasm,
-        manifest_digest: manifest.as_deref().map_or_else(|| "".into(), digest),
-        manifest: manifest.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-    })
 }

@@ -19,6 +19,10 @@ impl Folder {
         Self(path)
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, bytes).unwrap();
@@ -52,16 +56,29 @@ impl Watched {
         Self { folder, changes, _loop: looping }
     }
 
+    /// What comes next, but for that something is being compiled.
     async fn next(&mut self) -> Change {
-        let next = tokio::time::timeout(Duration::from_secs(30), self.changes.recv());
-        next.await.expect("a change within the deadline").expect("the loop runs")
+        loop {
+            let next = tokio::time::timeout(Duration::from_secs(30), self.changes.recv());
+            match next.await.expect("a change within the deadline").expect("the loop runs") {
+                Change::Compiling(_) => {}
+                change @ (Change::Running(_)
+                | Change::Swapped(_)
+                | Change::Refused { .. }
+                | Change::Removed(_)) => {
+                    return change;
+                }
+            }
+        }
     }
 }
 
 fn running(change: Change) -> Arc<super::super::Handler> {
     match change {
         Change::Running(handler) => handler,
-        other @ (Change::Swapped(_) | Change::Refused { .. } | Change::Removed(_)) => panic!("{other:?}"),
+        other @ (Change::Compiling(_) | Change::Swapped(_) | Change::Refused { .. } | Change::Removed(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -138,4 +155,101 @@ async fn a_file_with_the_name_of_a_native_handler_is_refused_and_changes_nothing
 
     std::fs::remove_file(watched.folder.0.join("edition.wasm")).unwrap();
     assert!(matches!(watched.next().await, Change::Swapped(of) if Arc::ptr_eq(&of, &handler)));
+}
+
+#[tokio::test]
+async fn a_load_that_takes_long_holds_up_no_other_handler() {
+    let folder = Folder::new();
+    folder.write("edition.toml", SAME);
+    folder.write("edition.wasm", &guest("edition-one"));
+    let mut watched = Watched::over(folder);
+    running(watched.next().await);
+
+    let endless = b"[limits]\nfuel = 1000000000000000\ndeadline = \"10s\"\n";
+    watched.folder.write("loops.toml", endless);
+    watched.folder.write("loops.wasm", &guest("loops-at-load"));
+    let first = tokio::time::timeout(Duration::from_secs(30), watched.changes.recv()).await.unwrap();
+    assert!(matches!(first, Some(Change::Compiling(name)) if name.as_str() == "loops"));
+    watched.folder.write("edition.wasm", &guest("edition-two"));
+    assert!(matches!(watched.next().await, Change::Swapped(_)), "a new component");
+    watched.folder.write("edition.toml", &[SAME, b"[limits]\nfuel = 7\n"].concat());
+    assert!(matches!(watched.next().await, Change::Swapped(_)), "another manifest");
+    std::fs::remove_file(watched.folder.0.join("edition.wasm")).unwrap();
+    assert!(matches!(watched.next().await, Change::Removed(_)), "and its removal");
+
+    let Change::Refused { name, reason, .. } = watched.next().await else { panic!("the loop was taken") };
+    assert_eq!(name.as_str(), "loops");
+    assert!(reason.contains("subscriptions()"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_component_never_runs_under_the_manifest_of_the_one_before_it() {
+    let folder = Folder::new();
+    let manifest = |fuel: u64| [SAME, format!("[limits]\nfuel = {fuel}\n").as_bytes()].concat();
+    folder.write("edition.toml", &manifest(100_000_001));
+    folder.write("edition.wasm", &guest("edition-one"));
+    let mut watched = Watched::over(folder);
+    let handler = running(watched.next().await);
+    let mut before = Arc::clone(handler.current().digest());
+    for fuel in 100_000_002..100_000_012 {
+        // The component first, as a checkout may write them: it is compiled when its manifest comes.
+        let edition = if fuel % 2 == 0 { "edition-two" } else { "edition-one" };
+        watched.folder.write("edition.wasm", &guest(edition));
+        let early = tokio::time::timeout(Duration::from_millis(20), watched.next()).await;
+        assert!(early.is_err(), "it takes longer to compile: {early:?}");
+        watched.folder.write("edition.toml", &manifest(fuel));
+        let Change::Swapped(_) = watched.next().await else { panic!("not taken") };
+        let now = handler.current();
+        assert_ne!(*now.digest(), before);
+        assert_eq!(now.manifest().limits.fuel, fuel, "both at once");
+        before = Arc::clone(now.digest());
+    }
+}
+
+#[tokio::test]
+async fn links_that_are_changed_at_one_stroke_take_over() {
+    let folder = Folder::new();
+    let versions = Folder::new();
+    for (version, name) in [("one", "edition-one"), ("two", "edition-two")] {
+        std::fs::create_dir(versions.0.join(version)).unwrap();
+        versions.write(&format!("{version}/edition.wasm"), &guest(name));
+        versions.write(&format!("{version}/edition.toml"), SAME);
+    }
+    // As Kubernetes mounts a config map: links to files below a link that is replaced.
+    let link = |target: PathBuf, name: &str| {
+        let apart = folder.0.join("..apart");
+        std::os::unix::fs::symlink(target, &apart).unwrap();
+        std::fs::rename(apart, folder.0.join(name)).unwrap();
+    };
+    link(versions.0.join("one"), "..data");
+    for name in ["edition.wasm", "edition.toml"] {
+        link(PathBuf::from(format!("..data/{name}")), name);
+    }
+    let (path, at) = (folder.0.clone(), versions.0.join("two"));
+    let mut watched = Watched::over(folder);
+    let handler = running(watched.next().await);
+    let one = Arc::clone(handler.current().digest());
+
+    std::os::unix::fs::symlink(at, path.join("..apart")).unwrap();
+    std::fs::rename(path.join("..apart"), path.join("..data")).unwrap();
+    assert!(matches!(watched.next().await, Change::Swapped(_)));
+    assert_ne!(*handler.current().digest(), one);
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_is_refused_by_its_length_and_what_was_there_before_is_well_again() {
+    let folder = Folder::new();
+    folder.write("edition.wasm", &guest("edition-one"));
+    let mut watched = Watched::over(folder);
+    running(watched.next().await);
+
+    // It has no blocks: whoever reads it all reads 200 MiB of zeroes.
+    let huge = watched.folder.0.join("huge");
+    std::fs::File::create(&huge).unwrap().set_len(200 << 20).unwrap();
+    std::fs::rename(&huge, watched.folder.0.join("edition.wasm")).unwrap();
+    let Change::Refused { reason, keeps, .. } = watched.next().await else { panic!("200 MiB were taken") };
+    assert!(reason.contains("has more than 67108864 bytes") && keeps.is_some(), "{reason}");
+
+    watched.folder.write("edition.wasm", &guest("edition-one"));
+    assert!(matches!(watched.next().await, Change::Swapped(_)), "what was said is over");
 }
