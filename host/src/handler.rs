@@ -34,6 +34,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub(crate) use check::{Checked, Report, check, load};
+#[cfg(test)]
+pub(crate) use compile::Wasm;
 pub(crate) use compiled::StoreSettings;
 pub(crate) use component::Component;
 pub(crate) use effects::Asked;

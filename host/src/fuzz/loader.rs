@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use super::TIME;
 use crate::config::{HandlerName, Manifest};
 use crate::handler::tests::{config, guest};
-use crate::handler::{Engine, EngineSettings};
+use crate::handler::{Engine, EngineSettings, Wasm};
 
 struct Loader {
     runtime: Runtime,
@@ -25,9 +25,11 @@ const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
 impl Loader {
     fn new() -> Self {
         let limits = "[limits]\nfuel = 10000000\ndeadline = \"1s\"\n";
+        let runtime = Runtime::new().unwrap();
+        let settings = EngineSettings { memory_max: 64 << 20, ..EngineSettings::of(&config().limits, 1) };
         Self {
-            runtime: Runtime::new().unwrap(),
-            engine: Engine::new(EngineSettings { instances_max: 1, memory_max: 64 << 20 }).unwrap(),
+            engine: Engine::new(settings, runtime.handle().clone()).unwrap(),
+            runtime,
             name: HandlerName::parse("fuzzed").unwrap(),
             manifest: Arc::new(Manifest::parse(limits, &config()).unwrap()),
             good: guest("noop"),
@@ -35,7 +37,7 @@ impl Loader {
     }
 
     fn load(&self, wasm: Vec<u8>) -> Result<(), String> {
-        let loaded = self.engine.load(&self.name, wasm, Arc::clone(&self.manifest));
+        let loaded = self.engine.load(&self.name, Wasm::new(wasm), Arc::clone(&self.manifest));
         self.runtime.block_on(loaded).map(drop).map_err(|refused| refused.to_string())
     }
 

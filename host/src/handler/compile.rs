@@ -19,14 +19,14 @@ const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const NICENESS: i32 = 10;
 
 /// A component as it is distributed.
-pub(super) struct Wasm {
+pub(crate) struct Wasm {
     pub(super) bytes: Vec<u8>,
     /// SHA-256 of them, hex.
     pub(super) digest: Arc<str>,
 }
 
 impl Wasm {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self { digest: digest(&bytes), bytes }
     }
 }

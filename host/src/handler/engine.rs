@@ -124,7 +124,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub(super) async fn load(
+    pub(crate) async fn load(
         self: &Arc<Self>,
         name: &HandlerName,
         wasm: Wasm,

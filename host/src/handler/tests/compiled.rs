@@ -151,16 +151,15 @@ async fn a_second_engine_takes_the_code_that_the_first_compiled() {
     let folder = reload::Folder::new();
     let path = folder.path().join("compiled");
     let settings = || EngineSettings {
-        instances_max: 4,
-        memory_max: 256 << 20,
         compiled: Some(StoreSettings { folder: path.clone(), bytes_max: ROOM }),
+        ..EngineSettings::of(&config().limits, 4)
     };
     let load = async |engine: &Arc<Engine>, name: &str| {
         let manifest = Arc::new(Manifest::parse(GRANTED, &config()).unwrap());
         let handler = HandlerName::parse("fixture").unwrap();
         engine.load(&handler, Wasm::new(guest(name)), manifest).await.unwrap()
     };
-    let first = Engine::new(settings()).unwrap();
+    let first = Engine::new(settings(), Handle::current()).unwrap();
     load(&first, "scripted").await;
     // It runs before it is kept.
     while files(&path, "sum").is_empty() {
@@ -169,7 +168,7 @@ async fn a_second_engine_takes_the_code_that_the_first_compiled() {
     let compiled = files(&path, "cwasm").remove(0);
     used(&compiled, 7);
 
-    let second = Engine::new(settings()).unwrap();
+    let second = Engine::new(settings(), Handle::current()).unwrap();
     let scripted = load(&second, "scripted").await;
     assert!(completed(&call(&scripted, "{\"behave\": \"emit\", \"topic\": \"out\", \"value\": 1}").await));
     assert_ne!(fs::metadata(&compiled).unwrap().mtime(), 7, "it was used");

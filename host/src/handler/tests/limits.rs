@@ -94,7 +94,7 @@ async fn a_deeper_stack_takes_a_deeper_recursion() {
         let settings = EngineSettings { stack, ..EngineSettings::of(&config().limits, 1) };
         let engine = Engine::new(settings, Handle::current()).unwrap();
         let (name, manifest) = (HandlerName::parse("fixture").unwrap(), Manifest::default_for(&config()));
-        let component = engine.load(&name, guest("scripted"), Arc::new(manifest)).await.unwrap();
+        let component = engine.load(&name, Wasm::new(guest("scripted")), Arc::new(manifest)).await.unwrap();
         let called = call(&component, r#"{"behave": "recurse"}"#).await;
         fuel.push(called.usage.fuel);
         assert!(matches!(fault(called), Fault::Stack { .. }));

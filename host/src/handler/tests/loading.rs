@@ -55,9 +55,9 @@ async fn a_component_is_asked_on_the_guests_runtime() {
     let engine = Engine::new(EngineSettings::of(&config().limits, 1), guests.handle().clone()).unwrap();
     let name = HandlerName::parse("fixture").unwrap();
     let manifest = || Arc::new(Manifest::default_for(&config()));
-    engine.load(&name, guest("scripted"), manifest()).await.unwrap();
+    engine.load(&name, Wasm::new(guest("scripted")), manifest()).await.unwrap();
     guests.shutdown_background();
-    let refused = engine.load(&name, guest("scripted"), manifest()).await;
+    let refused = engine.load(&name, Wasm::new(guest("scripted")), manifest()).await;
     assert!(matches!(refused, Err(Refused::Unavailable(_))), "it ran elsewhere: {refused:?}");
 }
 
