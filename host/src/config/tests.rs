@@ -273,7 +273,7 @@ fn a_bad_line_of_a_manifest_is_named_as_well() {
         ),
         ("subscribe.form = \"text\"", "subscribe.topics: is missing"),
         ("grants.publish = \"out\"", "grants.publish = \"out\": must be a list"),
-        ("grants.network = true", "[grants] has the keys publish, state"),
+        ("grants.network = true", "[grants] has the keys publish, sql, state"),
         ("limits.memory = \"512MiB\"", "from \"1.0 MiB\" to \"256.0 MiB\""),
         ("limits.table-elements = 40001", "from 1 to 40000"),
         ("limits.stack = \"1MiB\"", "limits.stack"),
