@@ -21,7 +21,11 @@ impl fmt::Display for Report {
         }
         let state = if self.grants_state { "yes" } else { "no" };
         write!(f, "  grants    publish {}; state {state}", listed(&self.grants_publish, "nowhere"))?;
-        writeln!(f, "; SQL {}", self.grants_sql.as_deref().map_or("no".to_owned(), |role| format!("as {role}")))?;
+        writeln!(
+            f,
+            "; SQL {}",
+            self.grants_sql.as_deref().map_or("no".to_owned(), |role| format!("as {role}"))
+        )?;
         let limits = &self.limits;
         writeln!(
             f,
