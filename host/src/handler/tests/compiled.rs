@@ -42,8 +42,8 @@ fn overwrite(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-#[test]
-fn what_was_kept_is_found_by_its_digest_and_by_an_engine_of_the_same_settings() {
+#[tokio::test]
+async fn what_was_kept_is_found_by_its_digest_and_by_an_engine_of_the_same_settings() {
     let (folder, engine) = (reload::Folder::new(), engine());
     let path = folder.path().join("a/compiled");
     let kept = store(&path, ROOM, &engine).unwrap();
@@ -62,8 +62,8 @@ fn what_was_kept_is_found_by_its_digest_and_by_an_engine_of_the_same_settings() 
     assert!(Store::open(settings, &other).unwrap().find(&other, "one").is_none(), "another engine's");
 }
 
-#[test]
-fn damaged_and_foreign_code_is_not_run_and_is_written_anew() {
+#[tokio::test]
+async fn damaged_and_foreign_code_is_not_run_and_is_written_anew() {
     let (folder, engine) = (reload::Folder::new(), engine());
     let path = folder.path().join("compiled");
     let kept = store(&path, ROOM, &engine).unwrap();
@@ -97,8 +97,8 @@ fn damaged_and_foreign_code_is_not_run_and_is_written_anew() {
     assert!(!found(), "wasmtime refuses it");
 }
 
-#[test]
-fn a_folder_that_is_not_ours_alone_is_refused_and_one_that_cannot_be_written_costs_nothing() {
+#[tokio::test]
+async fn a_folder_that_is_not_ours_alone_is_refused_and_one_that_cannot_be_written_costs_nothing() {
     let (folder, engine) = (reload::Folder::new(), engine());
     let file = folder.write("file", b"");
     assert!(store(&file, ROOM, &engine).is_none(), "a file in place of the folder");
@@ -121,8 +121,8 @@ fn a_folder_that_is_not_ours_alone_is_refused_and_one_that_cannot_be_written_cos
     }
 }
 
-#[test]
-fn what_was_used_the_longest_time_ago_makes_room() {
+#[tokio::test]
+async fn what_was_used_the_longest_time_ago_makes_room() {
     let (folder, engine) = (reload::Folder::new(), engine());
     let path = folder.path().join("compiled");
     let code = code(&engine);
