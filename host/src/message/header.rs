@@ -79,7 +79,7 @@ impl Serialize for Header {
 /// Reads the stored form, which anyone with SQL may have written.
 ///
 /// # Errors
-/// Says which entry is not a header, and where.
+/// Says what is not a header, and where in the text.
 pub(crate) fn headers_from_json(stored: &str) -> Result<Vec<Header>, String> {
     let read = serde_json::from_str(stored);
     read.map_err(|error| format!("headers are not a list of [name, value] pairs: {error}"))

@@ -92,7 +92,7 @@ impl<'w> Run<'w> {
             return Ok(());
         }
         self.killed_while_storing().await?;
-        // Twice: a host that has noticed by other means what it lost does not try to settle.
+        // Twice: once was seen not to show a late settlement each time.
         for key in ["slow", "slow-again"] {
             if self.drained().await? {
                 self.frozen_while_a_guest_runs(key).await?;
