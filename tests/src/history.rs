@@ -26,7 +26,7 @@ pub struct Sent {
 pub struct Handled {
     /// The producer's id.
     pub id: String,
-    /// As in the row.
+    /// As in the row; why, where it failed.
     pub status: String,
     /// As in the row.
     pub attempts_made: i64,

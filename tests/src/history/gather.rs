@@ -12,7 +12,12 @@ use crate::{Kafka, World, db::Db};
 /// Postgres' own.
 pub async fn handled(db: &Db) -> Result<Vec<Handled>> {
     let rows: Vec<(String, String, i32)> =
-        db.rows("select message_id, status, attempts_made from mailroom.inbox order by seq").await?;
+        db.rows(
+            "select message_id, status || coalesce(': ' || failed_reason || coalesce(', ' || last_error, ''), ''),
+                    attempts_made
+               from mailroom.inbox order by seq",
+        )
+        .await?;
     let handled = rows.into_iter().map(|(id, status, attempts_made)| Handled {
         id,
         status,

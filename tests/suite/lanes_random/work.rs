@@ -373,6 +373,7 @@ async fn emit(connection: &mut PgConnection, decided: &[(i32, Message, Verdict)]
         .bind(&nothing)
         .bind(&nothing)
         .bind(vec![0.0_f64; completed.len()])
+        .bind("random")
         .execute(connection)
         .await?;
     Ok(())
