@@ -16,6 +16,10 @@ const PATIENT: Setup = Setup {
 const NEIGHBOURS: i64 = 499;
 const CRASHES: &str = "select coalesce(max(crashes), 0) from mailroom.inbox where message_id = 'the-killer'";
 const ALONE: &str = "select count(*) from mailroom.inbox where message_id = 'the-killer' and lone";
+const STORED: &str = "select count(*) from mailroom.inbox where message_id = 'the-killer'";
+/// Its call alone ended at its deadline, and the next one is under way.
+const AGAIN: &str = "select count(*) > 0 from mailroom.inbox
+                      where attempts_made = 1 and scheduled_at < clock_timestamp() - interval '300 ms'";
 const PARKED: &str = "select count(*) from mailroom.inbox where failed_reason = 'crash-loop'";
 
 #[test]
@@ -53,6 +57,29 @@ fn a_message_that_kills_the_process_among_499_others_is_parked_alone() {
         world.kafka.send(&scripted.emits("killer", 1)).await?;
         eventually("the host goes on", SOON, async || Ok(world.db.completed().await? == NEIGHBOURS + 1))
             .await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_that_ran_alone_and_came_back_is_not_blamed_for_the_next_death() {
+    in_world(PATIENT, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let slow = json!({"behave": "sleep", "until_attempt": 3});
+        world.kafka.send(&scripted.says("killer", &slow).id("the-killer")).await?;
+        let mut host = world.start_host("a")?;
+        becomes("it is stored", 1, SOON, async || world.db.one::<i64>(STORED).await).await?;
+        for lost in 1..=2 {
+            host = host.kill().await?.restart()?;
+            becomes("its delivery is lost", lost, SOON, async || world.db.one::<i32>(CRASHES).await).await?;
+        }
+
+        becomes("it came back", true, SOON, async || world.db.one::<bool>(AGAIN).await).await?;
+        let host = host.kill().await?.restart()?;
+
+        becomes("its delivery is lost", 1, SOON, async || world.db.one::<i32>(CRASHES).await).await?;
+        becomes("it is completed", 1, SOON, async || world.db.completed().await).await?;
         host.stop().await?;
         Ok(())
     });

@@ -16,6 +16,11 @@ const SMALL_GROUPS: Setup = Setup {
 const OWNERS: &str = "select h.worker, l.token from mailroom.lane l join mailroom.host h on h.id = l.owner
                        where l.kind = 'inbox' order by l.topic";
 
+/// Who waits to write state.
+const WAITING: &str = "select count(*) from pg_stat_activity
+                        where datname = current_database() and wait_event_type = 'Lock'
+                          and query ilike '%insert into mailroom.state%'";
+
 /// What the guest says of each addition: the id of its message, and the sum after it.
 const SUMS: &str = "select said->>'in', (said->>'sum')::bigint
                       from mailroom.outbox cross join lateral (select convert_from(payload, 'UTF8')::jsonb as said) p
@@ -50,7 +55,11 @@ fn adds_up(shared: bool, messages: i64, key: fn(i64) -> String) {
             [("left", &topics[0]), ("right", &topics[1])]
                 .map(|(side, topic)| Message::to(topic).key(key(n)).id(&format!("{side}-{n}")).json(&script))
         });
+        // Both have read state before either writes it.
+        let held = world.db.hold("lock table mailroom.state in share mode").await?;
         world.kafka.send_all(&both.collect::<Vec<_>>()).await?;
+        becomes("both are about to write", 2, SOON, async || world.db.one::<i64>(WAITING).await).await?;
+        held.release().await?;
 
         let all = 2 * messages;
         becomes("every message completed", all, LATER, async || world.db.completed().await).await?;

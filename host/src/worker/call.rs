@@ -52,6 +52,11 @@ pub(super) struct Called {
     pub(super) outcome: outcome::Called,
 }
 
+/// Whether nothing else is to run beside it.
+pub(super) fn runs_alone(message: &Message) -> bool {
+    message.crashes >= LOST_MAX
+}
+
 impl Guests {
     /// A runtime with a thread a core.
     ///
@@ -71,7 +76,7 @@ impl Guests {
     /// A place among the calls of this process, or all of them for a message that must run alone: what
     /// dies then is its doing.
     async fn place(&self, db: &Db, message: &Message) -> Result<OwnedSemaphorePermit, String> {
-        let alone = message.crashes >= LOST_MAX;
+        let alone = runs_alone(message);
         let wanted = if alone { u32::try_from(PLACES).unwrap_or(u32::MAX) } else { 1 };
         let place =
             Arc::clone(&self.places).acquire_many_owned(wanted).await.map_err(|error| error.to_string())?;

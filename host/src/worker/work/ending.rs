@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{SETTLE_APART, SETTLEMENTS_MAX, Work};
 use crate::config::Settle;
 use crate::pipeline::decide::Verdict;
+use crate::worker::call::runs_alone;
 use crate::worker::decisions::Share;
 use crate::worker::entry::{Entry, Key};
 use crate::worker::fresh::{Storing, Unstored};
@@ -167,6 +168,10 @@ impl Work {
         message.deliveries += 1;
         if matches!(decided.settlement.verdict, Verdict::Retry { counted: true, .. }) {
             message.attempts_made += 1;
+        }
+        if runs_alone(&message) {
+            // As its row says now: whoever ran alone and came back kills nobody.
+            message.crashes = 0;
         }
         self.queues.settled(decided.key, message.seq, false);
         if self.queues.has(decided.key.lane) {
