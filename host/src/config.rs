@@ -26,6 +26,7 @@ pub use manifest::{
     Ack, BehindDead, BreakerPolicy, CallLimits, CommitOffset, Form, Grants, Manifest, RetryPolicy, Settle,
     Start, Subscribe,
 };
+pub(crate) use manifest::{is_pattern, is_topic};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use reader::{Setting, Source};
 pub use secret::Secret;

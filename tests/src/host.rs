@@ -113,9 +113,20 @@ impl Host {
     /// # Errors
     /// Where it has ended.
     pub fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that ever was, in bytes.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn resident_bytes_peak(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let kibibytes =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
         Ok(1024 * kibibytes.context("the process has no memory any more")?.parse::<u64>()?)
     }
 

@@ -16,6 +16,7 @@ pub mod servers;
 pub mod settings;
 pub mod snapshot;
 pub mod wait;
+pub mod wat;
 pub mod world;
 
 mod in_world;

@@ -1,11 +1,12 @@
 //! Messages one after another for as long as a test disturbs something.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 
-use crate::{Kafka, Message};
+use crate::{Kafka, Message, passes};
 
 /// Enough for every disturbance, few enough to be handled afterwards within a deadline.
 const MESSAGES_MAX: u64 = 3_000;
@@ -17,6 +18,7 @@ pub struct Load<'w> {
     to: String,
     reply_to: String,
     keys: u64,
+    every: Duration,
     sent: Cell<u64>,
     enough: Cell<bool>,
 }
@@ -30,9 +32,16 @@ impl<'w> Load<'w> {
             to: to.to_owned(),
             reply_to: reply_to.to_owned(),
             keys: 8,
+            every: Duration::ZERO,
             sent: Cell::new(0),
             enough: Cell::new(false),
         }
+    }
+
+    /// Leaves so much time between two messages.
+    #[must_use]
+    pub fn every(self, every: Duration) -> Self {
+        Self { every, ..self }
     }
 
     /// The message of this number: `value` rises within each key.
@@ -54,6 +63,9 @@ impl<'w> Load<'w> {
         while !self.enough.get() && self.sent.get() < MESSAGES_MAX {
             self.kafka.send(&self.message(self.sent.get())).await?;
             self.sent.set(self.sent.get() + 1);
+            if !self.every.is_zero() {
+                passes(self.every).await;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! What most tests begin with: the guest that does what its message says, between two topics.
 
-use anyhow::Result;
+use std::env;
+
+use anyhow::{Context as _, Result};
 use mailroom_tests::{Manifest, Message, World};
 use serde_json::{Value, json};
 
@@ -29,4 +31,11 @@ impl Scripted {
     pub(crate) fn emits(&self, key: &str, value: i64) -> Message {
         self.says(key, &json!({"behave": "emit", "topic": self.output, "value": value}))
     }
+}
+
+/// What somebody who runs a test sets for it.
+pub(crate) fn number(name: &str) -> Result<Option<u64>> {
+    let Some(text) = env::var_os(name) else { return Ok(None) };
+    let text = text.to_string_lossy();
+    text.parse().map(Some).with_context(|| format!("{name}={text} should be a number"))
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use anyhow::Result;
+use mailroom_tests::wat::Core;
 use mailroom_tests::{Manifest, SOON, Setup, becomes, guest, in_world};
 
 use crate::arrange::Scripted;
@@ -9,10 +11,24 @@ use crate::arrange::Scripted;
 #[test]
 fn a_file_that_is_no_handler_is_refused_by_check_with_what_is_wrong_named() {
     in_world(Setup::default(), async |world| {
-        let text = world.folder().join("text.wasm");
-        fs::write(&text, "this is no component")?;
+        let written = |name: &str, bytes: &[u8]| -> Result<_> {
+            let path = world.folder().join(name);
+            fs::write(&path, bytes)?;
+            Ok(path)
+        };
+        let text = written("text.wasm", b"this is no component")?;
+        let module = written("module.wasm", b"\0asm\x01\0\0\0")?;
+        let newer = Core { contract: "0.2.0", ..Core::default() }.component()?;
+        let newer = written("newer.wasm", &newer)?;
+        let current = written("current.wasm", &Core::default().component()?)?;
         let cases = [
-            (text, "component"),
+            (text, "something else than WebAssembly"),
+            (module, "a core WebAssembly module, not a WebAssembly component; build it for the target"),
+            (
+                newer,
+                "it exports mailroom:contract/handler@0.2.0, and this host knows mailroom:contract/handler@0.1.0",
+            ),
+            (current, "it subscribes to no topic"),
             (guest("no-export")?, "mailroom:contract/handler"),
             (guest("unknown-import")?, "stranger:"),
             (guest("panics-at-load")?, "panics at load"),
@@ -42,6 +58,9 @@ fn dropped_files_that_are_no_handler_are_listed_with_the_reason_and_the_others_r
     in_world(Setup::default(), async |world| {
         let scripted = Scripted::drop_into(world, 1).await?;
         world.drop_component("text", b"this is no component")?;
+        world.drop_component("module", b"\0asm\x01\0\0\0")?;
+        let newer = Core { contract: "0.2.0", ..Core::default() };
+        world.drop_component("newer", &newer.component()?)?;
         world.drop_handler("no-export", "no-export", &Manifest::takes(&[&scripted.input]))?;
         world.drop_handler("loops", "loops-at-load", &Manifest::takes(&[&scripted.input]))?;
         let host = world.start_host("a")?;
@@ -51,7 +70,8 @@ fn dropped_files_that_are_no_handler_are_listed_with_the_reason_and_the_others_r
         becomes("the good one works", 1, SOON, async || world.db.completed().await).await?;
         let refused =
             "select name from mailroom.handler where state = 'refused' and last_error <> '' order by name";
-        let expected: Vec<String> = ["loops", "no-export", "text"].map(String::from).into();
+        let expected: Vec<String> =
+            ["loops", "module", "newer", "no-export", "text"].map(String::from).into();
         becomes("the bad ones are listed", expected, SOON, async || world.db.column(refused).await).await?;
         host.stop().await?;
         Ok(())

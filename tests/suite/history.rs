@@ -7,13 +7,13 @@ mod disturb;
 mod run;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use mailroom_tests::history::{Evidence, Watch, check, gather};
 use mailroom_tests::{Setup, World, in_world};
 
+use crate::arrange::number;
 use run::Run;
 
 /// Hosts of the tests have an expiry of three seconds.
@@ -64,10 +64,4 @@ async fn evidence(world: &World, run: &Run<'_>, watch: &Watch) -> Result<Evidenc
         gaps: watch.gaps(),
         gap_milliseconds_max: i64::try_from(EXPIRY.as_millis())?,
     })
-}
-
-fn number(name: &str) -> Result<Option<u64>> {
-    let Some(text) = env::var_os(name) else { return Ok(None) };
-    let text = text.to_string_lossy();
-    text.parse().map(Some).with_context(|| format!("{name}={text} should be a number"))
 }

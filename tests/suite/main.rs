@@ -25,6 +25,7 @@ mod gaps;
 mod groups;
 mod history;
 mod horizon;
+mod hostile;
 mod lanes_random;
 mod missing_topics;
 mod native;

@@ -1,12 +1,20 @@
 //! Many versions, one after another, while messages flow.
+//!
+//! `MAILROOM_SWAP_MESSAGES` sets how many messages there are, 100,000 if it is not set.
 
 use std::fs;
+use std::time::Instant;
 
-use mailroom_tests::{LATER, Load, Manifest, Message, SOON, Setup, becomes, guest, in_world};
+use anyhow::Result;
+use mailroom_tests::{
+    LATER, Load, Manifest, Message, SOON, Setup, World, becomes, eventually, guest, in_world,
+};
+use tokio::try_join;
+
+use crate::arrange::number;
 
 const SWAPS: u64 = 200;
-/// Messages that are sent before each swap, and are handled while it happens.
-const MESSAGES: u64 = 20;
+const MESSAGES: u64 = 100_000;
 
 #[test]
 fn of_two_hundred_swaps_during_a_load_no_message_fails_or_is_lost_and_each_row_names_its_version() {
@@ -19,22 +27,30 @@ fn of_two_hundred_swaps_during_a_load_no_message_fails_or_is_lost_and_each_row_n
         let files = [guest("edition-one")?, guest("edition-two")?];
         let components = [fs::read(&files[0])?, fs::read(&files[1])?];
         let digests = [world.db.digest_of(&files[0]).await?, world.db.digest_of(&files[1]).await?];
+        let part = number("MAILROOM_SWAP_MESSAGES")?.unwrap_or(MESSAGES).div_ceil(SWAPS);
+        let began = Instant::now();
 
         for swap in 1..=SWAPS {
-            let messages: Vec<Message> =
-                (swap * MESSAGES..(swap + 1) * MESSAGES).map(|number| load.message(number)).collect();
-            world.kafka.send_all(&messages).await?;
+            let (from, to) = ((swap - 1) * part, swap * part);
+            let messages: Vec<Message> = (from..to).map(|number| load.message(number)).collect();
             let edition = usize::try_from(swap % 2)?;
-            world.drop_component("editions", &components[edition])?;
-            let runs = "select digest from mailroom.handler where name = 'editions'";
-            becomes("it took over", digests[edition].clone(), SOON, async || world.db.one(runs).await)
-                .await?;
+            let swapped = async {
+                world.drop_component("editions", &components[edition])?;
+                let runs = "select digest from mailroom.handler where name = 'editions'";
+                becomes("it took over", digests[edition].clone(), SOON, async || world.db.one(runs).await)
+                    .await
+            };
+            // Before, during and after each swap there are messages at hand.
+            try_join!(world.kafka.send_all(&messages), swapped, handled(world, i64::try_from(from)?))?;
         }
 
-        let sent = i64::try_from(SWAPS * MESSAGES)?;
+        let sent = i64::try_from(SWAPS * part)?;
         becomes("every message completed", sent, LATER, async || world.db.completed().await).await?;
+        eprintln!("{SWAPS} swaps during {sent} messages took {:?}", began.elapsed());
         let rows: i64 = world.db.one("select count(*) from mailroom.inbox").await?;
-        assert_eq!(rows, sent, "none failed or came twice");
+        assert_eq!(rows, sent, "none came twice");
+        let failed: i64 = world.db.one("select count(*) from mailroom.attempt").await?;
+        assert_eq!(failed, 0, "none failed on its way");
         becomes("every message emitted once", sent, LATER, async || {
             Ok(i64::try_from(world.kafka.read_all(&output).await?.len())?)
         })
@@ -51,4 +67,12 @@ fn of_two_hundred_swaps_during_a_load_no_message_fails_or_is_lost_and_each_row_n
         host.stop().await?;
         Ok(())
     });
+}
+
+/// Waits until so many messages are stored and not pending; counting what is completed would take ever longer.
+async fn handled(world: &World, messages: i64) -> Result<()> {
+    let handled = "select coalesce((select sum(next_offset) from mailroom.partition_offset), 0)::bigint
+                        - (select count(*) from mailroom.inbox where status = 'pending')";
+    let enough = async || Ok(world.db.one::<i64>(handled).await? >= messages);
+    eventually("the messages before are handled", SOON, enough).await
 }

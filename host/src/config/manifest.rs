@@ -343,11 +343,13 @@ fn subscribe(reader: &mut Reader) -> Subscribe {
 
 const TOPICS: &str = "names of Kafka topics: 1 to 249 letters, digits, \".\", \"_\" and \"-\"";
 
-fn is_topic(text: &str) -> bool {
+/// Whether Kafka can have a topic of this name.
+pub(crate) fn is_topic(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     (1..=249).contains(&text.len()) && text != "." && text != ".." && text.chars().all(allowed)
 }
 
-fn is_pattern(text: &str) -> bool {
+/// Whether it may stand as a pattern of event types, sources or versions.
+pub(crate) fn is_pattern(text: &str) -> bool {
     !text.is_empty() && text.trim() == text && text.len() <= 255
 }

@@ -9,7 +9,7 @@ use super::effects::{Asked, Effects};
 use super::native::Native;
 use super::refused::Refused;
 use super::sandbox::Sandbox;
-use super::subscription::{Subscription, effective, name_topics};
+use super::subscription::{Subscription, effective, name_topics, too_many, unfit};
 use super::world::World;
 use crate::config::{Form, Manifest};
 use crate::message::Message;
@@ -52,9 +52,15 @@ impl Component {
         declared: Vec<Subscription>,
         manifest: Arc<Manifest>,
     ) -> Result<Self, Refused> {
+        if let Some(why) = too_many(&declared) {
+            return Err(Refused::Unsubscribable(why));
+        }
         let subscriptions = effective(&declared, &manifest);
         if !name_topics(&subscriptions) {
             return Err(Refused::NoTopic);
+        }
+        if let Some(why) = unfit(&subscriptions) {
+            return Err(Refused::Unsubscribable(why));
         }
         Ok(Self { digest, code, declared, subscriptions, manifest })
     }

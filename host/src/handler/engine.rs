@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -20,8 +21,10 @@ use super::fault::Stopped;
 use super::guest::Guest;
 use super::refused::Refused;
 use super::sandbox::Sandbox;
+use super::subscription::Subscription;
 use super::world;
 use crate::config::{HandlerName, Limits, Manifest};
+use crate::pipeline::outcome::Fault;
 
 /// Core instances of a component. Python's toolchain links dozens.
 pub(super) const INSTANCES_MAX: u32 = 60;
@@ -32,8 +35,12 @@ pub(super) const TABLES_MAX: u32 = 20;
 /// What a call in the host has of the stack beyond the guest's part.
 const HOST_STACK_BYTES: usize = 1536 << 10;
 
-/// Components that are asked for their subscriptions at once.
-const LOADS_MAX: usize = 4;
+/// Components that are asked for their subscriptions at once and may take their whole deadline.
+const LOADS_MAX: usize = 2;
+/// The same of those that may take [`QUICK`].
+const QUICK_LOADS_MAX: usize = 2;
+/// Nearly every component answers within this.
+const QUICK: Duration = Duration::from_millis(500);
 
 /// What the pool has room for.
 #[derive(Debug, Clone)]
@@ -82,8 +89,9 @@ pub(crate) struct Engine {
     pub(super) linker: Linker<Guest>,
     /// Calls wait here: an exhausted pool would be an error at once.
     pub(super) slots: Semaphore,
-    /// Loads have places of their own in the pool, so that full slots cannot hold up a reload, nor one whose
-    /// `subscriptions()` does not end the others. Compiling needs none.
+    /// Loads have places of their own in the pool, so that full slots cannot hold up a reload. Compiling needs none.
+    quick_loading: Semaphore,
+    /// Who did not answer in a place for the quick is asked again here: however many do not end, others load.
     loading: Semaphore,
     compiler: Compiler,
     guests: Handle,
@@ -106,6 +114,7 @@ impl Engine {
         let store = settings.compiled.and_then(|settings| Store::open(settings, &wasmtime)).map(Arc::new);
         Ok(Arc::new(Self {
             slots: Semaphore::new(settings.instances_max),
+            quick_loading: Semaphore::new(QUICK_LOADS_MAX),
             loading: Semaphore::new(LOADS_MAX),
             compiler: Compiler::start(wasmtime.clone(), store)?,
             guests,
@@ -137,14 +146,29 @@ impl Engine {
         let pre = pre.map_err(|error| found.unlinked(&error))?;
         let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
         let sandbox = Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found };
-        let place = self.loading.acquire().await;
-        let _place = place.map_err(|error| Refused::Unavailable(error.to_string()))?;
-        let declared =
-            sandbox.subscriptions(&self.guests, &manifest).await.map_err(|stopped| match stopped {
-                Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
-                Stopped::Unavailable(why) => Refused::Unavailable(why),
-            })?;
+        let declared = self.declared(&sandbox, &manifest).await.map_err(|stopped| match stopped {
+            Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
+            Stopped::Unavailable(why) => Refused::Unavailable(why),
+        })?;
         Component::new(digest, Code::Sandboxed(sandbox), declared, manifest)
+    }
+
+    /// Asking has no effects, so that who is slow may be asked twice.
+    async fn declared(
+        &self,
+        sandbox: &Sandbox,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Vec<Subscription>, Stopped> {
+        let whole = manifest.limits.deadline;
+        for (places, within) in [(&self.quick_loading, whole.min(QUICK)), (&self.loading, whole)] {
+            let place = places.acquire().await;
+            let _place = place.map_err(|error| Stopped::Unavailable(error.to_string()))?;
+            match sandbox.subscriptions(&self.guests, manifest, within).await {
+                Err(Stopped::Faulted(Fault::Deadline { .. })) if within < whole => {}
+                said => return said,
+            }
+        }
+        Err(Stopped::Unavailable("nobody was asked".to_owned()))
     }
 }
 
@@ -160,7 +184,7 @@ impl fmt::Debug for Engine {
 fn config(settings: &EngineSettings) -> Result<Config, EngineError> {
     let too_many = |_| EngineError::Settings(format!("{settings:?} is more than a pool can hold"));
     let calls = u32::try_from(settings.instances_max).map_err(too_many)?;
-    let loads = u32::try_from(LOADS_MAX).map_err(too_many)?;
+    let loads = u32::try_from(QUICK_LOADS_MAX + LOADS_MAX).map_err(too_many)?;
     // A fourth more than calls, and those of loads: instances are given back a little late.
     let slots = calls.saturating_add(calls / 4).saturating_add(loads);
     let mut pool = PoolingAllocationConfig::new();

@@ -68,6 +68,11 @@ pub(crate) enum Refused {
         "it subscribes to no topic; name one in subscriptions(), or in its manifest: subscribe.topics = [\"…\"]"
     )]
     NoTopic,
+    /// What it subscribes to cannot be subscribed to.
+    #[error(
+        "its subscriptions() {0}; correct it, or name its topics in its manifest: subscribe.topics = [\"…\"]"
+    )]
+    Unsubscribable(String),
     /// The process has a native handler of that name.
     #[error("a native handler of this process has this name, and goes on; rename the file")]
     NameOfNative,

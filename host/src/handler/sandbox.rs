@@ -1,6 +1,7 @@
 //! A WebAssembly component's code, and one call of it: a new instance each time, thrown away with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -75,17 +76,18 @@ impl Sandbox {
         Ran { end, effects: store.into_data().effects, last_output, usage }
     }
 
-    /// Asks what it subscribes to, on the guests' runtime: it may compute as long as a call. The caller has a
-    /// place in the pool for it.
+    /// Asks what it subscribes to, on the guests' runtime, for at most so long. The caller has a place in the pool
+    /// for it.
     pub(super) async fn subscriptions(
         &self,
         guests: &Handle,
         manifest: &Arc<Manifest>,
+        within: Duration,
     ) -> Result<Vec<Subscription>, Stopped> {
         let (sandbox, manifest) = (self.clone(), Arc::clone(manifest));
         // It ends with whoever waits for it.
         let mut asking = JoinSet::new();
-        asking.spawn_on(async move { sandbox.ask_subscriptions(&manifest).await }, guests);
+        asking.spawn_on(async move { sandbox.ask_subscriptions(&manifest, within).await }, guests);
         match asking.join_next().await {
             Some(Ok(said)) => said,
             Some(Err(error)) => Err(Stopped::Unavailable(error.to_string())),
@@ -93,10 +95,14 @@ impl Sandbox {
         }
     }
 
-    async fn ask_subscriptions(&self, manifest: &Arc<Manifest>) -> Result<Vec<Subscription>, Stopped> {
+    async fn ask_subscriptions(
+        &self,
+        manifest: &Arc<Manifest>,
+        within: Duration,
+    ) -> Result<Vec<Subscription>, Stopped> {
         let limits = &manifest.limits;
         let _ticking = self.engine.clock.call();
-        let deadline = Instant::now() + limits.deadline;
+        let deadline = Instant::now() + within;
         let effects = Effects::denied(Arc::clone(manifest), deadline);
         let mut store = guest::store(&self.engine.wasmtime, limits, effects);
         let reply = timeout_at(guest::timeout_at(deadline), async {

@@ -1,7 +1,11 @@
 //! What a handler takes, as it says itself or as its manifest says for it.
 
-use crate::config::{Form, Manifest};
+use crate::config::{Form, Manifest, is_pattern, is_topic};
 use crate::handler::bindings::mailroom::contract::types;
+
+/// Names and patterns that a handler may declare in all: each is held, written and compared, and each topic is
+/// asked for at the start.
+const DECLARED_MAX: usize = 1000;
 
 /// Which messages a handler takes; an empty list means any, but of topics, of which there is one at least.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -103,21 +107,70 @@ pub(super) fn name_topics(subscriptions: &[Subscription]) -> bool {
     !subscriptions.is_empty() && subscriptions.iter().all(|subscription| !subscription.topics.is_empty())
 }
 
+/// Why this is more than a handler may declare.
+pub(super) fn too_many(declared: &[Subscription]) -> Option<String> {
+    let names = |of: &Subscription| {
+        1 + of.topics.len() + of.event_types.len() + of.sources.len() + of.schema_versions.len()
+    };
+    let count: usize = declared.iter().map(names).sum();
+    (count > DECLARED_MAX)
+        .then(|| format!("has {count} subscriptions, names and patterns, at most {DECLARED_MAX} are allowed"))
+}
+
+/// Why nobody can subscribe so. The client of Kafka takes a name that begins with `^` for a pattern over all
+/// topics, and an empty one for an error of the host's.
+pub(super) fn unfit(subscriptions: &[Subscription]) -> Option<String> {
+    let shown = |name: &str| name.chars().take(80).collect::<String>();
+    subscriptions.iter().find_map(|of| {
+        if let Some(topic) = of.topics.iter().find(|topic| !is_topic(topic)) {
+            return Some(format!("names the topic {:?}, which is none that Kafka can have", shown(topic)));
+        }
+        let patterns = of.event_types.iter().chain(&of.sources).chain(&of.schema_versions);
+        let nonsense = |pattern: &&String| !is_pattern(pattern) || pattern.chars().any(char::is_control);
+        let pattern = patterns.into_iter().find(nonsense)?;
+        Some(format!("has {:?}, which is no pattern such as \"order.*\"", shown(pattern)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_subscription_to_any_topic_is_none() {
-        let to = |topics: &[&str]| Subscription {
+    fn to(topics: &[&str]) -> Subscription {
+        Subscription {
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             event_types: Vec::new(),
             sources: Vec::new(),
             schema_versions: Vec::new(),
             form: Form::Text,
-        };
+        }
+    }
+
+    #[test]
+    fn a_subscription_to_any_topic_is_none() {
         assert!(name_topics(&[to(&["a"])]));
         assert!(!name_topics(&[]));
         assert!(!name_topics(&[to(&["a"]), to(&[])]));
+    }
+
+    #[test]
+    fn what_kafka_cannot_have_is_named() {
+        for topic in ["", "^.*", "a\0b", "no topic", ".."] {
+            let why = unfit(&[to(&["good"]), to(&["good", topic])]);
+            assert!(why.is_some_and(|why| why.contains(&format!("{topic:?}"))), "{topic:?}");
+        }
+        for pattern in ["", " a", "a\0b"] {
+            let why = unfit(&[to(&["good"]).event_type("order.*").source(pattern)]);
+            assert!(why.is_some_and(|why| why.contains(&format!("{pattern:?}"))), "{pattern:?}");
+        }
+        assert_eq!(unfit(&[to(&["a.b_C-9"]).event_type("order.**").schema_version("1")]), None);
+    }
+
+    #[test]
+    fn what_is_declared_is_bounded() {
+        let many = |topics: usize| to(&vec!["a"; topics]);
+        assert_eq!(too_many(&[many(999)]), None);
+        assert!(too_many(&[many(1000)]).is_some_and(|why| why.contains("1001")));
+        assert!(too_many(&vec![many(0); 1001]).is_some(), "empty ones count too");
     }
 }

@@ -158,7 +158,7 @@ async fn a_file_with_the_name_of_a_native_handler_is_refused_and_changes_nothing
 }
 
 #[tokio::test]
-async fn a_load_that_takes_long_holds_up_no_other_handler() {
+async fn loads_that_do_not_end_hold_up_no_other_handler_however_many_they_are() {
     let folder = Folder::new();
     folder.write("edition.toml", SAME);
     folder.write("edition.wasm", &guest("edition-one"));
@@ -166,10 +166,14 @@ async fn a_load_that_takes_long_holds_up_no_other_handler() {
     running(watched.next().await);
 
     let endless = b"[limits]\nfuel = 1000000000000000\ndeadline = \"10s\"\n";
-    watched.folder.write("loops.toml", endless);
-    watched.folder.write("loops.wasm", &guest("loops-at-load"));
-    let first = tokio::time::timeout(Duration::from_secs(30), watched.changes.recv()).await.unwrap();
-    assert!(matches!(first, Some(Change::Compiling(name)) if name.as_str() == "loops"));
+    for name in ["loops-1", "loops-2", "loops-3", "loops-4", "loops-5"] {
+        watched.folder.write(&format!("{name}.toml"), endless);
+        watched.folder.write(&format!("{name}.wasm"), &guest("loops-at-load"));
+        let next = tokio::time::timeout(Duration::from_secs(30), watched.changes.recv()).await.unwrap();
+        assert!(matches!(next, Some(Change::Compiling(of)) if of.as_str() == name));
+    }
+    // All of them are compiled, and those that can be asked are.
+    tokio::time::timeout(Duration::from_secs(3), watched.next()).await.unwrap_err();
     watched.folder.write("edition.wasm", &guest("edition-two"));
     assert!(matches!(watched.next().await, Change::Swapped(_)), "a new component");
     watched.folder.write("edition.toml", &[SAME, b"[limits]\nfuel = 7\n"].concat());
@@ -177,8 +181,8 @@ async fn a_load_that_takes_long_holds_up_no_other_handler() {
     std::fs::remove_file(watched.folder.0.join("edition.wasm")).unwrap();
     assert!(matches!(watched.next().await, Change::Removed(_)), "and its removal");
 
-    let Change::Refused { name, reason, .. } = watched.next().await else { panic!("the loop was taken") };
-    assert_eq!(name.as_str(), "loops");
+    let Change::Refused { name, reason, .. } = watched.next().await else { panic!("a loop was taken") };
+    assert!(name.as_str().starts_with("loops-"), "{name}");
     assert!(reason.contains("subscriptions()"), "{reason}");
 }
 
@@ -204,6 +208,44 @@ async fn a_component_never_runs_under_the_manifest_of_the_one_before_it() {
         assert_eq!(now.manifest().limits.fuel, fuel, "both at once");
         before = Arc::clone(now.digest());
     }
+}
+
+#[tokio::test]
+async fn of_a_file_that_changes_while_it_is_compiled_the_last_content_runs() {
+    let folder = Folder::new();
+    folder.write("edition.toml", SAME);
+    folder.write("edition.wasm", &guest("edition-one"));
+    let mut watched = Watched::over(folder);
+    let handler = running(watched.next().await);
+    for (early, late) in [("scripted", "edition-two"), ("scripted", "edition-one")] {
+        watched.folder.write("edition.wasm", &guest(early));
+        let swapped = tokio::time::timeout(Duration::from_millis(20), watched.next()).await;
+        assert!(swapped.is_err(), "it takes longer to compile: {swapped:?}");
+        watched.folder.write("edition.wasm", &guest(late));
+        let last = crate::handler::compile::digest(&guest(late));
+        while *handler.current().digest() != last {
+            assert!(matches!(watched.next().await, Change::Swapped(_)));
+        }
+    }
+
+    watched.folder.write("edition.wasm", &guest("edition-two"));
+    let swapped = tokio::time::timeout(Duration::from_millis(20), watched.next()).await;
+    assert!(swapped.is_err(), "it takes longer to compile: {swapped:?}");
+    watched.folder.write("edition.wasm", b"rubbish");
+    let (reason, keeps) = loop {
+        match watched.next().await {
+            Change::Refused { reason, keeps: Some(keeps), .. } => break (reason, keeps),
+            Change::Swapped(_) => {}
+            other @ (Change::Compiling(_)
+            | Change::Running(_)
+            | Change::Refused { .. }
+            | Change::Removed(_)) => {
+                panic!("{other:?}")
+            }
+        }
+    };
+    assert!(reason.contains("not a WebAssembly component"), "{reason}");
+    assert_eq!(*handler.current().digest(), keeps);
 }
 
 #[tokio::test]

@@ -46,7 +46,11 @@ fn act(script: &Script, message: &Message) -> Result<(), Stop> {
             "in": message.message_id, "attempt": message.attempt, "delivery": message.delivery,
             "value": script.value, "n": n, "sum": sum,
         });
-        let mut outgoing = Outgoing::json(topic, "scripted.done", &payload)?.key_of(message);
+        let mut outgoing = Outgoing::json(topic, "scripted.done", &payload)?;
+        outgoing = match &script.as_key {
+            Some(key) => outgoing.key(key.as_str()).header("message_id", "forged"),
+            None => outgoing.key_of(message),
+        };
         for _ in 0..script.headers {
             outgoing = outgoing.header("", "");
         }
@@ -86,6 +90,14 @@ fn end(script: &Script, attempt: u32) -> Result<(), Stop> {
         Behave::MemoryBomb => mischief::hoard(),
         Behave::Recurse => mischief::recurse(),
         Behave::Sleep => mischief::sleep(),
+        Behave::Allocate => {
+            mischief::allocate();
+            Ok(())
+        }
+        Behave::FailAtLength => Err(Stop::fail(mischief::long_text()).into()),
+        Behave::PrintForEver => mischief::print_for_ever(),
+        Behave::PublishForEver => mischief::publish_for_ever(script.topic.as_deref().unwrap_or_default()),
+        Behave::StoreForEver => mischief::store_for_ever(),
     }
 }
 

@@ -5,6 +5,8 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use mailroom_guest::{Outgoing, state};
+
 #[inline(never)]
 pub fn spin() -> ! {
     loop {
@@ -48,4 +50,36 @@ pub fn sleep() -> ! {
         #[expect(clippy::disallowed_methods, reason = "the point is a guest that waits for nothing")]
         std::thread::sleep(Duration::from_secs(3600));
     }
+}
+
+/// A million small allocations that are kept.
+pub fn allocate() {
+    let kept: Vec<Box<u64>> = (0..1_000_000).map(Box::new).collect();
+    black_box(&kept);
+}
+
+/// More than fits into a row.
+pub fn long_text() -> String {
+    "at length, ".repeat(500_000)
+}
+
+pub fn print_for_ever() -> ! {
+    loop {
+        println!("and so on");
+    }
+}
+
+/// Takes no refusal for an answer.
+pub fn publish_for_ever(topic: &str) -> ! {
+    loop {
+        black_box(Outgoing::raw(topic, "scripted.done", "x").publish().is_ok());
+    }
+}
+
+/// Another name each time, and no refusal for an answer.
+pub fn store_for_ever() -> ! {
+    for n in 0_u64.. {
+        black_box(state::shared().set(&format!("name-{n}"), &n).is_ok());
+    }
+    unreachable!("nobody counts that far")
 }

@@ -30,6 +30,8 @@ pub struct Script {
     pub value: serde_json::Value,
     /// Is added to `sum` in state, which comes back too.
     pub add: Option<i64>,
+    /// The key of what is published, in place of the message's own.
+    pub as_key: Option<String>,
     /// Keeps `sum` in shared state instead of the key's.
     #[serde(default)]
     pub shared: bool,
@@ -54,6 +56,11 @@ pub enum Behave {
     MemoryBomb,
     Recurse,
     Sleep,
+    Allocate,
+    FailAtLength,
+    PrintForEver,
+    PublishForEver,
+    StoreForEver,
 }
 
 impl Script {
