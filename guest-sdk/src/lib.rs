@@ -63,7 +63,7 @@
 //! | `Err(Stop::reject("…"))` | is a dead letter at once |
 //! | any other error through `?`, or a panic | comes again with backoff, and after the last attempt is a dead letter |
 //!
-//! Effects count only with `Ok(())`. The same message may be handled more than once before that:
+//! Effects count only with `Ok(())`; requests by [`http`] are none, and have happened in any case. The same message may be handled more than once before that:
 //! derive new ids from [`Message::id`], never from the clock or from chance.
 //!
 //! # Logs
@@ -74,6 +74,7 @@
 #[doc(hidden)]
 pub mod bindings;
 mod handler;
+pub mod http;
 mod message;
 mod outgoing;
 pub mod sql;

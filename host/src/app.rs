@@ -75,6 +75,7 @@ pub(crate) async fn run(
             folder: config.host.compiled.clone(),
             bytes_max: config.host.compiled_bytes_max,
         }),
+        http: Some(config.http.clone()),
         ..EngineSettings::of(&config.limits, config.worker.concurrency)
     };
     let engine = Engine::new(settings, guests.handle().clone())?;

@@ -8,6 +8,7 @@ mod given;
 mod host;
 mod manifest;
 mod name;
+mod origin;
 mod reader;
 mod rule;
 mod secret;
@@ -28,11 +29,12 @@ pub use manifest::{
 };
 pub(crate) use manifest::{is_pattern, is_topic};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
+pub use origin::Origin;
 pub use reader::{Setting, Source};
 pub use secret::Secret;
 pub use section::{
-    DeadLetters, Gap, Host, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retention, SqlRole, Wake,
-    Worker,
+    DeadLetters, Gap, Host, Http, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retention, SqlRole,
+    Wake, Worker,
 };
 pub use source::environment;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub breaker: BreakerPolicy,
     /// What one call of a handler may use.
     pub limits: Limits,
+    /// What handlers reach of the network.
+    pub http: Http,
     /// From the outbox to Kafka.
     pub relay: Relay,
     /// How long what is settled stays.

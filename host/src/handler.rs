@@ -16,6 +16,7 @@ mod engine;
 mod fault;
 mod folder;
 mod guest;
+mod http;
 mod imports;
 mod meter;
 mod native;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub(crate) use check::{Checked, Report, check, load};
+pub(crate) use check::{Checked, Reach, Report, check, load};
 #[cfg(test)]
 pub(crate) use compile::Wasm;
 pub(crate) use compiled::StoreSettings;

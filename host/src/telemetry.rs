@@ -7,11 +7,15 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Log, LogFormat};
 
+/// A library that warns of what its guests do wrong, as often as they do. They are told themselves, and a filter may
+/// name it.
+const QUIET: &str = "wasmtime_wasi_http=off";
+
 /// Begins logging, once a process. The config has checked the filter.
 pub(crate) fn init(log: &Log) {
     let colours = std::io::stderr().is_terminal();
-    let lines =
-        fmt().with_env_filter(EnvFilter::new(&log.filter)).with_writer(std::io::stderr).with_ansi(colours);
+    let filter = EnvFilter::new(format!("{QUIET},{}", log.filter));
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let begun = match log.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

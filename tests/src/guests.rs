@@ -39,6 +39,7 @@ pub struct Manifest {
     publishes: Vec<String>,
     form: Option<&'static str>,
     sql: Option<&'static str>,
+    http: Vec<String>,
     top: String,
 }
 
@@ -70,6 +71,13 @@ impl Manifest {
         self
     }
 
+    /// Grants HTTP requests to these hosts.
+    #[must_use]
+    pub fn http(mut self, hosts: &[&str]) -> Self {
+        self.http = owned(hosts);
+        self
+    }
+
     /// One more key, outside of the sections: `start = "latest"`.
     #[must_use]
     pub fn with(mut self, line: &str) -> Self {
@@ -80,11 +88,11 @@ impl Manifest {
     /// The text of the file.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let Self { takes, publishes, form, sql, top } = self;
+        let Self { takes, publishes, form, sql, http, top } = self;
         let form = form.unwrap_or("binary");
         let sql = sql.map(|name| format!("sql = \"{name}\"\n")).unwrap_or_default();
         format!(
-            "{top}[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nstate = true\n{sql}"
+            "{top}[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nhttp = {http:?}\nstate = true\n{sql}"
         )
     }
 }

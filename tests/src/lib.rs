@@ -17,6 +17,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod wait;
 pub mod wat;
+pub mod web;
 pub mod world;
 
 mod in_world;
@@ -28,4 +29,5 @@ pub use kafka::{Kafka, Message, Record};
 pub use load::Load;
 pub use proxy::{Keep, Proxy, Request};
 pub use wait::{LATER, SOON, becomes, eventually, passes};
+pub use web::Web;
 pub use world::{Setup, World};

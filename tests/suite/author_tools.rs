@@ -5,7 +5,7 @@ mod desk;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mailroom_tests::{Manifest, guest, paths, snapshot};
+use mailroom_tests::{Manifest, Web, guest, paths, snapshot};
 use serde_json::json;
 
 use desk::at_desk;
@@ -118,6 +118,38 @@ fn what_an_invoked_call_was_denied_names_the_grant() {
 }
 
 #[test]
+fn an_invoked_call_sends_requests_only_where_it_was_told_to_and_they_were_granted() {
+    at_desk(async |desk| {
+        let web = Web::start().await?;
+        let wasm = desk.copy(&guest("fetcher")?, "fetcher.wasm")?;
+        let ungranted = desk.ran(&["handler", "check", &wasm]).await?.ok()?;
+        assert!(ungranted.contains("it reaches no network, no files"), "{ungranted}");
+        let granted = web.origin("127.0.0.1");
+        desk.write("fetcher.toml", Manifest::takes(&["in"]).http(&[&granted]).to_toml().as_bytes())?;
+        desk.write("mailroom.toml", b"http.addresses = [\"127.0.0.1/32\"]")?;
+        let url = web.url("127.0.0.1", "/echo?token=secret");
+        let message = json!({"payload": {"requests": [{"url": url}]}}).to_string();
+        let message = desk.write("message.json", message.as_bytes())?;
+        let invoke = ["handler", "invoke", &wasm, "--message", &message];
+
+        let checked = desk.ran(&["handler", "check", &wasm]).await?.ok()?;
+        let offline = desk.ran(&invoke).await?;
+        let online = desk.ran(&[&invoke[..], &["--http"]].concat()).await?;
+        let json = desk.ran(&[&invoke[..], &["--http", "--json"]].concat()).await?.json()?;
+
+        assert!(checked.contains(&format!("it reaches {granted} over HTTP, nothing else")), "{checked}");
+        offline.refused(13, &[&format!("denied    GET {granted}/echo"), "handler invoke --http"])?;
+        online.refused(0, &[&format!("requested GET {granted}/echo?…: 200 OK")])?;
+        assert!(!online.stdout.contains("secret"), "{}", online.stdout);
+        let asked =
+            json!([{"did": "request", "request": format!("GET {granted}/echo?…"), "answer": "200 OK"}]);
+        assert_eq!(json["asked"], asked);
+        assert_eq!(web.requests().len(), 2);
+        Ok(())
+    });
+}
+
+#[test]
 fn all_mistakes_in_a_message_are_named_by_their_keys() {
     at_desk(async |desk| {
         let wasm = desk.copy(&guest("scripted")?, "scripted.wasm")?;
@@ -147,7 +179,7 @@ fn a_new_version_that_asks_for_more_ends_the_check_with_5() {
         let old = desk.copy(&guest("shipping")?, "old.wasm")?;
         let new = desk.copy(&guest("invoice")?, "new.wasm")?;
         desk.write("old.toml", b"grants.publish = [\"a\"]\nlimits.fuel = 7000000\n")?;
-        let more = b"grants.publish = [\"a\", \"b\"]\ngrants.state = true\nlimits.fuel = 8000000\n";
+        let more = b"grants.publish = [\"a\", \"b\"]\ngrants.state = true\ngrants.http = [\"api.example.com\"]\nlimits.fuel = 8000000\n";
         desk.write("new.toml", more)?;
 
         let grown = desk.ran(&["handler", "check", &old, &new]).await?;
@@ -161,6 +193,7 @@ fn a_new_version_that_asks_for_more_ends_the_check_with_5() {
                 "takes     topics orders; event types order.placed",
                 "grants    publish to b",
                 "grants    state",
+                "grants    HTTP to api.example.com",
                 "limits    fuel from 7000000 to 8000000",
             ],
         )?;

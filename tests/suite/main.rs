@@ -26,6 +26,7 @@ mod groups;
 mod history;
 mod horizon;
 mod hostile;
+mod http;
 mod lanes_random;
 mod missing_topics;
 mod native;

@@ -1,16 +1,18 @@
 //! Reads the sections of `mailroom.toml`: a key, its default and its bounds stand here and in
 //! `servers`, and nowhere else.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::manifest::{BreakerPolicy, RetryPolicy, dead_letter_topic};
 use super::name::{Namespace, WorkerName};
 use super::reader::Reader;
 use super::section::{
-    DeadLetters, Gap, Host, Ingest, Limits, Log, LogFormat, Relay, Retention, Wake, Worker,
+    DeadLetters, Gap, Host, Http, Ingest, Limits, Log, LogFormat, Relay, Retention, Wake, Worker,
 };
 use super::servers::{kafka, postgres, sql_roles};
 use super::{Config, Servers, source};
@@ -36,6 +38,7 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         retry: retry(reader, RetryPolicy::DEFAULT),
         breaker: breaker(reader, BreakerPolicy::DEFAULT),
         limits: limits(reader),
+        http: http(reader),
         relay: relay(reader),
         retention: retention(reader),
         dead_letters: DeadLetters { topic: dead_letter_topic(reader, None) },
@@ -133,9 +136,24 @@ fn limits(reader: &mut Reader) -> Limits {
         stack: reader.size("limits.stack", 512 << 10, 64 << 10..=16 * MIB),
         effects: reader.count("limits.effects", 1000, 0..=100_000),
         output_bytes: reader.size("limits.output-bytes", 8 * MIB, 0..=1024 * MIB),
+        http_requests: reader.count("limits.http-requests", 100, HTTP_REQUESTS),
         log_bytes: reader.size("limits.log-bytes", 64 << 10, 0..=16 << 20),
         state_values: reader.count("limits.state-values", 10_000, 1..=1_000_000),
         state_bytes: reader.size("limits.state-bytes", 16 * MIB, 1..=1024 * MIB),
+    }
+}
+
+/// What `limits.http-requests` may be, of the host or of one handler.
+pub(super) const HTTP_REQUESTS: RangeInclusive<u32> = 0..=10_000;
+
+fn http(reader: &mut Reader) -> Http {
+    let is_range = |text: &str| text.parse::<IpNet>().is_ok();
+    let ranges = reader.list("http.addresses", is_range, "ranges such as \"10.1.0.0/16\" or \"::1/128\"");
+    Http {
+        addresses: ranges.iter().filter_map(|range| range.parse().ok()).collect(),
+        connect_timeout: reader.duration("http.connect-timeout", 5 * SECOND, MILLISECOND..=60 * SECOND),
+        requests_max: reader.count("http.requests-max", 128, 2..=10_000),
+        response_head_max: reader.size("http.response-head-max", 64 << 10, 8 << 10..=1 << 20),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::host::{MIB, MILLISECOND, SECOND, breaker, longest_within, retry};
+use super::host::{HTTP_REQUESTS, MIB, MILLISECOND, SECOND, breaker, longest_within, retry};
+use super::origin::{ORIGINS, Origin};
 use super::reader::Reader;
 use super::{Config, ConfigErrors, source};
 
@@ -120,6 +121,8 @@ pub struct Grants {
     pub state: bool,
     /// The section `[sql.NAME]` of the host's configuration whose role its SQL runs as.
     pub sql: Option<Arc<str>>,
+    /// Where it may send HTTP requests to.
+    pub http: Vec<Origin>,
 }
 
 /// When a failed message is tried again.
@@ -179,6 +182,8 @@ pub struct CallLimits {
     pub effects: u32,
     /// Bytes of all effects.
     pub output_bytes: u64,
+    /// HTTP requests.
+    pub http_requests: u32,
     /// Bytes of what the call prints that are kept.
     pub log_bytes: u32,
     /// Values of state that it may load from one scope.
@@ -226,7 +231,12 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         group: group(reader),
         start: reader.start("start"),
         subscribe: subscribed.then_some(subscribe),
-        grants: Grants { publish, state: reader.flag("grants.state", false), sql: sql(reader, config) },
+        grants: Grants {
+            publish,
+            state: reader.flag("grants.state", false),
+            sql: sql(reader, config),
+            http: http(reader),
+        },
         retry: retry(reader, config.retry),
         breaker: breaker(reader, config.breaker),
         limits: limits(reader, config),
@@ -279,10 +289,16 @@ fn limits(reader: &mut Reader, config: &Config) -> CallLimits {
         ),
         effects: reader.count("limits.effects", limits.effects, 0..=100_000),
         output_bytes: reader.size("limits.output-bytes", limits.output_bytes, 0..=1024 * MIB),
+        http_requests: reader.count("limits.http-requests", limits.http_requests, HTTP_REQUESTS),
         log_bytes: reader.size("limits.log-bytes", limits.log_bytes, 0..=16 << 20),
         state_values: reader.count("limits.state-values", limits.state_values, 1..=1_000_000),
         state_bytes: reader.size("limits.state-bytes", limits.state_bytes, 1..=1024 * MIB),
     }
+}
+
+fn http(reader: &mut Reader) -> Vec<Origin> {
+    let origins = reader.list("grants.http", |text| Origin::parse(text).is_some(), ORIGINS);
+    origins.iter().filter_map(|text| Origin::parse(text)).collect()
 }
 
 fn sql(reader: &mut Reader, config: &Config) -> Option<Arc<str>> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{Secret, WorkerName};
 
 /// `[host]`: this process.
@@ -117,6 +119,8 @@ pub struct Limits {
     pub effects: u32,
     /// Bytes of all effects of a call.
     pub output_bytes: u64,
+    /// HTTP requests of a call.
+    pub http_requests: u32,
     /// Bytes of what a call prints that are kept.
     pub log_bytes: u32,
     /// Values of state that a call may load from one scope.
@@ -134,6 +138,19 @@ impl Limits {
     pub fn table_elements_max(&self) -> u64 {
         self.table_elements.max(Self::TABLE_ELEMENTS)
     }
+}
+
+/// `[http]`: what handlers reach of the network, where their manifests grant hosts.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Addresses that are not public and may be connected to all the same.
+    pub addresses: Vec<IpNet>,
+    /// How long a connection may take, its TLS included.
+    pub connect_timeout: Duration,
+    /// Requests of this process that are under way at once; one handler has half of them at most.
+    pub requests_max: usize,
+    /// Bytes of a response's head.
+    pub response_head_max: u32,
 }
 
 /// `[relay]`: from the outbox to Kafka.

@@ -100,7 +100,7 @@ fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
         ),
         (
             "hots.expiry = \"1s\"",
-            "hots.expiry = \"1s\": unknown key; allowed are breaker, dead-letters, host, ingest",
+            "hots.expiry = \"1s\": unknown key; allowed are breaker, dead-letters, host, http, ingest",
         ),
         ("breaker.threshold = 0", "breaker.threshold = 0: must be a whole number from 1 to 1000000"),
         ("breaker.recovery = \"1ms\"", "from \"100ms\" to"),
@@ -222,9 +222,20 @@ fn a_manifest_differs_from_the_defaults_only_in_what_it_says() {
         (Some("g"), Start::Latest, false)
     );
     assert_eq!(manifest.subscribe.unwrap().form, Form::Binary);
-    assert_eq!(manifest.grants, Grants { publish: vec!["out".into()], state: true, sql: None });
+    assert_eq!(manifest.grants, Grants { publish: vec!["out".into()], state: true, ..Grants::default() });
     assert_eq!((manifest.retry.attempts_max, manifest.retry.base), (2, default.retry.base));
     assert_eq!((manifest.limits.memory, manifest.limits.fuel), (256 << 20, default.limits.fuel));
+}
+
+#[test]
+fn ranges_of_addresses_are_in_cidr_notation() {
+    let env = [("MAILROOM__HTTP__ADDRESSES", "10.1.0.0/16, ::1/128")];
+    assert_eq!(load(SERVERS, &env).unwrap().0.http.addresses.len(), 2);
+    assert!(load(SERVERS, &[]).unwrap().0.http.addresses.is_empty());
+    for line in ["[\"10.1.2.3\"]", "[\"10.0.0.0/33\"]", "[\"*\"]", "\"10.0.0.0/8\""] {
+        let errors = errors(&format!("http.addresses = {line}\n{SERVERS}"), &[]);
+        assert!(errors.len() == 1 && errors[0].contains("must be a list of ranges such as"), "{errors:?}");
+    }
 }
 
 #[test]
@@ -273,7 +284,10 @@ fn a_bad_line_of_a_manifest_is_named_as_well() {
         ),
         ("subscribe.form = \"text\"", "subscribe.topics: is missing"),
         ("grants.publish = \"out\"", "grants.publish = \"out\": must be a list"),
-        ("grants.network = true", "[grants] has the keys publish, sql, state"),
+        ("grants.network = true", "[grants] has the keys http, publish, sql, state"),
+        ("grants.http = [\"*.example.com\"]", "must be a list of hosts such as \"api.example.com\""),
+        ("grants.http = [\"a.example/path\"]", "no paths, no patterns"),
+        ("limits.http-requests = 10001", "from 0 to 10000"),
         ("limits.memory = \"512MiB\"", "from \"1.0 MiB\" to \"256.0 MiB\""),
         ("limits.table-elements = 40001", "from 1 to 40000"),
         ("limits.stack = \"1MiB\"", "limits.stack"),

@@ -2,10 +2,10 @@
 
 use super::TIME;
 use super::settings::{Raw, toml};
-use crate::config::Manifest;
+use crate::config::{Manifest, Origin};
 use crate::handler::tests::config;
 
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 28] = [
     "group",
     "start",
     "order",
@@ -21,6 +21,7 @@ const KEYS: [&str; 27] = [
     "subscribe.form",
     "grants.publish",
     "grants.state",
+    "grants.http",
     "retry.attempts-max",
     "retry.base",
     "retry.cap",
@@ -54,6 +55,9 @@ fn a_manifest_is_refused_or_lies_within_the_hosts_bounds() {
             assert!(manifest.limits.memory <= config.limits.memory_max && manifest.limits.fuel > 0);
             assert!(manifest.retry.base <= manifest.retry.cap && manifest.retry.attempts_max > 0);
             assert!(manifest.concurrency > 0);
+            for origin in &manifest.grants.http {
+                assert_eq!(Origin::parse(&origin.to_string()).as_ref(), Some(origin), "as it is shown");
+            }
             assert!(manifest.group.is_none_or(|group| group.len() <= 255 && !group.contains('\0')));
             let granted =
                 manifest.grants.publish.iter().chain(manifest.subscribe.iter().flat_map(|of| &of.topics));

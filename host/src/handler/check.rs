@@ -21,6 +21,15 @@ use super::subscription::Subscription;
 use crate::config::{Config, HandlerName, Manifest};
 pub(crate) use standing::{Import, Standing};
 
+/// What calls without a host may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Nothing: a request is denied.
+    Nothing,
+    /// What the manifest grants over HTTP.
+    Http,
+}
+
 /// A component that a host would run.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -58,6 +67,8 @@ pub(crate) struct Report {
     /// The section whose role its SQL runs as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grants_sql: Option<String>,
+    /// Where it may send HTTP requests to.
+    pub(crate) grants_http: Vec<String>,
     /// What one call may use.
     pub(crate) limits: Limits,
     /// What follows for its effects, from its imports and grants.
@@ -80,6 +91,8 @@ pub(crate) struct Limits {
     pub(crate) effects: u32,
     /// Bytes of all of them.
     pub(crate) output_bytes: u64,
+    /// HTTP requests.
+    pub(crate) http_requests: u32,
     /// Bytes of stdout and stderr that are kept.
     pub(crate) log_bytes: u32,
     /// Values of state that are loaded from one scope.
@@ -92,7 +105,12 @@ pub(crate) struct Limits {
 ///
 /// # Errors
 /// What the host would refuse the file for.
-pub(crate) async fn load(path: &Path, manifest: Option<&Path>, config: &Config) -> Result<Checked, Refused> {
+pub(crate) async fn load(
+    path: &Path,
+    manifest: Option<&Path>,
+    config: &Config,
+    reach: Reach,
+) -> Result<Checked, Refused> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = HandlerName::parse(&stem)?;
     let wasm = read_bounded(path, COMPONENT_BYTES_MAX)?;
@@ -105,7 +123,12 @@ pub(crate) async fn load(path: &Path, manifest: Option<&Path>, config: &Config) 
     };
     let bytes = wasm.len();
     // A check leaves nothing behind: it keeps no compiled code.
-    let engine = Engine::new(EngineSettings::of(&config.limits, 1), Handle::current())?;
+    let http = match reach {
+        Reach::Nothing => None,
+        Reach::Http => Some(config.http.clone()),
+    };
+    let settings = EngineSettings { http, ..EngineSettings::of(&config.limits, 1) };
+    let engine = Engine::new(settings, Handle::current())?;
     let component = engine.load(&name, Wasm::new(wasm), Arc::new(manifest)).await?;
     let group = component.manifest().group.clone();
     let group = group.unwrap_or_else(|| name.default_group(&config.namespace));
@@ -117,7 +140,7 @@ pub(crate) async fn load(path: &Path, manifest: Option<&Path>, config: &Config) 
 /// # Errors
 /// As [`load`].
 pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config) -> Result<Report, Refused> {
-    let Checked { name, group, bytes, component } = load(path, manifest, config).await?;
+    let Checked { name, group, bytes, component } = load(path, manifest, config, Reach::Nothing).await?;
     let manifest = component.manifest();
     let imports = component.world().map(|world| world.imports.as_slice()).unwrap_or_default();
     let imports = standing::of(imports, &manifest.grants);
@@ -128,11 +151,12 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
         bytes,
         group,
         exports: component.world().map(|world| world.exports.clone()).unwrap_or_default(),
-        guarantee: promise::guarantee(&imports, manifest.ack),
+        guarantee: promise::guarantee(&imports, &manifest.grants, manifest.ack),
         imports,
         subscriptions: component.subscriptions().to_vec(),
         grants_publish: manifest.grants.publish.clone(),
         grants_state: manifest.grants.state,
+        grants_http: manifest.grants.http.iter().map(ToString::to_string).collect(),
         grants_sql: manifest.grants.sql.as_deref().map(str::to_owned),
         limits: Limits {
             deadline: limits.deadline,
@@ -141,6 +165,7 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
             table_elements: limits.table_elements,
             effects: limits.effects,
             output_bytes: limits.output_bytes,
+            http_requests: limits.http_requests,
             log_bytes: limits.log_bytes,
             state_values: limits.state_values,
             state_bytes: limits.state_bytes,

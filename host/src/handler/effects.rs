@@ -3,6 +3,7 @@
 //! Nothing here writes. A denial is an answer to the handler, which names the grant; only what the host
 //! itself cannot do (Postgres is away) ends the call.
 
+mod http;
 mod journal;
 mod publish;
 mod sql;
@@ -19,6 +20,8 @@ pub(super) use journal::refused;
 pub use publish::PublishError;
 pub use state::StateError;
 
+use super::http::Client;
+use super::output::Output;
 use crate::config::Manifest;
 use crate::db::{GuestTx, SqlError};
 use crate::message::Outgoing;
@@ -44,6 +47,7 @@ pub(super) struct Effects {
     /// The first thing beyond a limit that was refused.
     refused: Option<String>,
     sql: Sql,
+    http: http::Requests,
     /// All that was asked for, where somebody wants to see it.
     journal: Option<Vec<Asked>>,
 }
@@ -90,6 +94,7 @@ impl Effects {
             before: None,
             refused: None,
             sql: Sql::Unused,
+            http: http::Requests::default(),
             journal: None,
         }
     }
@@ -97,6 +102,16 @@ impl Effects {
     /// Keeps a journal of what is asked for.
     pub(super) fn watched(self) -> Self {
         Self { journal: Some(Vec::new()), ..self }
+    }
+
+    /// Lets requests that are granted through to the network.
+    pub(super) fn with_client(self, client: Option<Arc<Client>>) -> Self {
+        Self { http: self.http.by(client), ..self }
+    }
+
+    /// Where the call's own words go, for those of the host beside them.
+    pub(super) fn tell_to(&mut self, output: Output) {
+        self.http.tell_to(output);
     }
 
     /// What was asked for so far, where it was watched.
@@ -134,7 +149,12 @@ impl Effects {
 
     /// The first thing that was refused for a limit. A handler that fails afterwards has often failed of it.
     pub(super) fn refused(&self) -> Option<&str> {
-        self.refused.as_deref()
+        self.refused.as_deref().or_else(|| self.http.refused())
+    }
+
+    /// The request that it waits for, where it waits for one.
+    pub(super) fn awaited(&self) -> Option<String> {
+        self.http.awaited()
     }
 
     fn refuse(&mut self, what: impl FnOnce() -> String) {

@@ -19,11 +19,13 @@ use super::compiled::{Store, StoreSettings};
 use super::component::{Code, Component};
 use super::fault::Stopped;
 use super::guest::Guest;
+use super::http::Clients;
+use super::imports;
 use super::refused::Refused;
 use super::sandbox::Sandbox;
 use super::subscription::Subscription;
 use super::world;
-use crate::config::{HandlerName, Limits, Manifest};
+use crate::config::{HandlerName, Http, Limits, Manifest};
 use crate::pipeline::outcome::Fault;
 
 /// Core instances of a component. Python's toolchain links dozens.
@@ -55,6 +57,8 @@ pub(crate) struct EngineSettings {
     pub(crate) stack: u64,
     /// Where compiled code is kept; `None` keeps none.
     pub(crate) compiled: Option<StoreSettings>,
+    /// How guests reach hosts that are granted; `None` lets no request through.
+    pub(crate) http: Option<Http>,
 }
 
 impl EngineSettings {
@@ -66,6 +70,7 @@ impl EngineSettings {
             table_elements_max: limits.table_elements_max(),
             stack: limits.stack,
             compiled: None,
+            http: None,
         }
     }
 }
@@ -95,6 +100,7 @@ pub(crate) struct Engine {
     loading: Semaphore,
     compiler: Compiler,
     guests: Handle,
+    clients: Option<Clients>,
     /// Whoever runs a guest takes part in it.
     pub(super) clock: Clock,
 }
@@ -109,6 +115,7 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&config(&settings)?).map_err(refused)?;
         let mut linker = Linker::new(&wasmtime);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(refused)?;
+        imports::http::link(&mut linker).map_err(refused)?;
         SqlHandler::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticking = wasmtime.weak();
         let store = settings.compiled.and_then(|settings| Store::open(settings, &wasmtime)).map(Arc::new);
@@ -118,6 +125,7 @@ impl Engine {
             loading: Semaphore::new(LOADS_MAX),
             compiler: Compiler::start(wasmtime.clone(), store)?,
             guests,
+            clients: settings.http.map(Clients::new),
             clock: Clock::start(move || {
                 if let Some(engine) = ticking.upgrade() {
                     engine.increment_epoch();
@@ -145,7 +153,8 @@ impl Engine {
         let pre = self.linker.instantiate_pre(&compiled);
         let pre = pre.map_err(|error| found.unlinked(&error))?;
         let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
-        let sandbox = Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found };
+        let client = self.clients.as_ref().map(Clients::client);
+        let sandbox = Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found, client };
         let declared = self.declared(&sandbox, &manifest).await.map_err(|stopped| match stopped {
             Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
             Stopped::Unavailable(why) => Refused::Unavailable(why),

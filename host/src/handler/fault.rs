@@ -48,7 +48,7 @@ pub(super) fn classify(error: &wasmtime::Error, guest: &Guest, limits: &CallLimi
     let trap = error.downcast_ref::<Trap>();
     let backtrace = backtrace(error);
     Stopped::Faulted(if error.is::<DeadlinePassed>() {
-        Fault::Deadline { limit: limits.deadline, backtrace }
+        Fault::Deadline { limit: limits.deadline, backtrace, awaited: guest.effects.awaited() }
     } else if trap == Some(&Trap::OutOfFuel) {
         Fault::OutOfFuel { limit: limits.fuel, backtrace }
     } else if trap == Some(&Trap::StackOverflow) {

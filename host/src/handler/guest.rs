@@ -1,4 +1,4 @@
-//! What stands behind one instance: an empty WASI, the call's meters, and what it has asked for.
+//! What stands behind one instance: an empty WASI, HTTP, the call's meters, and what it has asked for.
 //!
 //! Every limit is set before the instance exists, since a component's start may run forever, too.
 
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::effects::Effects;
 use super::fault::DeadlinePassed;
@@ -23,12 +24,15 @@ const TIMEOUT_GRACE: Duration = Duration::from_millis(100);
 const RESOURCES_MAX: usize = 1000;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
+/// What one set of HTTP headers of a guest may cost.
+const FIELDS_BYTES_MAX: usize = 32 << 10;
 /// What a guest may make the host allocate in one host call beyond its output: names, headers, a reply.
 const HOSTCALL_BYTES_MIN: u64 = 4 << 20;
 
 /// The host's side of one call.
 pub(super) struct Guest {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
     table: ResourceTable,
     pub(super) meter: Meter,
     pub(super) output: Output,
@@ -41,13 +45,22 @@ impl WasiView for Guest {
     }
 }
 
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.effects, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
 /// A store for one call, with its limits on memory and output.
-pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, effects: Effects) -> Store<Guest> {
+pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, mut effects: Effects) -> Store<Guest> {
     let output = Output::new(limits.log_bytes);
+    effects.tell_to(output.clone());
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
-    let guest =
-        Guest { wasi: wasi(&output), table, meter: Meter::new(limits, output.clone()), output, effects };
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(FIELDS_BYTES_MAX);
+    let (wasi, meter) = (wasi(&output), Meter::new(limits, output.clone()));
+    let guest = Guest { wasi, http, table, meter, output, effects };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.meter);
     store.set_hostcall_fuel(usize::try_from(hostcall_bytes(limits)).unwrap_or(usize::MAX));

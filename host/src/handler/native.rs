@@ -118,9 +118,11 @@ impl Native {
             (Some(why), _) => End::Unavailable(why),
             (None, Ok(Err(panic))) => End::Faulted(fault(panic.as_ref())),
             (None, Ok(Ok(reply))) if !late => reply::end(reply),
-            (None, Ok(Ok(_)) | Err(_)) => {
-                End::Faulted(Fault::Deadline { limit: limits.deadline, backtrace: String::new() })
-            }
+            (None, Ok(Ok(_)) | Err(_)) => End::Faulted(Fault::Deadline {
+                limit: limits.deadline,
+                backtrace: String::new(),
+                awaited: None,
+            }),
         };
         Ran { end, effects, last_output: None, usage: Usage { took, ..Usage::default() } }
     }

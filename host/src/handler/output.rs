@@ -59,6 +59,12 @@ impl Output {
         String::from_utf8_lossy(kept.get(from..).unwrap_or_default()).replace('\0', "\u{fffd}")
     }
 
+    /// A line of the host's own among the guest's.
+    pub(super) fn tell(&self, line: &str) {
+        let begun = self.lock().tail.back().is_some_and(|last| *last != b'\n');
+        self.keep(format!("{}mailroom: {line}\n", if begun { "\n" } else { "" }).as_bytes());
+    }
+
     fn keep(&self, bytes: &[u8]) {
         let mut written = self.lock();
         written.bytes = written.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));

@@ -16,6 +16,7 @@ use super::effects::Effects;
 use super::engine::Engine;
 use super::fault::{Stopped, classify};
 use super::guest::{self, Guest};
+use super::http::Client;
 use super::reply;
 use super::subscription::Subscription;
 use super::translate;
@@ -32,6 +33,8 @@ pub(super) struct Sandbox {
     pub(super) name: HandlerName,
     pub(super) pre: SqlHandlerPre<Guest>,
     pub(super) world: World,
+    /// `None` where no request may leave.
+    pub(super) client: Option<Arc<Client>>,
 }
 
 impl Sandbox {
@@ -46,7 +49,7 @@ impl Sandbox {
         let slot = timeout(limits.deadline, self.engine.slots.acquire()).await;
         let started = Instant::now();
         let deadline = started + limits.deadline;
-        let effects = effects(deadline);
+        let effects = effects(deadline).with_client(self.client.clone());
         let Ok(Ok(_slot)) = slot else {
             let why = "no place for another instance within the call's deadline; raise worker.concurrency";
             let end = End::Unavailable(why.to_owned());
@@ -131,6 +134,10 @@ fn judged<T>(
     match reply {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(error)) => Err(classify(&error, store.data(), limits)),
-        Err(_) => Err(Stopped::Faulted(Fault::Deadline { limit: limits.deadline, backtrace: String::new() })),
+        Err(_) => Err(Stopped::Faulted(Fault::Deadline {
+            limit: limits.deadline,
+            backtrace: String::new(),
+            awaited: store.data().effects.awaited(),
+        })),
     }
 }

@@ -39,12 +39,14 @@ pub(crate) enum Fault {
         backtrace: String,
     },
     /// The call took longer than its deadline, computing or waiting.
-    #[error("ran past its deadline of {}", humantime::format_duration(*limit))]
+    #[error("ran past its deadline of {}{}", humantime::format_duration(*limit), waited(awaited.as_deref()))]
     Deadline {
         /// The deadline, in wall-clock time.
         limit: Duration,
         /// The guest's backtrace; empty where it waited in the host.
         backtrace: String,
+        /// What it waited for outside of the host.
+        awaited: Option<String>,
     },
     /// The guest wanted more memory than its limit and could not go on without.
     #[error("wanted more than its {limit} bytes of memory")]
@@ -152,6 +154,10 @@ impl Fault {
         *words = format!("{}{before}", bounded(words, room));
         self
     }
+}
+
+fn waited(awaited: Option<&str>) -> String {
+    awaited.map_or_else(String::new, |awaited| format!(" while it waited for {awaited}"))
 }
 
 /// How one call ended.

@@ -71,6 +71,8 @@ fn grants(old: &Report, new: &Report) -> Vec<String> {
     if let Some(role) = new.grants_sql.as_ref().filter(|role| old.grants_sql.as_ref() != Some(role)) {
         grants.push(format!("SQL as {role}"));
     }
+    let hosts = new.grants_http.iter().filter(|host| !old.grants_http.contains(host));
+    grants.extend(hosts.map(|host| format!("HTTP to {host}")));
     grants
 }
 
@@ -95,6 +97,7 @@ fn limits(old: &Report, new: &Report) -> Vec<String> {
     compare("state-bytes", old.state_bytes, new.state_bytes, &size);
     compare("effects", old.effects.into(), new.effects.into(), &count);
     compare("output-bytes", old.output_bytes, new.output_bytes, &size);
+    compare("http-requests", old.http_requests.into(), new.http_requests.into(), &count);
     compare("log-bytes", old.log_bytes.into(), new.log_bytes.into(), &size);
     grown
 }

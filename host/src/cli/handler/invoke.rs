@@ -10,7 +10,7 @@ use super::{given, manifest, refused};
 use crate::cli::failure::Failure;
 use crate::cli::{Output, print};
 use crate::config::Config;
-use crate::handler;
+use crate::handler::{self, Reach};
 use crate::pipeline::outcome::{End, Outcome};
 use crate::settle::StateView;
 
@@ -42,13 +42,17 @@ pub(in crate::cli) struct Invoke {
     /// Call it so often, each time a new instance with the same state, and tell the median time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
+    /// Send the HTTP requests that its manifest grants, for real; without it they are denied
+    #[arg(long)]
+    http: bool,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn invoke(args: &Invoke, config: &Config) -> Result<ExitCode, Failure> {
     let manifest = manifest(&args.file, args.manifest.as_deref())?;
-    let loaded = Box::pin(handler::load(&args.file, manifest.as_deref(), config)).await;
+    let reach = if args.http { Reach::Http } else { Reach::Nothing };
+    let loaded = Box::pin(handler::load(&args.file, manifest.as_deref(), config, reach)).await;
     let loaded = loaded.map_err(|why| refused(&args.file, &why))?;
     let given = given::message(&args.message, &loaded)?;
     let values = args.state.as_deref().map(given::state).transpose()?.unwrap_or_default();

@@ -152,6 +152,9 @@ fn asked(asked: &Asked) -> Value {
         Asked::Written { scope, name, value } => {
             json!({ "did": "write", "scope": scope.as_str(), "name": name, "value": bytes(value) })
         }
+        Asked::Requested { request, answer } => {
+            json!({ "did": "request", "request": request, "answer": answer.get() })
+        }
         Asked::Refused { request, grant, why } => {
             json!({ "did": "refused", "request": request, "grant": grant, "why": why })
         }
@@ -228,6 +231,10 @@ impl Told<'_> {
                 Asked::Written { scope, name, value } => {
                     let value = value.as_deref().map_or("none".to_owned(), shown);
                     field(f, "wrote", &format!("{dropped}{} {name} = {value}", scope.as_str()))
+                }
+                Asked::Requested { request, answer } => {
+                    let answer = answer.get().map_or("no answer within the call", String::as_str);
+                    field(f, "requested", &format!("{request}: {answer}"))
                 }
                 Asked::Refused { request, grant, why } => {
                     let label = if grant.is_some() { "denied" } else { "refused" };

@@ -1,10 +1,10 @@
 //! The guarantee that follows from what a component can do: what it imports and is granted.
 
 use super::{Import, Standing};
-use crate::config::Ack;
+use crate::config::{Ack, Grants};
 
 /// A sentence each. That there is no network holds as long as no import gives one, whatever a manifest says.
-pub(super) fn guarantee(imports: &[Import], ack: Ack) -> Vec<String> {
+pub(super) fn guarantee(imports: &[Import], grants: &Grants, ack: Ack) -> Vec<String> {
     let can = |interface: &str| {
         let named = |import: &&Import| import.name.split('@').next() == Some(interface);
         imports.iter().find(named).is_some_and(|import| import.standing == Standing::Granted)
@@ -17,10 +17,17 @@ pub(super) fn guarantee(imports: &[Import], ack: Ack) -> Vec<String> {
         (false, true) => Some("the messages that it publishes commit"),
         (true, true) => Some("the state that it writes and the messages that it publishes commit"),
     };
+    let asks = can("wasi:http/outgoing-handler");
+    let where_to = if asks { " in Postgres" } else { "" };
     let mut sentences = vec![match effects {
+        None if asks => {
+            "it has no effects in Postgres: it only decides what becomes of its message".to_owned()
+        }
         None => "it has no effects: it only decides what becomes of its message".to_owned(),
         Some(what) => {
-            format!("effects are exactly once: {what} with its message in one transaction, or not at all")
+            format!(
+                "effects{where_to} are exactly once: {what} with its message in one transaction, or not at all"
+            )
         }
     }];
     if publishes {
@@ -36,25 +43,50 @@ pub(super) fn guarantee(imports: &[Import], ack: Ack) -> Vec<String> {
         let role = "its SQL runs in the transaction that completes its message, and may do what its role may";
         sentences.push(role.to_owned());
     }
-    sentences.push("it reaches no network, no files and no environment".to_owned());
+    if asks {
+        let hosts = grants.http.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        sentences.push(asked(&hosts, ack));
+        sentences.push(format!(
+            "it reaches {hosts} over HTTP, nothing else of the network, no files and no environment"
+        ));
+    } else {
+        sentences.push("it reaches no network, no files and no environment".to_owned());
+    }
     sentences
+}
+
+/// What lies outside of the transaction.
+fn asked(hosts: &str, ack: Ack) -> String {
+    match ack {
+        Ack::ExactlyOnce | Ack::AtLeastOnce => format!(
+            "its requests to {hosts} are sent at least once where it completes: a call that fails, or is lost with its \
+             host, is repeated with them; send message.id as idempotency key"
+        ),
+        Ack::AtMostOnce => format!(
+            "its requests to {hosts} may be lost with their host, and are repeated only where it fails and is retried; \
+             send message.id as idempotency key"
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::standing;
     use super::*;
-    use crate::config::Grants;
+    use crate::config::Origin;
 
     fn promised(imports: &[&str], grants: &Grants, ack: Ack) -> String {
-        let imports: Vec<String> =
-            imports.iter().map(|name| format!("mailroom:contract/{name}@0.1.0")).collect();
-        guarantee(&standing::of(&imports, grants), ack).join("\n")
+        let full = |name: &&str| match *name {
+            "http" => "wasi:http/outgoing-handler@0.2.12".to_owned(),
+            name => format!("mailroom:contract/{name}@0.1.0"),
+        };
+        let imports: Vec<String> = imports.iter().map(full).collect();
+        guarantee(&standing::of(&imports, grants), grants, ack).join("\n")
     }
 
     #[test]
     fn what_is_promised_follows_from_imports_and_grants_together() {
-        let all = Grants { publish: vec!["out".to_owned()], state: true, sql: None };
+        let all = Grants { publish: vec!["out".to_owned()], state: true, ..Grants::default() };
         let once = Ack::ExactlyOnce;
         assert!(promised(&["outbox", "state"], &all, once).contains("state that it writes and the messages"));
         assert!(promised(&["state"], &all, once).contains("exactly once: the state that it writes commits"));
@@ -63,5 +95,24 @@ mod tests {
         assert!(promised(&[], &all, once).contains("no effects"));
         assert!(promised(&["state"], &all, Ack::AtMostOnce).contains("is not repeated"));
         assert!(!promised(&[], &all, Ack::AtMostOnce).contains("is not repeated"));
+    }
+
+    #[test]
+    fn requests_are_promised_only_where_they_are_imported_and_granted() {
+        let http =
+            Grants { http: Origin::parse("api.example.com").into_iter().collect(), ..Grants::default() };
+        let all = Grants { publish: vec!["out".to_owned()], ..http.clone() };
+        let once = Ack::ExactlyOnce;
+        for (imports, grants) in [(&["http"][..], &Grants::default()), (&[], &http)] {
+            let promised = promised(imports, grants, once);
+            assert!(promised.contains("it reaches no network, no files and no environment"), "{promised}");
+            assert!(promised.contains("it has no effects:") && !promised.contains("HTTP"), "{promised}");
+        }
+        let asks = promised(&["http"], &http, once);
+        assert!(asks.contains("no effects in Postgres") && asks.contains("at least once"), "{asks}");
+        assert!(asks.contains("it reaches api.example.com over HTTP, nothing else"), "{asks}");
+        let both = promised(&["http", "outbox"], &all, once);
+        assert!(both.contains("effects in Postgres are exactly once: the messages"), "{both}");
+        assert!(promised(&["http"], &http, Ack::AtMostOnce).contains("may be lost"));
     }
 }

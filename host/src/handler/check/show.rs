@@ -21,22 +21,20 @@ impl fmt::Display for Report {
         }
         let state = if self.grants_state { "yes" } else { "no" };
         write!(f, "  grants    publish {}; state {state}", listed(&self.grants_publish, "nowhere"))?;
-        writeln!(
-            f,
-            "; SQL {}",
-            self.grants_sql.as_deref().map_or("no".to_owned(), |role| format!("as {role}"))
-        )?;
+        let sql = self.grants_sql.as_deref().map_or("no".to_owned(), |role| format!("as {role}"));
+        writeln!(f, "; SQL {sql}; HTTP {}", listed(&self.grants_http, "nowhere"))?;
         let limits = &self.limits;
         writeln!(
             f,
             "  limits    deadline {}; fuel {}; memory {}; tables of {} elements; {} effects of {} in all; \
-             {} of output kept; {} state values of {} loaded",
+             {} HTTP requests; {} of output kept; {} state values of {} loaded",
             humantime::format_duration(limits.deadline),
             limits.fuel,
             ByteSize(limits.memory),
             limits.table_elements,
             limits.effects,
             ByteSize(limits.output_bytes),
+            limits.http_requests,
             ByteSize(limits.log_bytes.into()),
             limits.state_values,
             ByteSize(limits.state_bytes),

@@ -49,6 +49,7 @@ fn standing(name: &str, grants: &Grants) -> (Standing, Option<&'static str>) {
         }
         "mailroom:contract/state" => (granted(grants.state), Some("grants.state = true")),
         "mailroom:contract/sql" => (granted(grants.sql.is_some()), Some("grants.sql = \"NAME\"")),
+        "wasi:http/outgoing-handler" => (granted(!grants.http.is_empty()), Some("grants.http = [\"HOST\"]")),
         "wasi:cli/environment" | "wasi:cli/stdin" => (Standing::Empty, None),
         _ if interface.starts_with("wasi:filesystem/") => (Standing::Empty, None),
         _ if interface.starts_with("wasi:sockets/") => (Standing::Denied, None),
@@ -59,16 +60,23 @@ fn standing(name: &str, grants: &Grants) -> (Standing, Option<&'static str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Origin;
 
     #[test]
     fn grants_decide_and_not_imports() {
-        let publish = Grants { publish: vec!["out".to_owned()], state: false, sql: None };
+        let publish = Grants { publish: vec!["out".to_owned()], ..Grants::default() };
+        let http =
+            Grants { http: Origin::parse("api.example.com").into_iter().collect(), ..Grants::default() };
         for (name, grants, expected) in [
             ("mailroom:contract/outbox@0.1.0", Grants::default(), Standing::Denied),
             ("mailroom:contract/outbox@0.1.0", publish.clone(), Standing::Granted),
             ("mailroom:contract/state@0.1.7", publish.clone(), Standing::Denied),
             ("mailroom:contract/sql@0.1.0", publish.clone(), Standing::Denied),
             ("mailroom:contract/types@0.1.0", Grants::default(), Standing::Given),
+            ("wasi:http/outgoing-handler@0.2.4", publish.clone(), Standing::Denied),
+            ("wasi:http/outgoing-handler@0.2.4", http.clone(), Standing::Granted),
+            ("wasi:http/types@0.2.4", Grants::default(), Standing::Given),
+            ("wasi:sockets/tcp@0.2.6", http, Standing::Denied),
             ("wasi:sockets/tcp@0.2.6", publish.clone(), Standing::Denied),
             ("wasi:filesystem/types@0.2.0", publish.clone(), Standing::Empty),
             ("wasi:clocks/wall-clock@0.2.6", publish, Standing::Given),

@@ -2,6 +2,7 @@
 //! and what is denied as well.
 
 use std::fmt::Display;
+use std::sync::{Arc, OnceLock};
 
 use super::Effects;
 use crate::message::Outgoing;
@@ -43,6 +44,13 @@ pub(crate) enum Asked {
         name: String,
         /// `None` where it was removed.
         value: Option<Vec<u8>>,
+    },
+    /// An HTTP request was sent.
+    Requested {
+        /// Its method and URL, without the query.
+        request: String,
+        /// The response's status, or what went wrong; empty where neither came within the call.
+        answer: Arc<OnceLock<String>>,
     },
     /// The answer was no.
     Refused {

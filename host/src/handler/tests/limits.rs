@@ -27,7 +27,7 @@ async fn a_loop_ends_with_its_fuel() {
 async fn a_loop_ends_with_its_deadline() {
     let started = Instant::now();
     let called = run(r#"{"behave": "loop"}"#, "deadline = \"300ms\"\nfuel = 1000000000000000").await;
-    let Fault::Deadline { limit, backtrace } = fault(called) else { panic!("it has time") };
+    let Fault::Deadline { limit, backtrace, .. } = fault(called) else { panic!("it has time") };
     assert_eq!(limit, Duration::from_millis(300));
     assert!(backtrace.contains("spin"), "{backtrace}");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());

@@ -93,7 +93,7 @@ async fn a_call_that_waits_or_computes_past_its_deadline_is_a_deadline_fault() {
         assert!(called.usage.took >= Duration::from_millis(300), "{script}: {:?}", called.usage.took);
         let deadline = fault(called);
         let limit = Duration::from_millis(300);
-        assert_eq!(deadline, Fault::Deadline { limit, backtrace: String::new() }, "{script}");
+        assert_eq!(deadline, Fault::Deadline { limit, backtrace: String::new(), awaited: None }, "{script}");
     }
 }
 

@@ -12,7 +12,7 @@ struct Home {
     remedy: &'static str,
 }
 
-const HOMES: [Home; 6] = [
+const HOMES: [Home; 7] = [
     Home {
         signs: &["sqlx::"],
         scopes: &["host/src"],
@@ -26,10 +26,16 @@ const HOMES: [Home; 6] = [
         remedy: "translate it at the edge of kafka",
     },
     Home {
-        signs: &["wasmtime::", "wasmtime_wasi::"],
+        signs: &["wasmtime::", "wasmtime_wasi::", "wasmtime_wasi_http::"],
         scopes: &["host/src"],
         homes: &["host/src/handler"],
         remedy: "translate it at the edge of handler",
+    },
+    Home {
+        signs: &["hyper::", "hyper_util::", "hyper_rustls::"],
+        scopes: &["host/src"],
+        homes: &["host/src/handler/http"],
+        remedy: "translate it at the edge of handler/http, where addresses are judged",
     },
     Home {
         signs: &["env::var"],
@@ -80,6 +86,7 @@ mod tests {
             ("host/src/relay.rs", "use sqlx::PgPool;"),
             ("host/src/ingest/batch.rs", "fn a(m: rdkafka::Message) {}"),
             ("host/src/app.rs", "let engine = wasmtime::Engine::default();"),
+            ("host/src/handler/sandbox.rs", "use hyper_util::client::legacy::Client;"),
             ("host/src/db.rs", "std::env::var(\"X\")"),
             ("guest-sdk/src/lib.rs", "std::env::vars()"),
             ("host/src/relay.rs", "tokio::spawn(run());"),
