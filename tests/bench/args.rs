@@ -8,7 +8,8 @@ tables, in the same run. Prints one table.
 Usage: cargo xtask bench [--messages N] [--only SCENARIO] [--json] [--write]
 
   --messages N      How many messages a run has, 1000 to 1000000; 100000 by default
-  --only SCENARIO   relay, producers, handled, drain, blocked, latency or idle
+  --only SCENARIO   relay, producers, handled, drain, blocked, latency, idle, neighbour or
+                    reload
   --json            The figures as JSON instead of the table
   --write           Put the table into docs/benchmark.md as well; a full run only
   --help            This text
@@ -54,11 +55,22 @@ pub(crate) enum Scenario {
     Blocked,
     Latency,
     Idle,
+    Neighbour,
+    Reload,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Relay, Self::Producers, Self::Handled, Self::Drain, Self::Blocked, Self::Latency, Self::Idle];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Relay,
+        Self::Producers,
+        Self::Handled,
+        Self::Drain,
+        Self::Blocked,
+        Self::Latency,
+        Self::Idle,
+        Self::Neighbour,
+        Self::Reload,
+    ];
 
     /// As the option spells it.
     pub(crate) fn word(self) -> &'static str {
@@ -70,6 +82,8 @@ impl Scenario {
             Self::Blocked => "blocked",
             Self::Latency => "latency",
             Self::Idle => "idle",
+            Self::Neighbour => "neighbour",
+            Self::Reload => "reload",
         }
     }
 }

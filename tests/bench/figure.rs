@@ -12,11 +12,25 @@ pub(crate) struct Rates {
     pub(crate) aim: f64,
 }
 
-/// How long messages took, in milliseconds.
+/// How long something took, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Delays {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+}
+
+/// A handler beside others, and alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Neighbour {
+    pub(crate) quiet: Paced,
+    pub(crate) beside: Paced,
+}
+
+/// What came of messages that were sent one by one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Paced {
+    pub(crate) per_sec: f64,
+    pub(crate) delays: Delays,
 }
 
 /// What a host does while there is nothing to do.
@@ -40,7 +54,9 @@ pub(crate) struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Measured {
     Rates(Rates),
-    Delays(Delays),
+    /// With what they should be.
+    Delays(Delays, &'static str),
+    Neighbour(Neighbour),
     Idle(Idle),
 }
 
@@ -59,6 +75,18 @@ impl Rates {
     pub(crate) fn add(&mut self, mailroom: f64, floor: f64) {
         self.mailroom = self.mailroom.max(mailroom);
         self.floor = self.floor.max(floor);
+    }
+}
+
+impl Neighbour {
+    /// What is left of the rate.
+    pub(crate) fn rate_ratio(self) -> f64 {
+        self.beside.per_sec / self.quiet.per_sec
+    }
+
+    /// How many times as long the slowest take.
+    pub(crate) fn p99_ratio(self) -> f64 {
+        self.beside.delays.p99_ms / self.quiet.delays.p99_ms
     }
 }
 

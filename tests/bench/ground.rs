@@ -2,6 +2,7 @@
 //! are. What a host does otherwise are its defaults.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,7 +15,7 @@ use crate::payload::PARTITIONS;
 use crate::stage::Stage;
 
 /// The component that completes every message and looks at none.
-const NOOP: &str = "noop";
+pub(crate) const NOOP: &str = "noop";
 
 /// The handler of `native-host`, which does the same for the messages of a benchmark.
 const NATIVE: &str = "native";
@@ -48,6 +49,7 @@ pub(crate) struct Ground {
     pub(crate) out: String,
     /// The consumer group of the handler.
     pub(crate) group: String,
+    handlers: PathBuf,
     start: Start,
 }
 
@@ -90,7 +92,20 @@ impl Ground {
         if handler == Handler::Native {
             start.binary = std::env::current_exe()?.with_file_name("native-host");
         }
-        Ok(Self { db, kafka, topic, out, group: format!("{name}.{handler_name}"), start })
+        let group = format!("{name}.{handler_name}");
+        Ok(Self { db, kafka, topic, out, group, handlers, start })
+    }
+
+    /// Puts another component beside the handler, with its manifest.
+    pub(crate) fn add_handler(&self, name: &str, manifest: &str) -> Result<()> {
+        fs::write(self.handlers.join(format!("{name}.toml")), manifest)?;
+        fs::copy(guest(name)?, self.handlers.join(format!("{name}.wasm")))?;
+        Ok(())
+    }
+
+    /// Writes the handler's component anew, where it is.
+    pub(crate) fn replace_component(&self, component: &[u8]) -> Result<()> {
+        Ok(fs::write(self.handlers.join(format!("{NOOP}.wasm")), component)?)
     }
 
     /// Starts a host and does not wait for it.
@@ -104,7 +119,8 @@ impl Ground {
     pub(crate) async fn host_up(&self) -> Result<Host> {
         let host = self.start_host()?;
         let owned = "select count(*) from mailroom.lane where owner is not null";
-        let all = OUTBOX_LANES + i64::from(PARTITIONS);
+        let handlers = fs::read_dir(&self.handlers)?.count().div_ceil(2).max(1);
+        let all = OUTBOX_LANES + i64::from(PARTITIONS) * i64::try_from(handlers)?;
         becomes("the host has all lanes", all, SOON, async || self.db.one::<i64>(owned).await)
             .await
             .with_context(|| self.log_tail())?;

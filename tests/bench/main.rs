@@ -14,6 +14,8 @@ mod drain;
 mod blocked;
 mod latency;
 mod idle;
+mod neighbour;
+mod reload;
 mod floor;
 mod machine;
 mod figure;
@@ -90,6 +92,8 @@ async fn one(stage: &Stage, scenario: Scenario, messages: u32) -> Result<Vec<Fig
         Scenario::Blocked => blocked::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Latency => latency::measure(stage).await,
         Scenario::Idle => idle::measure(stage).await.map(|figure| vec![figure]),
+        Scenario::Neighbour => neighbour::measure(stage).await.map(|figure| vec![figure]),
+        Scenario::Reload => reload::measure(stage).await,
     };
     measured.with_context(|| format!("scenario {}", scenario.word()))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::figure::{Figure, Measured};
+use crate::figure::{Delays, Figure, Measured, Neighbour};
 
 /// All of a run.
 #[derive(Debug)]
@@ -47,7 +47,15 @@ one on the same host.
 Latencies are of messages sent one by one: *commit → Kafka* from the insert's time in the application's \
 transaction to the broker's append time; *Kafka → committed effect* from the broker's append time to the \
 row's `completed_at`. The broker counts whole milliseconds; both are rounded up. An idle host has one \
-handler with 12 partitions, and the relay.";
+handler with 12 partitions, and the relay.
+
+*A neighbour* gets 200 messages a second, at first alone, then while four calls of another handler loop until \
+their deadline of a second, again and again, on the two threads that guests have. Delays are as for *Kafka → \
+committed effect*.
+
+*A reload* counts from just before the component's file is written to the first row that its new version completed, \
+with 500 messages a second flowing. Cold: never seen, so it is compiled. Warm: compiled before, by whatever \
+process, and kept in the store of compiled code. Each version is the same component with another digest.";
 
 impl Report {
     /// The table, and the machine under it.
@@ -99,11 +107,12 @@ fn cells(measured: Measured) -> [String; 4] {
             },
             format!("≥ {}", rates.aim),
         ],
-        Measured::Delays(delays) => [
-            format!("p50 {:.1} ms, p99 {:.1} ms", delays.p50_ms, delays.p99_ms),
-            String::new(),
-            String::new(),
-            "≤ 5 ms, ≤ 25 ms".to_owned(),
+        Measured::Delays(delays, aim) => [told(delays), String::new(), String::new(), aim.to_owned()],
+        Measured::Neighbour(neighbour) => [
+            format!("{:.0}/s, {}", neighbour.beside.per_sec, told(neighbour.beside.delays)),
+            format!("quiet: {:.0}/s, {}", neighbour.quiet.per_sec, told(neighbour.quiet.delays)),
+            format!("{:.2} of the rate, p99 × {:.1}", neighbour.rate_ratio(), neighbour.p99_ratio()),
+            "≥ 0.9, ≤ 2".to_owned(),
         ],
         Measured::Idle(idle) => [
             format!("{:.1} {}/s, {:.2} % of a core", idle.per_sec, idle.counted, idle.cpu_percent),
@@ -114,15 +123,24 @@ fn cells(measured: Measured) -> [String; 4] {
     }
 }
 
+fn told(delays: Delays) -> String {
+    format!("p50 {:.1} ms, p99 {:.1} ms", delays.p50_ms, delays.p99_ms)
+}
+
 fn figure_json(figure: &Figure) -> Value {
     match figure.is {
         Measured::Rates(rates) => json!({
             "what": figure.of, "per_sec": rates.mailroom, "floor_per_sec": rates.floor,
             "native_per_sec": rates.native, "ratio": rates.ratio(), "aim": rates.aim,
         }),
-        Measured::Delays(delays) => {
-            json!({ "what": figure.of, "p50_ms": delays.p50_ms, "p99_ms": delays.p99_ms })
+        Measured::Delays(delays, aim) => {
+            json!({ "what": figure.of, "p50_ms": delays.p50_ms, "p99_ms": delays.p99_ms, "aim": aim })
         }
+        Measured::Neighbour(Neighbour { quiet, beside }) => json!({
+            "what": figure.of, "per_sec": beside.per_sec, "p50_ms": beside.delays.p50_ms,
+            "p99_ms": beside.delays.p99_ms, "quiet_per_sec": quiet.per_sec,
+            "quiet_p50_ms": quiet.delays.p50_ms, "quiet_p99_ms": quiet.delays.p99_ms,
+        }),
         Measured::Idle(idle) => json!({
             "what": figure.of, "counted": idle.counted, "per_sec": idle.per_sec, "cpu_percent": idle.cpu_percent,
         }),
@@ -145,16 +163,20 @@ fn thousands(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Delays, Idle, Rates};
+    use crate::figure::{Idle, Paced, Rates};
 
     #[test]
     fn the_table_has_a_line_a_figure_with_its_ratio() {
         let rates = Rates { mailroom: 61_234.4, floor: 122_468.8, native: None, aim: 0.5 };
         let component = Rates { mailroom: 30_000.0, native: Some(60_000.0), ..rates };
+        let delays = Delays { p50_ms: 2.04, p99_ms: 9.0 };
+        let quiet = Paced { per_sec: 200.0, delays };
+        let beside = Paced { per_sec: 190.0, delays: Delays { p50_ms: 4.0, p99_ms: 13.5 } };
         let figures = vec![
             Figure { of: "relay", is: Measured::Rates(rates) },
             Figure { of: "component", is: Measured::Rates(component) },
-            Figure { of: "wait", is: Measured::Delays(Delays { p50_ms: 2.04, p99_ms: 9.0 }) },
+            Figure { of: "wait", is: Measured::Delays(delays, "≤ 5 ms") },
+            Figure { of: "beside", is: Measured::Neighbour(Neighbour { quiet, beside }) },
             Figure {
                 of: "idle",
                 is: Measured::Idle(Idle { counted: "statements", per_sec: 3.25, cpu_percent: 0.4 }),
@@ -165,7 +187,9 @@ mod tests {
         assert!(table.contains("| relay | 61,234 | 122,469 | 0.50 | ≥ 0.5 |\n"), "{table}");
         let both = "| component | 30,000 | 122,469 | 0.50 of native, 0.24 of the floor | ≥ 0.5 |\n";
         assert!(table.contains(both), "{table}");
-        assert!(table.contains("| wait | p50 2.0 ms, p99 9.0 ms |"), "{table}");
+        assert!(table.contains("| wait | p50 2.0 ms, p99 9.0 ms |  |  | ≤ 5 ms |"), "{table}");
+        let neighbour = "| 190/s, p50 4.0 ms, p99 13.5 ms | quiet: 200/s, p50 2.0 ms, p99 9.0 ms | 0.95 of the rate, p99 × 1.5 |";
+        assert!(table.contains(neighbour), "{table}");
         assert!(table.contains("| idle | 3.2 statements/s, 0.40 % of a core |"), "{table}");
         assert!(table.ends_with("100,000 messages of 300 bytes, 1,000 keys, 12 partitions. 2 cores.\n"));
         assert!(report.page().contains(&table));
