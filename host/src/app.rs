@@ -92,9 +92,13 @@ pub(crate) async fn run(
     }
     let mut loops: JoinSet<Result<(), Error>> = JoinSet::new();
     let (sender, changes) = mpsc::channel(64);
-    let folder = Folder::new(config.host.handlers.clone(), engine, Arc::clone(&config), natives);
-    let folder_stop = stop.clone();
+    let folder = Folder::new(config.host.handlers.clone(), Arc::clone(&engine), Arc::clone(&config), natives);
+    let (folder_stop, tend_stop) = (stop.clone(), stop.clone());
     loops.spawn(async move { Ok(folder.run(sender, folder_stop).await?) });
+    loops.spawn(async move {
+        engine.tend(tend_stop).await;
+        Ok(())
+    });
     loops.spawn(listen(shared.clone(), stop.clone()));
     loops.spawn(lives(shared.clone(), changes, stop.clone()));
     let mut ended = Ok(());

@@ -24,8 +24,8 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use manifest::{
-    Ack, BehindDead, BreakerPolicy, CallLimits, CommitOffset, Form, Grants, Manifest, RetryPolicy, Settle,
-    Start, Subscribe,
+    Ack, BehindDead, BreakerPolicy, CallLimits, CommitOffset, Form, Grants, Instances, Manifest, RetryPolicy,
+    Settle, Start, Subscribe,
 };
 pub(crate) use manifest::{is_pattern, is_topic};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};

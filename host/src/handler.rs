@@ -1,5 +1,5 @@
-//! Handlers: WebAssembly components, each call in a new instance under limits, with the drop folder that
-//! they come from; and native ones, Rust in this process.
+//! Handlers: WebAssembly components, each call in a new instance (or a reused one) under limits, with the drop folder
+//! that they come from; and native ones, Rust in this process.
 //!
 //! This is the only home of wasmtime. A call buffers what its handler asks for and never commits anything:
 //! effects leave here only with the outcome `completed`, and settle decides. Whatever a guest does, the
@@ -18,6 +18,8 @@ mod folder;
 mod guest;
 mod http;
 mod imports;
+mod instance;
+mod kept;
 mod meter;
 mod native;
 mod output;

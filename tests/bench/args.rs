@@ -8,8 +8,8 @@ tables, in the same run. Prints one table.
 Usage: cargo xtask bench [--messages N] [--only SCENARIO] [--json] [--write]
 
   --messages N      How many messages a run has, 1000 to 1000000; 100000 by default
-  --only SCENARIO   relay, producers, handled, drain, blocked, latency, idle, neighbour or
-                    reload
+  --only SCENARIO   relay, producers, handled, drain, blocked, latency, idle, neighbour, reload
+                    or call
   --json            The figures as JSON instead of the table
   --write           Put the table into docs/benchmark.md as well; a full run only
   --help            This text
@@ -57,10 +57,11 @@ pub(crate) enum Scenario {
     Idle,
     Neighbour,
     Reload,
+    Call,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Relay,
         Self::Producers,
         Self::Handled,
@@ -70,6 +71,7 @@ impl Scenario {
         Self::Idle,
         Self::Neighbour,
         Self::Reload,
+        Self::Call,
     ];
 
     /// As the option spells it.
@@ -84,6 +86,7 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Neighbour => "neighbour",
             Self::Reload => "reload",
+            Self::Call => "call",
         }
     }
 }

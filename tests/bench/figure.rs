@@ -19,6 +19,15 @@ pub(crate) struct Delays {
     pub(crate) p99_ms: f64,
 }
 
+/// How long a call takes, in microseconds: the best of some rounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) median_us: f64,
+    pub(crate) p99_us: f64,
+    /// The median that is aimed at.
+    pub(crate) aim_us: Option<f64>,
+}
+
 /// A handler beside others, and alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Neighbour {
@@ -58,6 +67,7 @@ pub(crate) enum Measured {
     Delays(Delays, &'static str),
     Neighbour(Neighbour),
     Idle(Idle),
+    Call(Call),
 }
 
 impl Rates {
@@ -75,6 +85,20 @@ impl Rates {
     pub(crate) fn add(&mut self, mailroom: f64, floor: f64) {
         self.mailroom = self.mailroom.max(mailroom);
         self.floor = self.floor.max(floor);
+    }
+}
+
+impl Call {
+    /// Nothing was run yet.
+    pub(crate) fn slowest(aim_us: Option<f64>) -> Self {
+        Self { median_us: f64::INFINITY, p99_us: f64::INFINITY, aim_us }
+    }
+
+    /// One more round; that with the best median counts.
+    pub(crate) fn add(&mut self, median_us: f64, p99_us: f64) {
+        if median_us < self.median_us {
+            *self = Self { median_us, p99_us, ..*self };
+        }
     }
 }
 
@@ -116,6 +140,15 @@ mod tests {
         }
         assert_eq!(rates, Rates { mailroom: 20.0, floor: 30.0, native: None, aim: 0.5 });
         assert_eq!(Rates { native: Some(40.0), ..rates }.ratio(), 0.5);
+    }
+
+    #[test]
+    fn the_round_with_the_best_median_counts_whole() {
+        let mut call = Call::slowest(Some(20.0));
+        for (median, p99) in [(12.0, 20.0), (11.0, 30.0), (13.0, 14.0)] {
+            call.add(median, p99);
+        }
+        assert_eq!(call, Call { median_us: 11.0, p99_us: 30.0, aim_us: Some(20.0) });
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod latency;
 mod idle;
 mod neighbour;
 mod reload;
+mod call;
 mod floor;
 mod machine;
 mod figure;
@@ -94,6 +95,7 @@ async fn one(stage: &Stage, scenario: Scenario, messages: u32) -> Result<Vec<Fig
         Scenario::Idle => idle::measure(stage).await.map(|figure| vec![figure]),
         Scenario::Neighbour => neighbour::measure(stage).await.map(|figure| vec![figure]),
         Scenario::Reload => reload::measure(stage).await,
+        Scenario::Call => call::measure(stage).await,
     };
     measured.with_context(|| format!("scenario {}", scenario.word()))
 }

@@ -39,7 +39,7 @@ pub fn masked(text: &str) -> String {
 }
 
 fn masked_line(line: &str) -> String {
-    const LABELS: [&str; 9] = [
+    const LABELS: [&str; 10] = [
         "  size      ",
         "  used      ",
         "\"bytes\": ",
@@ -48,6 +48,7 @@ fn masked_line(line: &str) -> String {
         "\"took_us\": ",
         "\"fastest_us\": ",
         "\"median_us\": ",
+        "\"p99_us\": ",
         "\"slowest_us\": ",
     ];
     for label in LABELS {

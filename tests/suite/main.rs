@@ -38,6 +38,7 @@ mod publish;
 mod redelivery;
 mod reload;
 mod retention;
+mod reuse;
 mod schema;
 mod shutdown;
 mod sql;

@@ -39,6 +39,8 @@ pub struct Manifest {
     pub dead_letter_topic: Option<Arc<str>>,
     /// Calls of this handler that run at once in a host.
     pub concurrency: usize,
+    /// Whether an instance of it has more than one call.
+    pub instances: Instances,
     /// How often a message may be handed over.
     pub ack: Ack,
     /// Which offset Kafka is told.
@@ -65,6 +67,18 @@ pub enum CommitOffset {
     OnPersist,
     /// Before the first message that is not settled.
     OnSuccess,
+}
+
+/// How many calls an instance of a component has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instances {
+    /// One: each call has a new instance.
+    New,
+    /// So many at most. Its memory goes from one message to the next.
+    Reuse {
+        /// The calls after which it is thrown away.
+        calls_max: u32,
+    },
 }
 
 /// How messages are settled.
@@ -192,6 +206,9 @@ pub struct CallLimits {
     pub state_bytes: u64,
 }
 
+/// Calls of a reused instance, where nobody says otherwise.
+const CALLS_MAX: u32 = 1000;
+
 impl Manifest {
     /// Reads a manifest over the host's defaults.
     ///
@@ -248,6 +265,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         ),
         dead_letter_topic: dead_letter_topic(reader, config.dead_letters.topic.as_deref()),
         concurrency: reader.count("concurrency", config.worker.concurrency, 1..=1000),
+        instances: instances(reader),
         ack,
         commit_offset: reader.choice(
             "commit-offset",
@@ -263,6 +281,16 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         reader.refuse_pair("retry.base", "retry.cap", "must not be longer than");
     }
     manifest
+}
+
+fn instances(reader: &mut Reader) -> Instances {
+    let bounded = reader.has("instances-calls-max");
+    let calls_max = reader.count("instances-calls-max", CALLS_MAX, 2..=1_000_000);
+    let reuse = reader.choice("instances", &[("new", false), ("reuse", true)], false);
+    if bounded && !reuse {
+        reader.refuse_pair("instances-calls-max", "instances", "means nothing with");
+    }
+    if reuse { Instances::Reuse { calls_max } } else { Instances::New }
 }
 
 fn limits(reader: &mut Reader, config: &Config) -> CallLimits {

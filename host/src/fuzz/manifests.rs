@@ -5,12 +5,14 @@ use super::settings::{Raw, toml};
 use crate::config::{Manifest, Origin};
 use crate::handler::tests::config;
 
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 30] = [
     "group",
     "start",
     "order",
     "behind-dead",
     "concurrency",
+    "instances",
+    "instances-calls-max",
     "ack",
     "commit-offset",
     "settle",

@@ -4,10 +4,11 @@
 pub(super) type Raw = (u8, u8, u64, String);
 
 const UNITS: [&str; 12] = ["ns", "us", "ms", "s", "m", "h", "d", "y", "B", "KiB", "MiB", "EiB"];
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 15] = [
     "never",
     "none",
     "key",
+    "reuse",
     "earliest",
     "latest",
     "text",

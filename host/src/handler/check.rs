@@ -18,7 +18,7 @@ use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
 use super::refused::Refused;
 use super::subscription::Subscription;
-use crate::config::{Config, HandlerName, Manifest};
+use crate::config::{Config, HandlerName, Instances, Manifest};
 pub(crate) use standing::{Import, Standing};
 
 /// What calls without a host may reach.
@@ -69,6 +69,10 @@ pub(crate) struct Report {
     pub(crate) grants_sql: Option<String>,
     /// Where it may send HTTP requests to.
     pub(crate) grants_http: Vec<String>,
+    /// `new` or `reuse`.
+    pub(crate) instances: &'static str,
+    /// Calls of an instance.
+    pub(crate) instances_calls_max: u32,
     /// What one call may use.
     pub(crate) limits: Limits,
     /// What follows for its effects, from its imports and grants.
@@ -145,19 +149,25 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
     let imports = component.world().map(|world| world.imports.as_slice()).unwrap_or_default();
     let imports = standing::of(imports, &manifest.grants);
     let limits = &manifest.limits;
+    let (instances, instances_calls_max) = match manifest.instances {
+        Instances::New => ("new", 1),
+        Instances::Reuse { calls_max } => ("reuse", calls_max),
+    };
     Ok(Report {
         name: name.as_str().to_owned(),
         digest: component.digest().to_string(),
         bytes,
         group,
         exports: component.world().map(|world| world.exports.clone()).unwrap_or_default(),
-        guarantee: promise::guarantee(&imports, &manifest.grants, manifest.ack),
+        guarantee: promise::guarantee(&imports, manifest),
         imports,
         subscriptions: component.subscriptions().to_vec(),
         grants_publish: manifest.grants.publish.clone(),
         grants_state: manifest.grants.state,
         grants_http: manifest.grants.http.iter().map(ToString::to_string).collect(),
         grants_sql: manifest.grants.sql.as_deref().map(str::to_owned),
+        instances,
+        instances_calls_max,
         limits: Limits {
             deadline: limits.deadline,
             fuel: limits.fuel,

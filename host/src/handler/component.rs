@@ -30,7 +30,7 @@ pub(crate) struct Component {
 /// What a version runs.
 #[derive(Clone)]
 pub(super) enum Code {
-    /// A WebAssembly component: a new instance each time, thrown away with the call.
+    /// A WebAssembly component.
     Sandboxed(Sandbox),
     /// Rust in this process.
     Native(Native),
@@ -67,7 +67,11 @@ impl Component {
 
     /// The same code under another manifest.
     pub(super) fn with_manifest(self, manifest: Arc<Manifest>) -> Result<Self, Refused> {
-        Self::new(self.digest, self.code, self.declared, manifest)
+        let code = match self.code {
+            Code::Sandboxed(sandbox) => Code::Sandboxed(sandbox.under(&manifest)),
+            Code::Native(native) => Code::Native(native),
+        };
+        Self::new(self.digest, code, self.declared, manifest)
     }
 
     /// SHA-256 of its file, hex; of a native one, of its name and version.

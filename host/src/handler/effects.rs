@@ -125,6 +125,12 @@ impl Effects {
         Self { phase: Phase::Subscribing, ..Self::new(manifest, Uuid::nil(), deadline, nothing) }
     }
 
+    /// Takes what was asked for. Nothing may be until the next call.
+    pub(super) fn end(&mut self) -> Self {
+        let denied = Self::denied(Arc::clone(&self.manifest), self.deadline);
+        std::mem::replace(self, denied)
+    }
+
     /// What the call emitted, the state with its writes, and the transaction that its SQL ran in.
     pub(super) fn keep(self) -> (Vec<Outgoing>, StateView, Option<GuestTx>) {
         let tx = match self.sql {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
@@ -21,6 +22,7 @@ use super::fault::Stopped;
 use super::guest::Guest;
 use super::http::Clients;
 use super::imports;
+use super::kept::Keeping;
 use super::refused::Refused;
 use super::sandbox::Sandbox;
 use super::subscription::Subscription;
@@ -44,10 +46,13 @@ const QUICK_LOADS_MAX: usize = 2;
 /// Nearly every component answers within this.
 const QUICK: Duration = Duration::from_millis(500);
 
+/// A kept instance that had no call for so long is thrown away; it may be found as late as twice that.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
 /// What the pool has room for.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineSettings {
-    /// Calls that run at once in this process.
+    /// Calls that run at once in this process; so many instances may be kept besides.
     pub(crate) instances_max: usize,
     /// The most memory that any call may ask for, in bytes.
     pub(crate) memory_max: u64,
@@ -94,6 +99,8 @@ pub(crate) struct Engine {
     pub(super) linker: Linker<Guest>,
     /// Calls wait here: an exhausted pool would be an error at once.
     pub(super) slots: Semaphore,
+    /// Instances between two calls. They hold no slot: the pool has room for them too.
+    pub(super) keeping: Arc<Keeping>,
     /// Loads have places of their own in the pool, so that full slots cannot hold up a reload. Compiling needs none.
     quick_loading: Semaphore,
     /// Who did not answer in a place for the quick is asked again here: however many do not end, others load.
@@ -121,6 +128,7 @@ impl Engine {
         let store = settings.compiled.and_then(|settings| Store::open(settings, &wasmtime)).map(Arc::new);
         Ok(Arc::new(Self {
             slots: Semaphore::new(settings.instances_max),
+            keeping: Keeping::new(settings.instances_max),
             quick_loading: Semaphore::new(QUICK_LOADS_MAX),
             loading: Semaphore::new(LOADS_MAX),
             compiler: Compiler::start(wasmtime.clone(), store)?,
@@ -153,13 +161,22 @@ impl Engine {
         let pre = self.linker.instantiate_pre(&compiled);
         let pre = pre.map_err(|error| found.unlinked(&error))?;
         let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
+        let kept = self.keeping.version(&manifest);
         let client = self.clients.as_ref().map(Clients::client);
-        let sandbox = Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found, client };
+        let sandbox =
+            Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found, client, kept };
         let declared = self.declared(&sandbox, &manifest).await.map_err(|stopped| match stopped {
             Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
             Stopped::Unavailable(why) => Refused::Unavailable(why),
         })?;
         Component::new(digest, Code::Sandboxed(sandbox), declared, manifest)
+    }
+
+    /// Throws away kept instances that nobody calls any more, until it is stopped.
+    pub(crate) async fn tend(&self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(IDLE_MAX)).await.is_some() {
+            self.keeping.let_go(IDLE_MAX);
+        }
     }
 
     /// Asking has no effects, so that who is slow may be asked twice.
@@ -194,8 +211,9 @@ fn config(settings: &EngineSettings) -> Result<Config, EngineError> {
     let too_many = |_| EngineError::Settings(format!("{settings:?} is more than a pool can hold"));
     let calls = u32::try_from(settings.instances_max).map_err(too_many)?;
     let loads = u32::try_from(QUICK_LOADS_MAX + LOADS_MAX).map_err(too_many)?;
-    // A fourth more than calls, and those of loads: instances are given back a little late.
-    let slots = calls.saturating_add(calls / 4).saturating_add(loads);
+    // As many as run may be kept besides. A fourth more than calls, and those of loads: instances are given back a
+    // little late.
+    let slots = calls.saturating_mul(2).saturating_add(calls / 4).saturating_add(loads);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_stacks(slots)

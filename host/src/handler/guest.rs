@@ -1,4 +1,4 @@
-//! What stands behind one instance: an empty WASI, HTTP, the call's meters, and what it has asked for.
+//! What stands behind one instance: an empty WASI, HTTP, its meters, and what the call has asked for.
 //!
 //! Every limit is set before the instance exists, since a component's start may run forever, too.
 
@@ -29,7 +29,7 @@ const FIELDS_BYTES_MAX: usize = 32 << 10;
 /// What a guest may make the host allocate in one host call beyond its output: names, headers, a reply.
 const HOSTCALL_BYTES_MIN: u64 = 4 << 20;
 
-/// The host's side of one call.
+/// The host's side of one instance and of the call that it is in.
 pub(super) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -37,6 +37,24 @@ pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) output: Output,
     pub(super) effects: Effects,
+}
+
+impl Guest {
+    /// Forgets the call that ended, so that another may come, and gives what it asked for. Every field is named: a
+    /// new one has to say here what becomes of it.
+    pub(super) fn renew(&mut self) -> Effects {
+        // The guest's memory holds handles into the table, so what it left open stays, and so does the bound.
+        let Self { wasi: _, http: _, table: _, meter, output, effects } = self;
+        meter.renew();
+        output.clear();
+        effects.end()
+    }
+
+    /// Begins another call.
+    pub(super) fn begin(&mut self, mut effects: Effects) {
+        effects.tell_to(self.output.clone());
+        self.effects = effects;
+    }
 }
 
 impl WasiView for Guest {
@@ -51,7 +69,7 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// A store for one call, with its limits on memory and output.
+/// A store for one instance, with its limits on memory and output, and for its first call.
 pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, mut effects: Effects) -> Store<Guest> {
     let output = Output::new(limits.log_bytes);
     effects.tell_to(output.clone());

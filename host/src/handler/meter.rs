@@ -1,4 +1,4 @@
-//! What one call may hold of memory, all its modules together, and of each table. It refuses growth rather than
+//! What an instance may hold of memory, all its modules together, and of each table. It refuses growth rather than
 //! trap, so that a guest that can do with less goes on, and remembers that it refused.
 
 use wasmtime::ResourceLimiter;
@@ -7,7 +7,7 @@ use super::engine::{INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use super::output::Output;
 use crate::config::CallLimits;
 
-/// One call's memory and tables.
+/// One instance's memory and tables, and what was refused in the call.
 pub(super) struct Meter {
     memory_max: u64,
     table_elements_max: u64,
@@ -38,6 +38,26 @@ impl Meter {
             memory_refused: None,
             table_refused: None,
         }
+    }
+
+    /// Forgets the call that ended, but not what the instance holds.
+    pub(super) fn renew(&mut self) {
+        let Self {
+            memory_max: _,
+            table_elements_max: _,
+            held,
+            peak,
+            output: _,
+            memory_refused,
+            table_refused,
+        } = self;
+        *peak = *held;
+        (*memory_refused, *table_refused) = (None, None);
+    }
+
+    /// Whether it was refused anything in this call.
+    pub(super) fn has_refused(&self) -> bool {
+        self.memory_refused.is_some() || self.table_refused.is_some()
     }
 
     /// The most that was held, in bytes.

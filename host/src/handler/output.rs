@@ -34,6 +34,11 @@ impl Output {
         Self { written: Arc::default(), bytes_max }
     }
 
+    /// Forgets what was written: a guest keeps its streams from one call to the next.
+    pub(super) fn clear(&self) {
+        *self.lock() = Written::default();
+    }
+
     /// The last of it, and how much more there was; `None` where nothing was written.
     pub(super) fn text(&self) -> Option<String> {
         let written = self.bytes();

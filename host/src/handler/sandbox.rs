@@ -1,4 +1,5 @@
-//! A WebAssembly component's code, and one call of it: a new instance each time, thrown away with it.
+//! A WebAssembly component's code, and one call of it: in a new instance that is thrown away with it, or, where the
+//! manifest says so, in one that had calls before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use super::engine::Engine;
 use super::fault::{Stopped, classify};
 use super::guest::{self, Guest};
 use super::http::Client;
+use super::instance::Instance;
+use super::kept::Kept;
 use super::reply;
 use super::subscription::Subscription;
 use super::translate;
@@ -35,10 +38,16 @@ pub(super) struct Sandbox {
     pub(super) world: World,
     /// `None` where no request may leave.
     pub(super) client: Option<Arc<Client>>,
+    pub(super) kept: Arc<Kept>,
 }
 
 impl Sandbox {
-    /// Handles one message in a new instance; `effects` makes the call's own, given its deadline.
+    /// The same code for another manifest: it shares no instances.
+    pub(super) fn under(self, manifest: &Manifest) -> Self {
+        Self { kept: self.engine.keeping.version(manifest), ..self }
+    }
+
+    /// Handles one message; `effects` makes the call's own, given its deadline.
     pub(super) async fn call(
         &self,
         limits: &CallLimits,
@@ -56,27 +65,25 @@ impl Sandbox {
             return Ran { end, effects, last_output: None, usage: Usage::default() };
         };
         let _ticking = self.engine.clock.call();
-        let mut store = guest::store(&self.engine.wasmtime, limits, effects);
+        let mut instance = match self.kept.take() {
+            Some(kept) => kept.again(effects),
+            None => Instance::new(guest::store(&self.engine.wasmtime, limits, effects)),
+        };
         let delivery = translate::to_guest(message, form);
-        let reply = timeout_at(guest::timeout_at(deadline), async {
-            guest::wind_up(&mut store, limits, deadline)?;
-            let instance = self.pre.instantiate_async(&mut store).await?;
-            instance.mailroom_contract_handler().call_handle(&mut store, &delivery).await
-        });
-        let reply = reply.await;
-        let end = match judged(&store, limits, reply) {
+        let reply = instance.handle(&self.pre, limits, deadline, &delivery).await;
+        let end = match judged(&instance.store, limits, reply) {
             Ok(reply) => reply::end(translate::to_host(reply)),
             Err(Stopped::Faulted(fault)) => End::Faulted(fault),
             Err(Stopped::Unavailable(why)) => End::Unavailable(why),
         };
-        let usage = Usage {
-            fuel: limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default()),
-            memory_peak: store.data().meter.peak(),
-            took: started.elapsed(),
-        };
-        let last_output = store.data().output.text();
+        let fuel = limits.fuel.saturating_sub(instance.store.get_fuel().unwrap_or_default());
+        let memory_peak = instance.store.data().meter.peak();
+        let last_output = instance.store.data().output.text();
         self.log_output(message.id, last_output.as_deref());
-        Ran { end, effects: store.into_data().effects, last_output, usage }
+        let effects = self.kept.end(instance, &end);
+        // Freeing an instance is a part of what a call costs.
+        let usage = Usage { fuel, memory_peak, took: started.elapsed() };
+        Ran { end, effects, last_output, usage }
     }
 
     /// Asks what it subscribes to, on the guests' runtime, for at most so long. The caller has a place in the pool

@@ -6,6 +6,7 @@ mod limits;
 mod loading;
 mod native;
 mod reload;
+mod reuse;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

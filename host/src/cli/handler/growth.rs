@@ -77,6 +77,7 @@ fn grants(old: &Report, new: &Report) -> Vec<String> {
 }
 
 fn limits(old: &Report, new: &Report) -> Vec<String> {
+    let calls = (old.instances_calls_max.into(), new.instances_calls_max.into());
     let (old, new) = (&old.limits, &new.limits);
     let count = |count: u64| count.to_string();
     let size = |bytes: u64| ByteSize(bytes).to_string();
@@ -90,6 +91,7 @@ fn limits(old: &Report, new: &Report) -> Vec<String> {
             grown.push(format!("{name} from {} to {}", show(old), show(new)));
         }
     };
+    compare("calls of an instance", calls.0, calls.1, &count);
     compare("fuel", old.fuel, new.fuel, &count);
     compare("memory", old.memory, new.memory, &size);
     compare("table-elements", old.table_elements, new.table_elements, &count);

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Invoke {
     /// The state that it finds, in JSON; none by default
     #[arg(long, value_name = "FILE.json")]
     state: Option<PathBuf>,
-    /// Call it so often, each time a new instance with the same state, and tell the median time
+    /// Call it so often, each time with the same state, and tell the median time; in instances as the manifest says
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
     /// Send the HTTP requests that its manifest grants, for real; without it they are denied

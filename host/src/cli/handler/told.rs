@@ -37,12 +37,16 @@ impl Calls {
         *self.outcomes.entry(Ending::of(&called.end).outcome).or_default() += 1;
     }
 
-    /// The fastest, the median and the slowest.
-    fn spread(&self) -> [Duration; 3] {
+    /// The fastest, the median, the 99th percentile and the slowest, in microseconds to a tenth.
+    fn spread(&self) -> [f64; 4] {
         let mut sorted = self.took.clone();
         sorted.sort_unstable();
-        let at = |place: usize| sorted.get(place).copied().unwrap_or_default();
-        [at(0), at(sorted.len() / 2), at(sorted.len().saturating_sub(1))]
+        let calls = sorted.len();
+        let places = [0, calls / 2, calls.saturating_mul(99) / 100, calls.saturating_sub(1)];
+        places.map(|place| {
+            let took = sorted.get(place).copied().unwrap_or_default();
+            (took.as_secs_f64() * 1e7).round() / 10.0
+        })
     }
 }
 
@@ -82,7 +86,7 @@ impl Told<'_> {
         let Ending { outcome, cause, retry } = Ending::of(&self.called.end);
         let message = &self.given.message;
         let usage = self.called.usage;
-        let [fastest, median, slowest] = self.calls.spread().map(micros);
+        let [fastest, median, most, slowest] = self.calls.spread();
         json!({
             "handler": self.name,
             "digest": &*self.called.digest,
@@ -103,7 +107,7 @@ impl Told<'_> {
             "fuel_used": usage.fuel, "memory_peak": usage.memory_peak, "took_us": micros(usage.took),
             "calls": {
                 "count": self.calls.took.len(), "outcomes": self.calls.outcomes,
-                "fastest_us": fastest, "median_us": median, "slowest_us": slowest,
+                "fastest_us": fastest, "median_us": median, "p99_us": most, "slowest_us": slowest,
             },
         })
     }
@@ -253,11 +257,14 @@ impl Told<'_> {
         if count < 2 {
             return Ok(());
         }
-        let [fastest, median, slowest] = self.calls.spread().map(micros);
+        let [fastest, median, most, slowest] = self.calls.spread();
         let outcomes: Vec<String> =
             self.calls.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         let outcomes = outcomes.join(", ");
-        write!(f, "\n  calls     {outcomes}; median {median} µs, fastest {fastest} µs, slowest {slowest} µs")
+        write!(
+            f,
+            "\n  calls     {outcomes}; median {median} µs, 99 of 100 within {most} µs, fastest {fastest} µs, slowest {slowest} µs"
+        )
     }
 }
 

@@ -1,10 +1,10 @@
 //! The guarantee that follows from what a component can do: what it imports and is granted.
 
 use super::{Import, Standing};
-use crate::config::{Ack, Grants};
+use crate::config::{Ack, Instances, Manifest};
 
 /// A sentence each. That there is no network holds as long as no import gives one, whatever a manifest says.
-pub(super) fn guarantee(imports: &[Import], grants: &Grants, ack: Ack) -> Vec<String> {
+pub(super) fn guarantee(imports: &[Import], manifest: &Manifest) -> Vec<String> {
     let can = |interface: &str| {
         let named = |import: &&Import| import.name.split('@').next() == Some(interface);
         imports.iter().find(named).is_some_and(|import| import.standing == Standing::Granted)
@@ -34,7 +34,7 @@ pub(super) fn guarantee(imports: &[Import], grants: &Grants, ack: Ack) -> Vec<St
         let once = "Kafka sees a message again only after a crash or a take-over before its acknowledgement was noted, with the same id";
         sentences.push(once.to_owned());
     }
-    if effects.is_some() && ack == Ack::AtMostOnce {
+    if effects.is_some() && manifest.ack == Ack::AtMostOnce {
         let lost =
             "ack = \"at-most-once\": a call that is lost with its host is not repeated, and has no effects";
         sentences.push(lost.to_owned());
@@ -44,13 +44,19 @@ pub(super) fn guarantee(imports: &[Import], grants: &Grants, ack: Ack) -> Vec<St
         sentences.push(role.to_owned());
     }
     if asks {
-        let hosts = grants.http.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        sentences.push(asked(&hosts, ack));
+        let hosts = manifest.grants.http.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        sentences.push(asked(&hosts, manifest.ack));
         sentences.push(format!(
             "it reaches {hosts} over HTTP, nothing else of the network, no files and no environment"
         ));
     } else {
         sentences.push("it reaches no network, no files and no environment".to_owned());
+    }
+    if let Instances::Reuse { calls_max } = manifest.instances {
+        sentences.push(format!(
+            "instances = \"reuse\": up to {calls_max} messages share an instance, and what one leaves in its memory the next may find; \
+             messages are not isolated from each other"
+        ));
     }
     sentences
 }
@@ -73,15 +79,28 @@ fn asked(hosts: &str, ack: Ack) -> String {
 mod tests {
     use super::super::standing;
     use super::*;
-    use crate::config::Origin;
+    use crate::config::{Grants, Origin};
+    use crate::handler::tests::config;
 
     fn promised(imports: &[&str], grants: &Grants, ack: Ack) -> String {
+        promised_by(imports, Manifest { grants: grants.clone(), ack, ..Manifest::default_for(&config()) })
+    }
+
+    fn promised_by(imports: &[&str], manifest: Manifest) -> String {
         let full = |name: &&str| match *name {
             "http" => "wasi:http/outgoing-handler@0.2.12".to_owned(),
             name => format!("mailroom:contract/{name}@0.1.0"),
         };
         let imports: Vec<String> = imports.iter().map(full).collect();
-        guarantee(&standing::of(&imports, grants), grants, ack).join("\n")
+        guarantee(&standing::of(&imports, &manifest.grants), &manifest).join("\n")
+    }
+
+    #[test]
+    fn a_reused_instance_is_said_to_be_no_isolation() {
+        let new = Manifest::default_for(&config());
+        let reused = Manifest { instances: Instances::Reuse { calls_max: 7 }, ..new.clone() };
+        assert!(promised_by(&[], reused).contains("up to 7 messages share an instance"));
+        assert!(!promised_by(&[], new).contains("share"));
     }
 
     #[test]

@@ -23,6 +23,10 @@ impl fmt::Display for Report {
         write!(f, "  grants    publish {}; state {state}", listed(&self.grants_publish, "nowhere"))?;
         let sql = self.grants_sql.as_deref().map_or("no".to_owned(), |role| format!("as {role}"));
         writeln!(f, "; SQL {sql}; HTTP {}", listed(&self.grants_http, "nowhere"))?;
+        match self.instances_calls_max {
+            1 => writeln!(f, "  instances a new one for each call"),
+            calls => writeln!(f, "  instances reused, {calls} calls each at most"),
+        }?;
         let limits = &self.limits;
         writeln!(
             f,

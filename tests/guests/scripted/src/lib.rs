@@ -3,6 +3,7 @@
 //! Effects come first and the ending after them, so that a test sees whether the effects of a call
 //! that did not complete were dropped.
 
+mod memory;
 mod mischief;
 mod script;
 
@@ -31,6 +32,11 @@ impl Handler for Scripted {
 }
 
 fn act(script: &Script, message: &Message) -> Result<(), Stop> {
+    let calls = memory::count_call();
+    memory::hold(script.hold_mib);
+    if let Some(line) = &script.say {
+        println!("{line}");
+    }
     let sum = match script.add {
         Some(add) => {
             let state = if script.shared { state::shared() } else { state::keyed() };
@@ -45,6 +51,7 @@ fn act(script: &Script, message: &Message) -> Result<(), Stop> {
         let payload = json!({
             "in": message.message_id, "attempt": message.attempt, "delivery": message.delivery,
             "value": script.value, "n": n, "sum": sum,
+            "calls": calls,
         });
         let mut outgoing = Outgoing::json(topic, "scripted.done", &payload)?;
         outgoing = match &script.as_key {
@@ -79,6 +86,10 @@ fn end(script: &Script, attempt: u32) -> Result<(), Stop> {
         Behave::RetryUncounted => Err(Stop::retry("told to retry uncounted").uncounted().into()),
         Behave::Panic => panic!("told to panic"),
         Behave::Loop => mischief::spin(),
+        Behave::DoWithout => {
+            mischief::go_without();
+            Ok(())
+        }
         Behave::GoWithout => {
             mischief::go_without();
             panic!("told to panic")

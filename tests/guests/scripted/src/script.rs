@@ -30,6 +30,11 @@ pub struct Script {
     pub value: serde_json::Value,
     /// Is added to `sum` in state, which comes back too.
     pub add: Option<i64>,
+    /// Is printed.
+    pub say: Option<String>,
+    /// So many MiB are held for as long as the instance lives.
+    #[serde(default)]
+    pub hold_mib: usize,
     /// The key of what is published, in place of the message's own.
     pub as_key: Option<String>,
     /// Keeps `sum` in shared state instead of the key's.
@@ -51,6 +56,7 @@ pub enum Behave {
     RetryUncounted,
     Panic,
     Loop,
+    DoWithout,
     GoWithout,
     Flood,
     MemoryBomb,
