@@ -13,4 +13,6 @@ wit_bindgen::generate!({
     default_bindings_module: "mailroom_guest::bindings",
 });
 
+pub mod config;
+pub mod logging;
 pub mod sql;

@@ -68,13 +68,16 @@
 //!
 //! # Logs
 //!
-//! There is no logging interface to learn. What a handler writes with `println!` and `eprintln!`
-//! becomes lines of the host's log, and a panic's words stand in the message's last error.
+//! What a handler writes with `println!` and `eprintln!` is kept as the call's last output, and becomes lines of
+//! the host's log at the level `debug`. A panic's words stand in the message's last error. For levels of one's own
+//! there is [`log`], which the manifest grants: `log = "info"`.
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod config;
 mod handler;
 pub mod http;
+pub mod log;
 mod message;
 mod outgoing;
 pub mod sql;

@@ -5,6 +5,7 @@
 
 mod error;
 mod given;
+mod handler_values;
 mod host;
 mod manifest;
 mod name;
@@ -24,8 +25,8 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use manifest::{
-    Ack, BehindDead, BreakerPolicy, CallLimits, CommitOffset, Form, Grants, Instances, Manifest, RetryPolicy,
-    Settle, Start, Subscribe,
+    Ack, BehindDead, BreakerPolicy, CallLimits, CommitOffset, Form, Grants, Instances, LogLevel, Manifest,
+    RetryPolicy, Settle, Start, Subscribe,
 };
 pub(crate) use manifest::{is_pattern, is_topic};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
@@ -49,6 +50,8 @@ pub struct Config {
     pub postgres: Postgres,
     /// Roles that handlers may be granted, by name.
     pub sql: BTreeMap<String, SqlRole>,
+    /// What handlers may be granted to read, by names in lower case with dashes.
+    pub handler_config: BTreeMap<String, Secret>,
     /// The broker.
     pub kafka: Kafka,
     /// From Kafka into the inbox.

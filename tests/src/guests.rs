@@ -39,6 +39,7 @@ pub struct Manifest {
     publishes: Vec<String>,
     form: Option<&'static str>,
     sql: Option<&'static str>,
+    grants: String,
     http: Vec<String>,
     top: String,
 }
@@ -71,6 +72,13 @@ impl Manifest {
         self
     }
 
+    /// One more grant: `log = "info"`.
+    #[must_use]
+    pub fn grants(mut self, line: &str) -> Self {
+        self.grants = format!("{}{line}\n", self.grants);
+        self
+    }
+
     /// Grants HTTP requests to these hosts.
     #[must_use]
     pub fn http(mut self, hosts: &[&str]) -> Self {
@@ -88,11 +96,11 @@ impl Manifest {
     /// The text of the file.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let Self { takes, publishes, form, sql, http, top } = self;
+        let Self { takes, publishes, form, sql, http, grants, top } = self;
         let form = form.unwrap_or("binary");
         let sql = sql.map(|name| format!("sql = \"{name}\"\n")).unwrap_or_default();
         format!(
-            "{top}[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nhttp = {http:?}\nstate = true\n{sql}"
+            "{top}[subscribe]\ntopics = {takes:?}\nform = \"{form}\"\n\n[grants]\npublish = {publishes:?}\nhttp = {http:?}\nstate = true\n{sql}{grants}"
         )
     }
 }

@@ -118,6 +118,32 @@ fn what_an_invoked_call_was_denied_names_the_grant() {
 }
 
 #[test]
+fn an_invoked_call_reads_the_configuration_that_it_is_given_and_its_value_is_not_told() {
+    at_desk(async |desk| {
+        let wasm = desk.copy(&guest("scripted")?, "scripted.wasm")?;
+        let manifest = Manifest::takes(&["in"]).grants("config = [\"API_TOKEN\"]").grants("log = \"info\"");
+        desk.write("scripted.toml", manifest.to_toml().as_bytes())?;
+        let script = json!({"payload": {"config": "API_TOKEN", "log": [["info", "", "hello"]]}});
+        let message = desk.write("message.json", script.to_string().as_bytes())?;
+        let invoke = ["handler", "invoke", &wasm, "--message", &message];
+
+        let lacks = desk.ran(&invoke).await?;
+        let given = desk.ran(&[&invoke[..], &["--set", "api-token=hunter2"]].concat()).await?.ok()?;
+        let wrong = desk.ran(&[&invoke[..], &["--set", "api-token"]].concat()).await?;
+
+        lacks.refused(1, &["grants.config = \"API_TOKEN\": must name keys of [handler-config]"])?;
+        assert!(given.contains("config    API_TOKEN = a value of 7 bytes"), "{given}");
+        assert!(given.contains("output    [info] hello") && !given.contains("hunter2"), "{given}");
+        wrong.refused(2, &["must be KEY=VALUE"])?;
+        let denied = script.to_string().replace("API_TOKEN", "OTHER").replace("info", "debug");
+        desk.write("message.json", denied.as_bytes())?;
+        let named =
+            ["denied    configuration key OTHER", "denied    a log line of level debug", "grants.log"];
+        desk.ran(&[&invoke[..], &["--set", "api-token=hunter2"]].concat()).await?.refused(13, &named)
+    });
+}
+
+#[test]
 fn an_invoked_call_sends_requests_only_where_it_was_told_to_and_they_were_granted() {
     at_desk(async |desk| {
         let web = Web::start().await?;
@@ -179,7 +205,7 @@ fn a_new_version_that_asks_for_more_ends_the_check_with_5() {
         let old = desk.copy(&guest("shipping")?, "old.wasm")?;
         let new = desk.copy(&guest("invoice")?, "new.wasm")?;
         desk.write("old.toml", b"grants.publish = [\"a\"]\nlimits.fuel = 7000000\n")?;
-        let more = b"grants.publish = [\"a\", \"b\"]\ngrants.state = true\ngrants.http = [\"api.example.com\"]\nlimits.fuel = 8000000\n";
+        let more = b"grants.publish = [\"a\", \"b\"]\ngrants.state = true\ngrants.http = [\"api.example.com\"]\ngrants.log = \"warn\"\nlimits.fuel = 8000000\n";
         desk.write("new.toml", more)?;
 
         let grown = desk.ran(&["handler", "check", &old, &new]).await?;
@@ -193,6 +219,7 @@ fn a_new_version_that_asks_for_more_ends_the_check_with_5() {
                 "takes     topics orders; event types order.placed",
                 "grants    publish to b",
                 "grants    state",
+                "grants    log from off to warn",
                 "grants    HTTP to api.example.com",
                 "limits    fuel from 7000000 to 8000000",
             ],

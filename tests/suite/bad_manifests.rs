@@ -13,7 +13,12 @@ fn each_mistake_in_a_manifest_is_named_by_check() {
         let manifest = world.folder().join("scripted.toml");
         for (line, named) in [
             ("colour = \"red\"", "colour = \"red\": unknown key; allowed are"),
-            ("grants.network = true", "unknown key; [grants] has the keys http, publish, sql, state"),
+            (
+                "grants.network = true",
+                "unknown key; [grants] has the keys config, http, log, publish, sql, state",
+            ),
+            ("grants.log = \"loud\"", "must be \"off\" or \"error\""),
+            ("grants.config = [\"API_TOKEN\"]", "set it there, or as MAILROOM__HANDLER_CONFIG__API_TOKEN"),
             ("limits.fuel = 0", "limits.fuel = 0: must be a whole number from 1"),
             ("limits.deadline = \"0s\"", "from \"1ms\" to"),
             ("limits.memory = 0", "must be a size such as"),

@@ -48,3 +48,4 @@ mod swaps;
 mod two_hosts;
 mod two_topics;
 mod unreachable;
+mod wasi;

@@ -48,7 +48,7 @@ pub(super) enum Verb {
 pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Check(check) => return check::check(&check, &without_servers(settings)?).await,
-        Verb::Invoke(invoke) => return invoke::invoke(&invoke, &without_servers(settings)?).await,
+        Verb::Invoke(invoke) => return invoke::invoke(&invoke, without_servers(settings)?).await,
         Verb::List(output) => {
             let loaded = handlers_list::list(&settings.open().await?).await?;
             if output.json { print::json(&loaded) } else { table(&loaded) }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use super::handler_values::handler_values;
 use super::manifest::{BreakerPolicy, RetryPolicy, dead_letter_topic};
 use super::name::{Namespace, WorkerName};
 use super::reader::Reader;
@@ -32,6 +33,7 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         postgres: postgres(reader, servers, host.expiry),
         host,
         sql: sql_roles(reader),
+        handler_config: handler_values(reader),
         kafka: kafka(reader, servers),
         ingest: ingest(reader),
         worker: worker(reader),
@@ -138,6 +140,7 @@ fn limits(reader: &mut Reader) -> Limits {
         output_bytes: reader.size("limits.output-bytes", 8 * MIB, 0..=1024 * MIB),
         http_requests: reader.count("limits.http-requests", 100, HTTP_REQUESTS),
         log_bytes: reader.size("limits.log-bytes", 64 << 10, 0..=16 << 20),
+        log_lines: reader.count("limits.log-lines", 1000, 0..=1_000_000),
         state_values: reader.count("limits.state-values", 10_000, 1..=1_000_000),
         state_bytes: reader.size("limits.state-bytes", 16 * MIB, 1..=1024 * MIB),
     }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::handler_values::granted;
 use super::host::{HTTP_REQUESTS, MIB, MILLISECOND, SECOND, breaker, longest_within, retry};
 use super::origin::{ORIGINS, Origin};
 use super::reader::Reader;
-use super::{Config, ConfigErrors, source};
+use super::{Config, ConfigErrors, Secret, source};
 
 /// What an operator says about one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +138,46 @@ pub struct Grants {
     pub sql: Option<Arc<str>>,
     /// Where it may send HTTP requests to.
     pub http: Vec<Origin>,
+    /// Values of the host's configuration that it may read, by the names that it asks by.
+    pub config: BTreeMap<String, Secret>,
+    /// The most detailed lines that it may write to the host's log.
+    pub log: LogLevel,
+}
+
+/// How detailed a line of a log is; each level has those before it in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// No lines at all.
+    #[default]
+    Off,
+    /// What went wrong.
+    Error,
+    /// What may go wrong.
+    Warn,
+    /// What was done.
+    Info,
+    /// How it was done.
+    Debug,
+    /// Each step.
+    Trace,
+}
+
+impl LogLevel {
+    const WORDS: [(&str, Self); 6] = [
+        ("off", Self::Off),
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// As a manifest has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, level)| *level == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// When a failed message is tried again.
@@ -200,6 +241,8 @@ pub struct CallLimits {
     pub http_requests: u32,
     /// Bytes of what the call prints that are kept.
     pub log_bytes: u32,
+    /// Lines that it may log.
+    pub log_lines: u32,
     /// Values of state that it may load from one scope.
     pub state_values: u32,
     /// Bytes of them, with their names.
@@ -236,7 +279,6 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
             format!("is missing: [subscribe] takes the place of what the component asks for; list {TOPICS}");
         reader.refuse("subscribe.topics", None, problem);
     }
-    let publish = reader.list("grants.publish", is_topic, TOPICS);
     let acks = [
         ("exactly-once", Ack::ExactlyOnce),
         ("at-least-once", Ack::AtLeastOnce),
@@ -248,12 +290,7 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         group: group(reader),
         start: reader.start("start"),
         subscribe: subscribed.then_some(subscribe),
-        grants: Grants {
-            publish,
-            state: reader.flag("grants.state", false),
-            sql: sql(reader, config),
-            http: http(reader),
-        },
+        grants: grants(reader, config),
         retry: retry(reader, config.retry),
         breaker: breaker(reader, config.breaker),
         limits: limits(reader, config),
@@ -281,6 +318,17 @@ fn read(reader: &mut Reader, config: &Config) -> Manifest {
         reader.refuse_pair("retry.base", "retry.cap", "must not be longer than");
     }
     manifest
+}
+
+fn grants(reader: &mut Reader, config: &Config) -> Grants {
+    Grants {
+        publish: reader.list("grants.publish", is_topic, TOPICS),
+        state: reader.flag("grants.state", false),
+        sql: sql(reader, config),
+        http: http(reader),
+        config: granted(reader, config),
+        log: reader.choice("grants.log", &LogLevel::WORDS, LogLevel::Off),
+    }
 }
 
 fn instances(reader: &mut Reader) -> Instances {
@@ -319,6 +367,7 @@ fn limits(reader: &mut Reader, config: &Config) -> CallLimits {
         output_bytes: reader.size("limits.output-bytes", limits.output_bytes, 0..=1024 * MIB),
         http_requests: reader.count("limits.http-requests", limits.http_requests, HTTP_REQUESTS),
         log_bytes: reader.size("limits.log-bytes", limits.log_bytes, 0..=16 << 20),
+        log_lines: reader.count("limits.log-lines", limits.log_lines, 0..=1_000_000),
         state_values: reader.count("limits.state-values", limits.state_values, 1..=1_000_000),
         state_bytes: reader.size("limits.state-bytes", limits.state_bytes, 1..=1024 * MIB),
     }

@@ -123,6 +123,8 @@ pub struct Limits {
     pub http_requests: u32,
     /// Bytes of what a call prints that are kept.
     pub log_bytes: u32,
+    /// Lines that a call may log.
+    pub log_lines: u32,
     /// Values of state that a call may load from one scope.
     pub state_values: u32,
     /// Bytes of them, with their names.

@@ -23,7 +23,8 @@ fn shown(settings: &[Setting]) -> String {
 #[test]
 fn settings_are_refused_or_lie_within_their_bounds_and_read_back_as_they_are_shown() {
     let keys = load("", Vec::new()).unwrap().1;
-    let keys: Vec<&str> = keys.iter().map(|setting| setting.key.as_str()).collect();
+    let mut keys: Vec<&str> = keys.iter().map(|setting| setting.key.as_str()).collect();
+    keys.extend(["handler-config", "handler-config.a", "handler-config.A", "handler-config-files.a"]);
     bolero::check!().with_test_time(TIME).with_type::<(Vec<Raw>, Option<String>, Option<Raw>)>().for_each(
         |(raw, rest, env)| {
             let variable = env.as_ref().map(|(place, kind, number, text)| {

@@ -5,7 +5,7 @@ use super::settings::{Raw, toml};
 use crate::config::{Manifest, Origin};
 use crate::handler::tests::config;
 
-const KEYS: [&str; 30] = [
+const KEYS: [&str; 33] = [
     "group",
     "start",
     "order",
@@ -23,6 +23,8 @@ const KEYS: [&str; 30] = [
     "subscribe.form",
     "grants.publish",
     "grants.state",
+    "grants.config",
+    "grants.log",
     "grants.http",
     "retry.attempts-max",
     "retry.base",
@@ -35,6 +37,7 @@ const KEYS: [&str; 30] = [
     "limits.effects",
     "limits.output-bytes",
     "limits.log-bytes",
+    "limits.log-lines",
     "dead-letters.topic",
 ];
 

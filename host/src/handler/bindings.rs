@@ -7,3 +7,6 @@ wasmtime::component::bindgen!({
     imports: { default: async | trappable },
     exports: { default: async },
 });
+
+pub(super) mod config;
+pub(super) mod logging;

@@ -18,7 +18,7 @@ use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
 use super::refused::Refused;
 use super::subscription::Subscription;
-use crate::config::{Config, HandlerName, Instances, Manifest};
+use crate::config::{Config, HandlerName, Instances, LogLevel, Manifest};
 pub(crate) use standing::{Import, Standing};
 
 /// What calls without a host may reach.
@@ -69,6 +69,11 @@ pub(crate) struct Report {
     pub(crate) grants_sql: Option<String>,
     /// Where it may send HTTP requests to.
     pub(crate) grants_http: Vec<String>,
+    /// Keys of the host's configuration that it may read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) grants_config: Vec<String>,
+    /// The most detailed lines that it may log.
+    pub(crate) grants_log: LogLevel,
     /// `new` or `reuse`.
     pub(crate) instances: &'static str,
     /// Calls of an instance.
@@ -99,6 +104,8 @@ pub(crate) struct Limits {
     pub(crate) http_requests: u32,
     /// Bytes of stdout and stderr that are kept.
     pub(crate) log_bytes: u32,
+    /// Lines that it may log.
+    pub(crate) log_lines: u32,
     /// Values of state that are loaded from one scope.
     pub(crate) state_values: u32,
     /// Bytes of them.
@@ -166,6 +173,8 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
         grants_state: manifest.grants.state,
         grants_http: manifest.grants.http.iter().map(ToString::to_string).collect(),
         grants_sql: manifest.grants.sql.as_deref().map(str::to_owned),
+        grants_config: manifest.grants.config.keys().cloned().collect(),
+        grants_log: manifest.grants.log,
         instances,
         instances_calls_max,
         limits: Limits {
@@ -177,6 +186,7 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
             output_bytes: limits.output_bytes,
             http_requests: limits.http_requests,
             log_bytes: limits.log_bytes,
+            log_lines: limits.log_lines,
             state_values: limits.state_values,
             state_bytes: limits.state_bytes,
         },

@@ -3,8 +3,10 @@
 //! Nothing here writes. A denial is an answer to the handler, which names the grant; only what the host
 //! itself cannot do (Postgres is away) ends the call.
 
+mod config;
 mod http;
 mod journal;
+mod log;
 mod publish;
 mod sql;
 mod state;
@@ -17,6 +19,8 @@ use uuid::Uuid;
 
 pub(crate) use journal::Asked;
 pub(super) use journal::refused;
+use log::Lines;
+pub(super) use log::TooManyLines;
 pub use publish::PublishError;
 pub use state::StateError;
 
@@ -47,6 +51,7 @@ pub(super) struct Effects {
     /// The first thing beyond a limit that was refused.
     refused: Option<String>,
     sql: Sql,
+    lines: Lines,
     http: http::Requests,
     /// All that was asked for, where somebody wants to see it.
     journal: Option<Vec<Asked>>,
@@ -94,6 +99,7 @@ impl Effects {
             before: None,
             refused: None,
             sql: Sql::Unused,
+            lines: Lines::default(),
             http: http::Requests::default(),
             journal: None,
         }

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use super::bindings::config::wasi::config::store as config_store;
+use super::bindings::logging::wasi::logging::logging;
 use super::bindings::{SqlHandler, SqlHandlerPre};
 use super::clock::Clock;
 use super::compile::{Compiler, Wasm};
@@ -124,6 +126,8 @@ impl Engine {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(refused)?;
         imports::http::link(&mut linker).map_err(refused)?;
         SqlHandler::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        config_store::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        logging::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticking = wasmtime.weak();
         let store = settings.compiled.and_then(|settings| Store::open(settings, &wasmtime)).map(Arc::new);
         Ok(Arc::new(Self {

@@ -3,6 +3,7 @@
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::effects::TooManyLines;
 use super::guest::{self, Guest};
 use crate::config::CallLimits;
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
@@ -49,6 +50,8 @@ pub(super) fn classify(error: &wasmtime::Error, guest: &Guest, limits: &CallLimi
     let backtrace = backtrace(error);
     Stopped::Faulted(if error.is::<DeadlinePassed>() {
         Fault::Deadline { limit: limits.deadline, backtrace, awaited: guest.effects.awaited() }
+    } else if error.is::<TooManyLines>() {
+        Fault::LogLines { limit: limits.log_lines, backtrace }
     } else if trap == Some(&Trap::OutOfFuel) {
         Fault::OutOfFuel { limit: limits.fuel, backtrace }
     } else if trap == Some(&Trap::StackOverflow) {
@@ -145,7 +148,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::config::{Config, Manifest, Servers};
+    use crate::config::{Config, HandlerName, Manifest, Servers};
     use crate::handler::effects::Effects;
 
     #[test]
@@ -170,7 +173,8 @@ mod tests {
             let manifest = Arc::new(manifest);
             let effects = Effects::denied(Arc::clone(&manifest), Instant::now());
             let engine = wasmtime::Engine::default();
-            let mut store = guest::store(&engine, &manifest.limits, effects);
+            let mut store =
+                guest::store(&engine, &HandlerName::parse("f").unwrap(), &manifest.limits, effects);
             let module = wasmtime::Module::from_binary(&engine, GROWS_A_TABLE).unwrap();
             let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
             let grow = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();

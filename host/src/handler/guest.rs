@@ -14,7 +14,7 @@ use super::effects::Effects;
 use super::fault::DeadlinePassed;
 use super::meter::Meter;
 use super::output::Output;
-use crate::config::CallLimits;
+use crate::config::{CallLimits, HandlerName};
 
 /// A guest that computes gives way to others after about 50 µs.
 const YIELD_FUEL: u64 = 500_000;
@@ -34,6 +34,8 @@ pub(super) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
+    /// The handler's, for its lines in the log.
+    pub(super) name: HandlerName,
     pub(super) meter: Meter,
     pub(super) output: Output,
     pub(super) effects: Effects,
@@ -44,7 +46,7 @@ impl Guest {
     /// new one has to say here what becomes of it.
     pub(super) fn renew(&mut self) -> Effects {
         // The guest's memory holds handles into the table, so what it left open stays, and so does the bound.
-        let Self { wasi: _, http: _, table: _, meter, output, effects } = self;
+        let Self { wasi: _, http: _, table: _, name: _, meter, output, effects } = self;
         meter.renew();
         output.clear();
         effects.end()
@@ -70,7 +72,12 @@ impl WasiHttpView for Guest {
 }
 
 /// A store for one instance, with its limits on memory and output, and for its first call.
-pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, mut effects: Effects) -> Store<Guest> {
+pub(super) fn store(
+    engine: &wasmtime::Engine,
+    name: &HandlerName,
+    limits: &CallLimits,
+    mut effects: Effects,
+) -> Store<Guest> {
     let output = Output::new(limits.log_bytes);
     effects.tell_to(output.clone());
     let mut table = ResourceTable::new();
@@ -78,7 +85,7 @@ pub(super) fn store(engine: &wasmtime::Engine, limits: &CallLimits, mut effects:
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(FIELDS_BYTES_MAX);
     let (wasi, meter) = (wasi(&output), Meter::new(limits, output.clone()));
-    let guest = Guest { wasi, http, table, meter, output, effects };
+    let guest = Guest { wasi, http, table, name: name.clone(), meter, output, effects };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.meter);
     store.set_hostcall_fuel(usize::try_from(hostcall_bytes(limits)).unwrap_or(usize::MAX));

@@ -1,7 +1,9 @@
 //! The contract's imports as the host gives them to a guest. They translate; what is granted and bounded
 //! is decided in `effects`. Only what the host itself cannot do ends the call.
 
+mod config;
 pub(super) mod http;
+mod logging;
 mod outbox;
 mod sql;
 mod state;

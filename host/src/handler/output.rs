@@ -1,7 +1,8 @@
-//! What a guest writes to stdout and stderr: the last of it is kept, the rest is swallowed and counted. A guest
+//! What a guest writes to stdout and stderr, and what it logs: the last of it is kept, the rest is swallowed and counted. A guest
 //! never sees an error for writing too much, since `println!` would panic on it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ struct Written {
     tail: VecDeque<u8>,
     /// Bytes of all.
     bytes: u64,
+    /// Which of them were logged and not printed, as far as they are kept.
+    logged: VecDeque<Range<u64>>,
 }
 
 impl Output {
@@ -43,10 +46,46 @@ impl Output {
     pub(super) fn text(&self) -> Option<String> {
         let written = self.bytes();
         let text = self.since(0);
-        let kept = u64::try_from(self.lock().tail.len()).unwrap_or(u64::MAX);
+        let kept = length(self.lock().tail.len());
         match written.saturating_sub(kept) {
             0 => (!text.is_empty()).then_some(text),
             dropped => Some(format!("{text}\n[{dropped} bytes before these were dropped: limits.log-bytes]")),
+        }
+    }
+
+    /// What was printed, without what was logged, as far as it is kept.
+    pub(super) fn printed(&self) -> String {
+        let mut written = self.lock();
+        let Written { tail, bytes, logged } = &mut *written;
+        let kept = tail.make_contiguous();
+        let first = bytes.saturating_sub(length(kept.len()));
+        let at = |place: u64| usize::try_from(place.saturating_sub(first)).unwrap_or(usize::MAX);
+        let mut printed = Vec::new();
+        let mut from = 0;
+        for line in &*logged {
+            printed.extend_from_slice(kept.get(from..at(line.start)).unwrap_or_default());
+            from = at(line.end);
+        }
+        printed.extend_from_slice(kept.get(from..).unwrap_or_default());
+        String::from_utf8_lossy(&printed).into_owned()
+    }
+
+    /// Keeps a line that was logged, on a line of its own.
+    pub(super) fn keep_line(&self, line: &str) {
+        if self.lock().tail.back().is_some_and(|last| *last != b'\n') {
+            self.keep(b"\n");
+        }
+        let from = self.bytes();
+        self.keep(line.as_bytes());
+        let mut written = self.lock();
+        let to = written.bytes;
+        match written.logged.back_mut() {
+            Some(before) if before.end == from => before.end = to,
+            Some(_) | None => written.logged.push_back(from..to),
+        }
+        let first = to.saturating_sub(length(written.tail.len()));
+        while written.logged.front().is_some_and(|line| line.end <= first) {
+            written.logged.pop_front();
         }
     }
 
@@ -72,7 +111,7 @@ impl Output {
 
     fn keep(&self, bytes: &[u8]) {
         let mut written = self.lock();
-        written.bytes = written.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        written.bytes = written.bytes.saturating_add(length(bytes.len()));
         let tail = &mut written.tail;
         let over = (tail.len() + bytes.len()).saturating_sub(self.bytes_max);
         let dropped = over.min(tail.len());
@@ -83,6 +122,10 @@ impl Output {
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 impl IsTerminal for Output {
@@ -127,6 +170,26 @@ impl Pollable for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logged_lines_are_part_of_the_output_and_not_of_what_was_printed() {
+        let output = Output::new(30);
+        output.keep(b"one");
+        output.keep_line("[info] two\n");
+        output.keep_line("[info] three\n");
+        output.keep(b"four\n");
+        let kept = "\n[info] two\n[info] three\nfour\n";
+        let dropped = "[3 bytes before these were dropped: limits.log-bytes]";
+        assert_eq!(output.text(), Some(format!("{kept}\n{dropped}")));
+        assert_eq!(output.printed(), "\nfour\n");
+        output.keep_line(&"x".repeat(40));
+        assert_eq!(output.printed(), "");
+        output.keep(b"\nfive");
+        assert_eq!(output.printed(), "\nfive");
+        let nothing = Output::new(0);
+        nothing.keep_line("nothing is kept\n");
+        assert_eq!((nothing.printed(), nothing.bytes()), (String::new(), 16));
+    }
 
     #[test]
     fn the_tail_is_kept_and_the_rest_is_swallowed_and_counted() {

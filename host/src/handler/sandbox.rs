@@ -67,7 +67,7 @@ impl Sandbox {
         let _ticking = self.engine.clock.call();
         let mut instance = match self.kept.take() {
             Some(kept) => kept.again(effects),
-            None => Instance::new(guest::store(&self.engine.wasmtime, limits, effects)),
+            None => Instance::new(guest::store(&self.engine.wasmtime, &self.name, limits, effects)),
         };
         let delivery = translate::to_guest(message, form);
         let reply = instance.handle(&self.pre, limits, deadline, &delivery).await;
@@ -79,8 +79,9 @@ impl Sandbox {
         let fuel = limits.fuel.saturating_sub(instance.store.get_fuel().unwrap_or_default());
         let memory_peak = instance.store.data().meter.peak();
         let last_output = instance.store.data().output.text();
-        self.log_output(message.id, last_output.as_deref());
+        self.log_output(message.id, &instance.store.data().output.printed());
         let effects = self.kept.end(instance, &end);
+        effects.tell_dropped_lines(&self.name);
         // Freeing an instance is a part of what a call costs.
         let usage = Usage { fuel, memory_peak, took: started.elapsed() };
         Ran { end, effects, last_output, usage }
@@ -114,7 +115,7 @@ impl Sandbox {
         let _ticking = self.engine.clock.call();
         let deadline = Instant::now() + within;
         let effects = Effects::denied(Arc::clone(manifest), deadline);
-        let mut store = guest::store(&self.engine.wasmtime, limits, effects);
+        let mut store = guest::store(&self.engine.wasmtime, &self.name, limits, effects);
         let reply = timeout_at(guest::timeout_at(deadline), async {
             guest::wind_up(&mut store, limits, deadline)?;
             let instance = self.pre.instantiate_async(&mut store).await?;
@@ -125,8 +126,8 @@ impl Sandbox {
         Ok(said.into_iter().map(Subscription::from).collect())
     }
 
-    fn log_output(&self, message: Uuid, output: Option<&str>) {
-        for line in output.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
+    fn log_output(&self, message: Uuid, printed: &str) {
+        for line in printed.lines().filter(|line| !line.trim().is_empty()) {
             tracing::debug!(handler.name = %self.name, message.id = %message, "{}: {line}", self.name);
         }
     }

@@ -7,6 +7,7 @@ mod loading;
 mod native;
 mod reload;
 mod reuse;
+mod wasi;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -150,6 +150,7 @@ pub(crate) fn cause(fault: Fault) -> Cause {
         | Fault::Memory { backtrace, .. }
         | Fault::Table { backtrace, .. }
         | Fault::HostMemory { backtrace, .. }
+        | Fault::LogLines { backtrace, .. }
         | Fault::Stack { backtrace }
         | Fault::Trap { backtrace, .. } => (None, Some(backtrace).filter(|trace| !trace.is_empty())),
         Fault::BadReply { .. } | Fault::Sql { .. } => (None, None),

@@ -72,6 +72,14 @@ pub(crate) enum Fault {
         /// The guest's backtrace; empty where it was the reply.
         backtrace: String,
     },
+    /// The guest logged more lines than its limit.
+    #[error("logged more than {limit} lines, limits.log-lines")]
+    LogLines {
+        /// The limit in lines.
+        limit: u32,
+        /// The guest's backtrace.
+        backtrace: String,
+    },
     /// The guest's stack overflowed.
     #[error("overflowed its stack, limits.stack")]
     Stack {
@@ -126,6 +134,7 @@ impl Fault {
             Self::Memory { .. } => "memory",
             Self::Table { .. } => "table",
             Self::HostMemory { .. } => "host-memory",
+            Self::LogLines { .. } => "log-lines",
             Self::Stack { .. } => "stack",
             Self::Trap { .. } => "trap",
             Self::BadReply { .. } => "bad-reply",
@@ -145,6 +154,7 @@ impl Fault {
             | Self::Memory { .. }
             | Self::Table { .. }
             | Self::HostMemory { .. }
+            | Self::LogLines { .. }
             | Self::Stack { .. }
             | Self::Sql { .. } => return self,
         };

@@ -6,6 +6,7 @@ use std::fmt;
 use bytesize::ByteSize;
 use serde::Serialize;
 
+use crate::config::LogLevel;
 use crate::handler::{Report, Subscription};
 use crate::ingest::matching;
 
@@ -71,6 +72,12 @@ fn grants(old: &Report, new: &Report) -> Vec<String> {
     if let Some(role) = new.grants_sql.as_ref().filter(|role| old.grants_sql.as_ref() != Some(role)) {
         grants.push(format!("SQL as {role}"));
     }
+    let keys = new.grants_config.iter().filter(|key| !old.grants_config.contains(key));
+    grants.extend(keys.map(|key| format!("configuration key {key}")));
+    if new.grants_log > old.grants_log {
+        let [from, to] = [old.grants_log, new.grants_log].map(LogLevel::as_str);
+        grants.push(format!("log from {from} to {to}"));
+    }
     let hosts = new.grants_http.iter().filter(|host| !old.grants_http.contains(host));
     grants.extend(hosts.map(|host| format!("HTTP to {host}")));
     grants
@@ -101,6 +108,7 @@ fn limits(old: &Report, new: &Report) -> Vec<String> {
     compare("output-bytes", old.output_bytes, new.output_bytes, &size);
     compare("http-requests", old.http_requests.into(), new.http_requests.into(), &count);
     compare("log-bytes", old.log_bytes.into(), new.log_bytes.into(), &size);
+    compare("log-lines", old.log_lines.into(), new.log_lines.into(), &count);
     grown
 }
 

@@ -39,6 +39,9 @@ pub(in crate::cli) struct Invoke {
     /// The state that it finds, in JSON; none by default
     #[arg(long, value_name = "FILE.json")]
     state: Option<PathBuf>,
+    /// A value of [handler-config], over that of the configuration file; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Call it so often, each time with the same state, and tell the median time; in instances as the manifest says
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
@@ -49,10 +52,14 @@ pub(in crate::cli) struct Invoke {
     output: Output,
 }
 
-pub(super) async fn invoke(args: &Invoke, config: &Config) -> Result<ExitCode, Failure> {
+pub(super) async fn invoke(args: &Invoke, mut config: Config) -> Result<ExitCode, Failure> {
+    for given in &args.set {
+        let (key, value) = given.split_once('=').ok_or_else(|| no_value(given))?;
+        config.set_handler_value(key, value.to_owned()).map_err(Failure::Usage)?;
+    }
     let manifest = manifest(&args.file, args.manifest.as_deref())?;
     let reach = if args.http { Reach::Http } else { Reach::Nothing };
-    let loaded = Box::pin(handler::load(&args.file, manifest.as_deref(), config, reach)).await;
+    let loaded = Box::pin(handler::load(&args.file, manifest.as_deref(), &config, reach)).await;
     let loaded = loaded.map_err(|why| refused(&args.file, &why))?;
     let given = given::message(&args.message, &loaded)?;
     let values = args.state.as_deref().map(given::state).transpose()?.unwrap_or_default();
@@ -73,6 +80,10 @@ pub(super) async fn invoke(args: &Invoke, config: &Config) -> Result<ExitCode, F
         Told { name: loaded.name.as_str(), given: &given, called: &called, asked: &asked, calls: &calls };
     if args.output.json { print::json(&told.to_json()) } else { print::line(&told.to_string()) }?;
     Ok(ExitCode::from(code))
+}
+
+fn no_value(given: &str) -> Failure {
+    Failure::Usage(format!("--set {given}: must be KEY=VALUE"))
 }
 
 /// As the help lists them.

@@ -156,6 +156,9 @@ fn asked(asked: &Asked) -> Value {
         Asked::Written { scope, name, value } => {
             json!({ "did": "write", "scope": scope.as_str(), "name": name, "value": bytes(value) })
         }
+        // Not the value: it may be a secret.
+        Asked::Config { key, bytes: length } => json!({ "did": "config", "key": key, "bytes": length }),
+        Asked::Logged { level, text } => json!({ "did": "log", "level": level, "text": text }),
         Asked::Requested { request, answer } => {
             json!({ "did": "request", "request": request, "answer": answer.get() })
         }
@@ -236,6 +239,11 @@ impl Told<'_> {
                     let value = value.as_deref().map_or("none".to_owned(), shown);
                     field(f, "wrote", &format!("{dropped}{} {name} = {value}", scope.as_str()))
                 }
+                Asked::Config { key, bytes } => {
+                    field(f, "config", &format!("{key} = a value of {bytes} bytes"))
+                }
+                // They are part of its output.
+                Asked::Logged { .. } => Ok(()),
                 Asked::Requested { request, answer } => {
                     let answer = answer.get().map_or("no answer within the call", String::as_str);
                     field(f, "requested", &format!("{request}: {answer}"))

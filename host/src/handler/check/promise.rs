@@ -43,14 +43,24 @@ pub(super) fn guarantee(imports: &[Import], manifest: &Manifest) -> Vec<String> 
         let role = "its SQL runs in the transaction that completes its message, and may do what its role may";
         sentences.push(role.to_owned());
     }
+    if can("wasi:logging/logging") {
+        sentences.push(
+            "its log lines are written at once, and again where its message is handled again".to_owned(),
+        );
+    }
+    let environment = if can("wasi:config/store") {
+        "no environment but the configuration keys that it is granted, which only the operator changes"
+    } else {
+        "no environment"
+    };
     if asks {
         let hosts = manifest.grants.http.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         sentences.push(asked(&hosts, manifest.ack));
         sentences.push(format!(
-            "it reaches {hosts} over HTTP, nothing else of the network, no files and no environment"
+            "it reaches {hosts} over HTTP, nothing else of the network, no files and {environment}"
         ));
     } else {
-        sentences.push("it reaches no network, no files and no environment".to_owned());
+        sentences.push(format!("it reaches no network, no files and {environment}"));
     }
     if let Instances::Reuse { calls_max } = manifest.instances {
         sentences.push(format!(
@@ -79,7 +89,7 @@ fn asked(hosts: &str, ack: Ack) -> String {
 mod tests {
     use super::super::standing;
     use super::*;
-    use crate::config::{Grants, Origin};
+    use crate::config::{Grants, LogLevel, Origin, Secret};
     use crate::handler::tests::config;
 
     fn promised(imports: &[&str], grants: &Grants, ack: Ack) -> String {
@@ -101,6 +111,26 @@ mod tests {
         let reused = Manifest { instances: Instances::Reuse { calls_max: 7 }, ..new.clone() };
         assert!(promised_by(&[], reused).contains("up to 7 messages share an instance"));
         assert!(!promised_by(&[], new).contains("share"));
+    }
+
+    #[test]
+    fn what_reads_configuration_or_logs_has_no_effects_by_that() {
+        let key = [("KEY".to_owned(), Secret::new("hunter2".to_owned()))].into();
+        let grants = Grants { config: key, log: LogLevel::Info, ..Grants::default() };
+        let imports = ["wasi:config/store@0.2.0-rc.1", "wasi:logging/logging@0.1.0-draft"].map(str::to_owned);
+        let said = |grants: &Grants| {
+            let manifest = Manifest { grants: grants.clone(), ..Manifest::default_for(&config()) };
+            guarantee(&standing::of(&imports, grants), &manifest).join("\n")
+        };
+        let granted = said(&grants);
+        assert!(
+            granted.contains("no effects") && granted.contains("log lines are written at once"),
+            "{granted}"
+        );
+        assert!(
+            granted.contains("no environment but the configuration keys") && !granted.contains("hunter2")
+        );
+        assert!(said(&Grants::default()).ends_with("no environment"), "{}", said(&Grants::default()));
     }
 
     #[test]

@@ -22,7 +22,9 @@ impl fmt::Display for Report {
         let state = if self.grants_state { "yes" } else { "no" };
         write!(f, "  grants    publish {}; state {state}", listed(&self.grants_publish, "nowhere"))?;
         let sql = self.grants_sql.as_deref().map_or("no".to_owned(), |role| format!("as {role}"));
-        writeln!(f, "; SQL {sql}; HTTP {}", listed(&self.grants_http, "nowhere"))?;
+        let (hosts, keys) = (listed(&self.grants_http, "nowhere"), listed(&self.grants_config, "none"));
+        let log = self.grants_log.as_str();
+        writeln!(f, "; SQL {sql}; HTTP {hosts}; configuration {keys}; log {log}")?;
         match self.instances_calls_max {
             1 => writeln!(f, "  instances a new one for each call"),
             calls => writeln!(f, "  instances reused, {calls} calls each at most"),
@@ -31,7 +33,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "  limits    deadline {}; fuel {}; memory {}; tables of {} elements; {} effects of {} in all; \
-             {} HTTP requests; {} of output kept; {} state values of {} loaded",
+             {} HTTP requests; {} of output kept; {} log lines; {} state values of {} loaded",
             humantime::format_duration(limits.deadline),
             limits.fuel,
             ByteSize(limits.memory),
@@ -40,6 +42,7 @@ impl fmt::Display for Report {
             ByteSize(limits.output_bytes),
             limits.http_requests,
             ByteSize(limits.log_bytes.into()),
+            limits.log_lines,
             limits.state_values,
             ByteSize(limits.state_bytes),
         )?;

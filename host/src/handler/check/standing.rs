@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::config::Grants;
+use crate::config::{Grants, LogLevel};
 
 /// An interface that a component imports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,6 +49,8 @@ fn standing(name: &str, grants: &Grants) -> (Standing, Option<&'static str>) {
         }
         "mailroom:contract/state" => (granted(grants.state), Some("grants.state = true")),
         "mailroom:contract/sql" => (granted(grants.sql.is_some()), Some("grants.sql = \"NAME\"")),
+        "wasi:config/store" => (granted(!grants.config.is_empty()), Some("grants.config = [\"KEY\"]")),
+        "wasi:logging/logging" => (granted(grants.log > LogLevel::Off), Some("grants.log = \"info\"")),
         "wasi:http/outgoing-handler" => (granted(!grants.http.is_empty()), Some("grants.http = [\"HOST\"]")),
         "wasi:cli/environment" | "wasi:cli/stdin" => (Standing::Empty, None),
         _ if interface.starts_with("wasi:filesystem/") => (Standing::Empty, None),
@@ -65,6 +67,7 @@ mod tests {
     #[test]
     fn grants_decide_and_not_imports() {
         let publish = Grants { publish: vec!["out".to_owned()], ..Grants::default() };
+        let logs = Grants { log: LogLevel::Error, ..Grants::default() };
         let http =
             Grants { http: Origin::parse("api.example.com").into_iter().collect(), ..Grants::default() };
         for (name, grants, expected) in [
@@ -73,6 +76,9 @@ mod tests {
             ("mailroom:contract/state@0.1.7", publish.clone(), Standing::Denied),
             ("mailroom:contract/sql@0.1.0", publish.clone(), Standing::Denied),
             ("mailroom:contract/types@0.1.0", Grants::default(), Standing::Given),
+            ("wasi:config/store@0.2.0-rc.1", publish.clone(), Standing::Denied),
+            ("wasi:logging/logging@0.1.0-draft", publish.clone(), Standing::Denied),
+            ("wasi:logging/logging@0.1.0-draft", logs, Standing::Granted),
             ("wasi:http/outgoing-handler@0.2.4", publish.clone(), Standing::Denied),
             ("wasi:http/outgoing-handler@0.2.4", http.clone(), Standing::Granted),
             ("wasi:http/types@0.2.4", Grants::default(), Standing::Given),

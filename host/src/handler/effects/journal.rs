@@ -45,6 +45,20 @@ pub(crate) enum Asked {
         /// `None` where it was removed.
         value: Option<Vec<u8>>,
     },
+    /// A value of the configuration was read; it may be a secret.
+    Config {
+        /// Its key.
+        key: String,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A line was logged.
+    Logged {
+        /// Its level.
+        level: &'static str,
+        /// Its context and text.
+        text: String,
+    },
     /// An HTTP request was sent.
     Requested {
         /// Its method and URL, without the query.

@@ -9,7 +9,8 @@ mod script;
 
 use std::time::Duration;
 
-use mailroom_guest::{Handler, Message, Outgoing, Stop, Subscription, json, state};
+use mailroom_guest::log::{self, Level};
+use mailroom_guest::{Handler, Message, Outgoing, Stop, Subscription, config, json, state};
 
 use crate::script::{Behave, Script};
 
@@ -20,6 +21,8 @@ impl Handler for Scripted {
         vec![Subscription::topic("scripted").binary()]
     }
 
+    /// Not inlined, so that backtraces name it.
+    #[inline(never)]
     fn handle(message: Message) -> Result<(), Stop> {
         match Script::of(&message)? {
             Some(script) => {
@@ -32,6 +35,16 @@ impl Handler for Scripted {
 }
 
 fn act(script: &Script, message: &Message) -> Result<(), Stop> {
+    for _ in 0..script.log_times {
+        for (level, context, text) in &script.log {
+            log::line(level_of(level)?, context, text);
+        }
+    }
+    let config = match script.config.as_deref() {
+        Some("*") => Some(json!(config::all()?)),
+        Some(key) => Some(json!(config::get(key)?)),
+        None => None,
+    };
     let calls = memory::count_call();
     memory::hold(script.hold_mib);
     if let Some(line) = &script.say {
@@ -50,8 +63,7 @@ fn act(script: &Script, message: &Message) -> Result<(), Stop> {
     for n in 0..script.count {
         let payload = json!({
             "in": message.message_id, "attempt": message.attempt, "delivery": message.delivery,
-            "value": script.value, "n": n, "sum": sum,
-            "calls": calls,
+            "value": script.value, "n": n, "sum": sum, "config": config, "calls": calls,
         });
         let mut outgoing = Outgoing::json(topic, "scripted.done", &payload)?;
         outgoing = match &script.as_key {
@@ -67,6 +79,18 @@ fn act(script: &Script, message: &Message) -> Result<(), Stop> {
         outgoing.publish()?;
     }
     Ok(())
+}
+
+fn level_of(word: &str) -> Result<Level, Stop> {
+    Ok(match word {
+        "trace" => Level::Trace,
+        "debug" => Level::Debug,
+        "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" => Level::Error,
+        "critical" => Level::Critical,
+        other => return Err(Stop::reject(format!("{other} is no level"))),
+    })
 }
 
 fn end(script: &Script, attempt: u32) -> Result<(), Stop> {

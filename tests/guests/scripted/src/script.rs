@@ -30,6 +30,14 @@ pub struct Script {
     pub value: serde_json::Value,
     /// Is added to `sum` in state, which comes back too.
     pub add: Option<i64>,
+    /// A configuration key, whose value comes back.
+    pub config: Option<String>,
+    /// Lines that it logs first, by level, context and text.
+    #[serde(default)]
+    pub log: Vec<(String, String, String)>,
+    /// How often it logs them.
+    #[serde(default = "one")]
+    pub log_times: u32,
     /// Is printed.
     pub say: Option<String>,
     /// So many MiB are held for as long as the instance lives.
