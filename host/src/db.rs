@@ -3,6 +3,7 @@
 pub(crate) mod breakers;
 pub(crate) mod dead_letters;
 mod error;
+mod guest_error;
 mod guest_sql;
 mod guest_values;
 pub(crate) mod handlers;
@@ -24,13 +25,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use error::{DbError, Meaning};
-pub(crate) use guest_sql::{GuestTx, SqlError, Table};
+pub(crate) use guest_error::SqlError;
+pub(crate) use guest_sql::{GuestTx, Table};
 pub(crate) use guest_values::Value;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::config;
 use crate::outage::Outage;
+
+/// Under which name Postgres' notices are logged.
+pub(crate) const NOTICES: &str = "sqlx::postgres::notice";
 
 /// The host's connections.
 #[derive(Debug, Clone)]

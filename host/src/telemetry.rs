@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Log, LogFormat};
+use crate::db::NOTICES;
 
 /// A library that warns of what its guests do wrong, as often as they do. They are told themselves, and a filter may
 /// name it.
@@ -14,7 +15,8 @@ const QUIET: &str = "wasmtime_wasi_http=off";
 /// Begins logging, once a process. The config has checked the filter.
 pub(crate) fn init(log: &Log) {
     let colours = std::io::stderr().is_terminal();
-    let filter = EnvFilter::new(format!("{QUIET},{}", log.filter));
+    // A million of them cost a guest with SQL one statement. Whoever wants them names them in the filter.
+    let filter = EnvFilter::new(format!("{QUIET},{NOTICES}=off,{}", log.filter));
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let begun = match log.format {
         LogFormat::Text => lines.try_init(),

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Either, PgConnection, Postgres, Row as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::guest_values::{self, Value};
-use super::{Db, DbError, Meaning};
+use super::{Db, DbError, SqlError};
 
 /// Bytes of one answer.
 const TABLE_BYTES_MAX: usize = 4 << 20;
@@ -29,45 +29,12 @@ pub(crate) struct Table {
     pub(crate) affected: u64,
 }
 
-/// Why a statement gave nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SqlError {
-    /// The statement's own fault: SQLSTATE and Postgres' words.
-    #[error("{message} ({sqlstate})")]
-    Refused { sqlstate: String, message: String },
-    /// Postgres is away, or chose this transaction as a victim; nothing the guest could have done.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-impl SqlError {
-    pub(crate) fn refused(sqlstate: &str, message: impl Into<String>) -> Self {
-        Self::Refused { sqlstate: sqlstate.to_owned(), message: message.into() }
-    }
-
-    fn of(error: sqlx::Error) -> Self {
-        let sqlx::Error::Database(error) = error else {
-            return Self::Unavailable(error.to_string());
-        };
-        let sqlstate = error.code().unwrap_or_default().into_owned();
-        if is_transient(&sqlstate) {
-            return Self::Unavailable(format!("{} ({sqlstate})", error.message()));
-        }
-        Self::refused(&sqlstate, error.message())
-    }
-}
-
-/// Lost connections, lack of resources, an administrator's hand, victims of deadlocks and of serialization, and
-/// locks that were waited for in vain. A statement that was cancelled took too long.
-fn is_transient(sqlstate: &str) -> bool {
-    let class = ["08", "40", "53", "57P"].iter().any(|class| sqlstate.starts_with(class));
-    class || sqlstate == "55P03"
-}
-
 /// An open transaction of a guest. Dropping it rolls back, and closes the connection where it may be busy.
 #[derive(Debug)]
 pub(crate) struct GuestTx {
     connection: Option<PoolConnection<Postgres>>,
+    db: Db,
+    begun: Instant,
 }
 
 impl GuestTx {
@@ -80,7 +47,8 @@ impl GuestTx {
         let pool = db.role(role).ok_or_else(|| unavailable(format!("there is no [sql.{role}]")))?;
         let begun = timeout_at(deadline, async {
             // From here on it is closed unless the end says otherwise.
-            let mut tx = Self { connection: Some(pool.acquire().await?) };
+            let connection = Some(pool.acquire().await?);
+            let mut tx = Self { connection, db: db.clone(), begun: Instant::now() };
             sqlx::raw_sql("begin isolation level read committed read write")
                 .execute(tx.connection()?)
                 .await?;
@@ -118,7 +86,24 @@ impl GuestTx {
             probe(connection, statement, &params).await.map_err(SqlError::of)?;
             fetch(connection, statement, params).await
         });
-        ran.await.unwrap_or_else(|_| Err(SqlError::refused("57014", "the call's deadline has passed")))
+        let ran = ran.await;
+        match ran {
+            Ok(Err(error)) if error.ended_session() && !self.ended_alone(deadline).await => {
+                Err(SqlError::Unavailable(error.to_string()))
+            }
+            Ok(ran) => ran,
+            Err(_) => Err(SqlError::refused("57014", "the call's deadline has passed")),
+        }
+    }
+
+    /// Whether Postgres itself goes on, after it ended this session. Then the guest has asked it to, or somebody
+    /// who had enough of its statement; otherwise Postgres has not been up for as long as the transaction.
+    async fn ended_alone(&self, deadline: Instant) -> bool {
+        let goes_on = sqlx::query_scalar!(
+            r#"select clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => $1) as "goes_on!""#,
+            self.begun.elapsed().as_secs_f64(),
+        );
+        matches!(timeout_at(deadline, goes_on.fetch_one(self.db.pool())).await, Ok(Ok(true)))
     }
 
     /// Makes ready for the host's own statements: whatever the guest has set does not hold for them.
@@ -183,7 +168,9 @@ async fn fetch(
     statement: &str,
     params: Vec<Value>,
 ) -> Result<Table, SqlError> {
-    let mut query = sqlx::query(AssertSqlSafe(statement.to_owned())).persistent(false);
+    // Under a name, until the session is wiped: sqlx asks for types that it does not know, which an unnamed statement
+    // would not survive.
+    let mut query = sqlx::query(AssertSqlSafe(statement.to_owned()));
     for param in params {
         query = guest_values::bind(query, param);
     }
@@ -215,12 +202,4 @@ async fn fetch(
         table.rows.push(values);
     }
     Ok(table)
-}
-
-impl DbError {
-    /// Whether a transaction that a guest had its hands in failed by the guest's doing.
-    pub(crate) fn is_guests_doing(&self) -> bool {
-        self.sqlstate()
-            .is_some_and(|sqlstate| !is_transient(&sqlstate) && self.meaning() != Meaning::Operator)
-    }
 }

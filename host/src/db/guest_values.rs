@@ -8,7 +8,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, PgValueRe
 use sqlx::query::Query;
 use sqlx::{Decode as _, Encode, Postgres, Row as _, Type, TypeInfo as _, ValueRef as _};
 
-use super::guest_sql::SqlError;
+use super::SqlError;
 
 /// A parameter or a field.
 #[derive(Debug, Clone, PartialEq)]

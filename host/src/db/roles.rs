@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Executor as _, PgConnection};
+use sqlx::{ConnectOptions as _, Executor as _, PgConnection};
 
 use super::DbError;
 use crate::config::SqlRole;
@@ -26,7 +26,13 @@ fn pool(role: &SqlRole) -> Result<PgPool, DbError> {
     let options = options
         .application_name("mailroom sql")
         .statement_cache_capacity(0)
-        .options([("client_connection_check_interval", "1s"), ("jit", "off")]);
+        .options([
+            ("client_connection_check_interval", "1s"),
+            ("jit", "off"),
+            ("client_min_messages", "error"),
+        ])
+        // Slow ones neither: a guest's words, and what is in them, are not for the log.
+        .disable_statement_logging();
     Ok(PgPoolOptions::new()
         .min_connections(0)
         .max_connections(role.connections_max)

@@ -35,7 +35,7 @@ impl Client {
     pub(super) fn see(&mut self, message: &[u8], named: Option<Request>) -> bool {
         match (self.does(message), named) {
             (Does::Run(statement), Some(Request::Statement(part))) => statement.contains(part),
-            (Does::Simple(b"COMMIT"), Some(Request::CommitAfter(part))) => {
+            (Does::Simple(said), Some(Request::CommitAfter(part))) if begins(said, b"commit") => {
                 self.transaction.iter().any(|statement| statement.contains(part))
             }
             (Does::Run(_) | Does::Simple(_) | Does::Other, _) => false,
@@ -64,7 +64,7 @@ impl Client {
                 None => Does::Other,
             },
             Some(b'Q') => {
-                if first == b"BEGIN" {
+                if begins(first, b"begin") {
                     self.transaction.clear();
                 }
                 Does::Simple(first)
@@ -72,6 +72,11 @@ impl Client {
             Some(_) | None => Does::Other,
         }
     }
+}
+
+/// In whatever case it is written.
+fn begins(said: &[u8], word: &[u8]) -> bool {
+    said.get(..word.len()).is_some_and(|first| first.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -98,12 +103,16 @@ mod tests {
     fn a_commit_is_known_by_what_its_transaction_ran_under_a_prepared_name() {
         let mut client = started();
         client.see(&message(b'P', &["s1", "insert into outbox values (1)"]), None);
-        for (runs, named) in [("s1", true), ("s2", false)] {
-            client.see(&message(b'Q', &["BEGIN"]), Some(SETTLE));
+        for (opens, closes, runs, named) in [
+            ("BEGIN", "COMMIT", "s1", true),
+            ("begin read write", "commit", "s1", true),
+            ("BEGIN", "COMMIT", "s2", false),
+        ] {
+            client.see(&message(b'Q', &[opens]), Some(SETTLE));
             let run = message(b'B', &["", runs]);
             assert_eq!(client.length(&run), Some(run.len()));
             assert_eq!(client.see(&run, Some(Request::Statement("into outbox"))), named);
-            assert_eq!(client.see(&message(b'Q', &["COMMIT"]), Some(SETTLE)), named, "{runs}");
+            assert_eq!(client.see(&message(b'Q', &[closes]), Some(SETTLE)), named, "{runs}");
         }
     }
 
