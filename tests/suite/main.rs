@@ -27,6 +27,7 @@ mod history;
 mod horizon;
 mod hostile;
 mod http;
+mod keyvalue;
 mod lanes_random;
 mod missing_topics;
 mod native;

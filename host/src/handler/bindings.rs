@@ -9,4 +9,5 @@ wasmtime::component::bindgen!({
 });
 
 pub(super) mod config;
+pub(super) mod keyvalue;
 pub(super) mod logging;

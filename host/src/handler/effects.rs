@@ -10,6 +10,7 @@ mod log;
 mod publish;
 mod sql;
 mod state;
+mod store;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use log::Lines;
 pub(super) use log::TooManyLines;
 pub use publish::PublishError;
 pub use state::StateError;
+pub(super) use store::StoreError;
 
 use super::http::Client;
 use super::output::Output;
@@ -51,6 +53,8 @@ pub(super) struct Effects {
     /// The first thing beyond a limit that was refused.
     refused: Option<String>,
     sql: Sql,
+    /// The last names of pages, which cursors are the places of.
+    page_ends: Vec<(Scope, String)>,
     lines: Lines,
     http: http::Requests,
     /// All that was asked for, where somebody wants to see it.
@@ -99,6 +103,7 @@ impl Effects {
             before: None,
             refused: None,
             sql: Sql::Unused,
+            page_ends: Vec::new(),
             lines: Lines::default(),
             http: http::Requests::default(),
             journal: None,

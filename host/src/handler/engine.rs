@@ -14,6 +14,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::bindings::config::wasi::config::store as config_store;
+use super::bindings::keyvalue::Imports as KeyValue;
 use super::bindings::logging::wasi::logging::logging;
 use super::bindings::{SqlHandler, SqlHandlerPre};
 use super::clock::Clock;
@@ -126,6 +127,7 @@ impl Engine {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(refused)?;
         imports::http::link(&mut linker).map_err(refused)?;
         SqlHandler::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        KeyValue::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         config_store::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         logging::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticking = wasmtime.weak();

@@ -3,6 +3,7 @@
 
 mod config;
 pub(super) mod http;
+pub(super) mod keyvalue;
 mod logging;
 mod outbox;
 mod sql;

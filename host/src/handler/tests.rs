@@ -2,6 +2,7 @@
 
 mod calls;
 mod compiled;
+mod keyvalue;
 mod limits;
 mod loading;
 mod native;

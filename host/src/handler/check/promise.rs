@@ -10,7 +10,8 @@ pub(super) fn guarantee(imports: &[Import], manifest: &Manifest) -> Vec<String> 
         imports.iter().find(named).is_some_and(|import| import.standing == Standing::Granted)
     };
     let publishes = can("mailroom:contract/outbox");
-    let effects = match (can("mailroom:contract/state"), publishes) {
+    let state = can("mailroom:contract/state") || can("wasi:keyvalue/store");
+    let effects = match (state, publishes) {
         (false, false) if can("mailroom:contract/sql") => Some("what its SQL writes commits"),
         (false, false) => None,
         (true, false) => Some("the state that it writes commits"),
@@ -98,6 +99,7 @@ mod tests {
 
     fn promised_by(imports: &[&str], manifest: Manifest) -> String {
         let full = |name: &&str| match *name {
+            "keyvalue" => "wasi:keyvalue/store@0.2.0-draft".to_owned(),
             "http" => "wasi:http/outgoing-handler@0.2.12".to_owned(),
             name => format!("mailroom:contract/{name}@0.1.0"),
         };
@@ -139,6 +141,9 @@ mod tests {
         let once = Ack::ExactlyOnce;
         assert!(promised(&["outbox", "state"], &all, once).contains("state that it writes and the messages"));
         assert!(promised(&["state"], &all, once).contains("exactly once: the state that it writes commits"));
+        assert!(
+            promised(&["keyvalue"], &all, once).contains("exactly once: the state that it writes commits")
+        );
         assert!(promised(&["outbox"], &all, once).contains("with the same id"));
         assert!(promised(&["outbox", "state"], &Grants::default(), once).contains("no effects"));
         assert!(promised(&[], &all, once).contains("no effects"));

@@ -47,7 +47,10 @@ fn standing(name: &str, grants: &Grants) -> (Standing, Option<&'static str>) {
         "mailroom:contract/outbox" => {
             (granted(!grants.publish.is_empty()), Some("grants.publish = [\"TOPIC\"]"))
         }
-        "mailroom:contract/state" => (granted(grants.state), Some("grants.state = true")),
+        "mailroom:contract/state"
+        | "wasi:keyvalue/store"
+        | "wasi:keyvalue/atomics"
+        | "wasi:keyvalue/batch" => (granted(grants.state), Some("grants.state = true")),
         "mailroom:contract/sql" => (granted(grants.sql.is_some()), Some("grants.sql = \"NAME\"")),
         "wasi:config/store" => (granted(!grants.config.is_empty()), Some("grants.config = [\"KEY\"]")),
         "wasi:logging/logging" => (granted(grants.log > LogLevel::Off), Some("grants.log = \"info\"")),
@@ -66,6 +69,7 @@ mod tests {
 
     #[test]
     fn grants_decide_and_not_imports() {
+        let state = Grants { state: true, ..Grants::default() };
         let publish = Grants { publish: vec!["out".to_owned()], ..Grants::default() };
         let logs = Grants { log: LogLevel::Error, ..Grants::default() };
         let http =
@@ -76,6 +80,9 @@ mod tests {
             ("mailroom:contract/state@0.1.7", publish.clone(), Standing::Denied),
             ("mailroom:contract/sql@0.1.0", publish.clone(), Standing::Denied),
             ("mailroom:contract/types@0.1.0", Grants::default(), Standing::Given),
+            ("wasi:keyvalue/store@0.2.0-draft", publish.clone(), Standing::Denied),
+            ("wasi:keyvalue/atomics@0.2.0-draft", state.clone(), Standing::Granted),
+            ("wasi:keyvalue/batch@0.2.0-draft", state, Standing::Granted),
             ("wasi:config/store@0.2.0-rc.1", publish.clone(), Standing::Denied),
             ("wasi:logging/logging@0.1.0-draft", publish.clone(), Standing::Denied),
             ("wasi:logging/logging@0.1.0-draft", logs, Standing::Granted),

@@ -152,7 +152,7 @@ impl Effects {
         });
     }
 
-    fn granted(&self) -> Result<(), StateError> {
+    pub(super) fn granted(&self) -> Result<(), StateError> {
         let granted = self.phase == Phase::Handling && self.manifest.grants.state;
         granted.then_some(()).ok_or(StateError::NotGranted)
     }
