@@ -69,7 +69,7 @@ pub(crate) async fn run(
     natives: Vec<Arc<Handler>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let guests = Guests::new()?;
+    let guests = Guests::new(config.worker.threads)?;
     let settings = EngineSettings {
         compiled: (config.host.compiled_bytes_max > 0).then(|| StoreSettings {
             folder: config.host.compiled.clone(),

@@ -6,7 +6,7 @@ use crate::figure::Figure;
 use crate::floor;
 use crate::ground::{Ground, Handler};
 use crate::payload::{EVENT_TYPE, KEYS, PARTITIONS, payload};
-use crate::rounds::both_handlers;
+use crate::rounds::all_handlers;
 use crate::stage::Stage;
 
 const PENDING: &str =
@@ -18,9 +18,13 @@ const RATE: &str =
 
 /// The floor and mailroom with either handler.
 pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Vec<Figure>> {
-    let of = ["backlog drain, native no-op handler", "backlog drain, Rust component"];
+    let of = [
+        "backlog drain, native no-op handler",
+        "backlog drain, Rust component",
+        "backlog drain, Rust component, reused instances",
+    ];
     let mailroom = async |handler| mailroom(stage, handler, messages).await;
-    both_handlers(of, async || floor(stage, messages).await, mailroom).await
+    all_handlers(of, async || floor(stage, messages).await, mailroom).await
 }
 
 async fn floor(stage: &Stage, messages: u32) -> Result<f64> {

@@ -34,6 +34,8 @@ const RUN: Duration = Duration::from_secs(600);
 pub(crate) enum Handler {
     /// `mailroom`, and a WebAssembly component built from Rust.
     Component,
+    /// The same with `instances = "reuse"`.
+    Reused,
     /// A program around the library, and a Rust function in it.
     Native,
 }
@@ -64,9 +66,13 @@ impl Ground {
         let kafka = Kafka::connect(stage.brokers(), &name)?;
         let topic = kafka.topic("in", PARTITIONS).await?;
         let out = kafka.topic("out", PARTITIONS).await?;
-        let manifest = Manifest::takes(&[&topic]).to_toml();
+        let mut manifest = Manifest::takes(&[&topic]);
+        if handler == Handler::Reused {
+            manifest = manifest.with("instances = \"reuse\"");
+        }
+        let manifest = manifest.to_toml();
         let handler_name = match handler {
-            Handler::Component => {
+            Handler::Component | Handler::Reused => {
                 fs::write(handlers.join(format!("{NOOP}.toml")), manifest)?;
                 fs::copy(guest(NOOP)?, handlers.join(format!("{NOOP}.wasm")))?;
                 NOOP

@@ -50,7 +50,7 @@ row's `completed_at`. The broker counts whole milliseconds; both are rounded up.
 handler with 12 partitions, and the relay.
 
 *A neighbour* gets 200 messages a second, at first alone, then while four calls of another handler loop until \
-their deadline of a second, again and again, on the two threads that guests have. Delays are as for *Kafka → \
+their deadline of a second, again and again, on the threads that guests have: one fewer than cores. Delays are as for *Kafka → \
 committed effect*.
 
 *A reload* counts from just before the component's file is written to the first row that its new version completed, \

@@ -107,8 +107,14 @@ fn ingest(reader: &mut Reader) -> Ingest {
 fn worker(reader: &mut Reader) -> Worker {
     Worker {
         concurrency: reader.count("worker.concurrency", 16, 1..=1000),
+        threads: reader.count("worker.threads", threads(), 1..=1024),
         settle_rows_max: reader.count("worker.settle-rows-max", 500, 1..=10_000),
     }
+}
+
+/// One fewer than cores: guests that never end leave one to the host, and to servers beside it.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
 /// How often and how late a failed message is tried again, of the host or of one handler.

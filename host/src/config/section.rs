@@ -96,6 +96,8 @@ pub enum Gap {
 pub struct Worker {
     /// Calls that run at once in this process; also the default for one handler.
     pub concurrency: usize,
+    /// Threads that guests compute on.
+    pub threads: usize,
     /// Messages that are settled in one transaction.
     pub settle_rows_max: usize,
 }

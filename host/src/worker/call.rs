@@ -58,12 +58,13 @@ pub(super) fn runs_alone(message: &Message) -> bool {
 }
 
 impl Guests {
-    /// A runtime with a thread a core.
+    /// A runtime with so many threads.
     ///
     /// # Errors
     /// Where the system gives no threads.
-    pub(crate) fn new() -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread().thread_name("guests").enable_all().build()?;
+    pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = builder.worker_threads(threads).thread_name("guests").enable_all().build()?;
         let (handle, places) = (runtime.handle().clone(), Arc::new(Semaphore::new(PLACES)));
         Ok(Self { handle, places, _runtime: Arc::new(Ending(Some(runtime))) })
     }
