@@ -3,6 +3,7 @@
 mod at_load;
 mod in_calls;
 mod keys;
+mod outward;
 mod stage;
 
 /// Long enough for a healthy call, so that what ends here would have had no end.

@@ -34,7 +34,7 @@ fn asked(declares: &str) -> Core<'_> {
 #[test]
 fn a_guest_that_does_its_worst_at_load_is_refused_by_its_fault_and_nobody_else_notices() {
     in_world(Setup::default(), async |world| {
-        Stage::with(world, async |stage| {
+        Stage::with(world, &[], async |stage| {
             let start = |act: &str| format!("(table $t 1 funcref) (start $act) (func $act {act})");
             let loops = start("(loop (br 0))");
             let traps = start("unreachable");
@@ -69,7 +69,7 @@ fn a_guest_that_does_its_worst_at_load_is_refused_by_its_fault_and_nobody_else_n
 #[test]
 fn a_guest_that_subscribes_to_what_there_cannot_be_is_refused_and_nobody_else_notices() {
     in_world(Setup::default(), async |world| {
-        Stage::with(world, async |stage| {
+        Stage::with(world, &[], async |stage| {
             // The whole cluster, as Kafka's client would have it; and what that client panics on.
             let (all, nul, nameless) = (takes("^.*"), takes("a\0b"), takes(""));
             // A million empty ones.

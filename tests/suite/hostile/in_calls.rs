@@ -26,6 +26,12 @@ fn scripts(output: &str) -> Vec<(&'static str, Value, Vec<&'static str>, Option<
         ("too-many-allocations", behave("allocate"), vec!["limits.memory = \"8MiB\""], Some("memory")),
         ("flood", behave("flood"), vec![], Some("trap")),
         ("endless-flood", behave("print-for-ever"), vec![SHORT, FUEL], Some("deadline")),
+        (
+            "log-lines",
+            json!({"log": [["info", "", "again and again"]], "log_times": 1_000_000}),
+            vec!["grants.log = \"info\""],
+            Some("log-lines"),
+        ),
         ("long-failure", behave("fail-at-length"), vec![], Some("failure")),
         ("too-long-failure", behave("fail-at-length"), vec!["limits.output-bytes = 0"], Some("host-memory")),
         ("effects", json!({"topic": output, "count": 1_000_000}), vec![], Some("failure")),
@@ -94,7 +100,10 @@ fn ended(fault: Option<&str>) -> Ending {
     }
 }
 
-async fn each_ends_as_expected(stage: &Stage<'_>, all: Vec<(Hostile<'_>, Option<&str>)>) -> Result<()> {
+pub(super) async fn each_ends_as_expected(
+    stage: &Stage<'_>,
+    all: Vec<(Hostile<'_>, Option<&str>)>,
+) -> Result<()> {
     let ends = stream::iter(&all).map(async |(hostile, fault)| {
         let ending = stage.run(hostile).await.with_context(|| format!("guest {}", hostile.name))?;
         assert_eq!(ending, ended(*fault), "guest {}", hostile.name);
@@ -115,10 +124,10 @@ async fn each_ends_as_expected(stage: &Stage<'_>, all: Vec<(Hostile<'_>, Option<
 fn a_guest_that_does_its_worst_in_a_call_ends_within_its_limits_and_nobody_else_notices() {
     in_world(Setup::default(), async |world| {
         let output = world.kafka.topic("out", 1).await?;
-        Stage::with(world, async |stage| {
+        Stage::with(world, &[], async |stage| {
             let all = scripts(&output).into_iter().map(|(name, payload, manifest, fault)| {
                 let (guest, publishes) = (Guest::Built("scripted"), vec![output.as_str()]);
-                (Hostile { name, guest, manifest, publishes, payload }, fault)
+                (Hostile { name, guest, manifest, publishes, reaches: vec![], payload }, fault)
             });
             each_ends_as_expected(stage, all.collect()).await
         })
@@ -132,13 +141,16 @@ fn a_guest_that_does_its_worst_in_a_call_ends_within_its_limits_and_nobody_else_
 #[test]
 fn a_component_that_no_compiler_made_ends_within_its_limits_and_nobody_else_notices() {
     in_world(Setup::default(), async |world| {
-        Stage::with(world, async |stage| {
+        Stage::with(world, &[], async |stage| {
             let misbehave = |how| AT_THE_START_OF_A_CALL.replace("MISBEHAVE", how);
             let (loops, traps) = (misbehave("(loop (br 0))"), misbehave("unreachable"));
             let all = cores(&loops, &traps).into_iter().map(|(name, core, fault)| {
                 let (guest, manifest) = (Guest::Core(core), vec![SHORT, FUEL]);
                 let fault = Some(fault).filter(|fault| !fault.is_empty());
-                (Hostile { name, guest, manifest, publishes: vec![], payload: json!({}) }, fault)
+                (
+                    Hostile { name, guest, manifest, publishes: vec![], reaches: vec![], payload: json!({}) },
+                    fault,
+                )
             });
             each_ends_as_expected(stage, all.collect()).await
         })

@@ -26,10 +26,12 @@ pub(super) struct Hostile<'h> {
     /// Of its handler.
     pub(super) name: &'h str,
     pub(super) guest: Guest<'h>,
-    /// Lines of its manifest. It has two attempts, and one call at a time: a worker that were lost would be missed.
+    /// Lines of its manifest, `grants.…` among them. It has two attempts, and one call at a time: a worker that were lost would be missed.
     pub(super) manifest: Vec<&'h str>,
     /// Topics that it may publish to.
     pub(super) publishes: Vec<&'h str>,
+    /// Origins that it may send requests to.
+    pub(super) reaches: Vec<&'h str>,
     pub(super) payload: Value,
 }
 
@@ -59,13 +61,18 @@ const ENDING: &str = "select i.status, i.failed_reason, i.attempts_made, d.fault
       where i.message_id = $1 and i.status <> 'pending'";
 
 impl Stage<'_> {
-    /// Runs `acts` while the neighbour is at work, and looks whether all is well afterwards.
-    pub(super) async fn with(world: &World, acts: impl AsyncFnOnce(&Stage<'_>) -> Result<()>) -> Result<()> {
+    /// Runs `acts` while the neighbour is at work, and looks whether all is well afterwards. `env` goes over the
+    /// host's configuration.
+    pub(super) async fn with(
+        world: &World,
+        env: &[(&str, &str)],
+        acts: impl AsyncFnOnce(&Stage<'_>) -> Result<()>,
+    ) -> Result<()> {
         let (input, output) =
             (world.kafka.topic("neighbour-in", 2).await?, world.kafka.topic("neighbour-out", 2).await?);
         let manifest = Manifest::takes(&[&input]).publishes(&[&output]);
         world.drop_handler("neighbour", "scripted", &manifest)?;
-        let mut host = world.start_host("a")?;
+        let mut host = world.start_host_with("a", env)?;
         let (pid, load) = (host.pid()?, Load::new(&world.kafka, &input, &output).every(PACE));
         let play = async {
             let at_work = async || Ok(world.db.completed().await? >= 10);
@@ -173,13 +180,16 @@ impl Stage<'_> {
 impl Hostile<'_> {
     fn manifest(&self, input: &str) -> Manifest {
         let own = ["concurrency = 1", "retry.attempts-max = 2", "retry.base = \"10ms\""];
-        let manifest = Manifest::takes(&[input]).publishes(&self.publishes);
+        let manifest = Manifest::takes(&[input]).publishes(&self.publishes).http(&self.reaches);
         with_lines(with_lines(manifest, &own), &self.manifest)
     }
 }
 
 fn with_lines(manifest: Manifest, lines: &[&str]) -> Manifest {
-    lines.iter().fold(manifest, |manifest, line| manifest.with(line))
+    lines.iter().fold(manifest, |manifest, line| match line.strip_prefix("grants.") {
+        Some(grant) => manifest.grants(grant),
+        None => manifest.with(line),
+    })
 }
 
 async fn neighbour_is_well(world: &World, load: &Load<'_>, output: &str) -> Result<()> {

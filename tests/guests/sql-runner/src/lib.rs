@@ -9,6 +9,7 @@ struct SqlRunner;
 /// A message's payload.
 #[derive(Deserialize)]
 struct Script {
+    #[serde(default)]
     statements: Vec<Statement>,
     /// Where what they gave is emitted.
     topic: Option<String>,
