@@ -14,6 +14,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -32,6 +33,9 @@ use crate::config::Manifest;
 use crate::db::{GuestTx, SqlError};
 use crate::message::Outgoing;
 use crate::settle::{Scope, StateView};
+
+/// Postgres' timeouts are whole milliseconds, and begin a little apart from ours.
+const TIMEOUT_EARLY: Duration = Duration::from_millis(5);
 
 /// What one call has asked for.
 pub(super) struct Effects {
@@ -149,6 +153,11 @@ impl Effects {
             Sql::Unused | Sql::Lost(_) => None,
         };
         (self.outgoing, self.state, tx)
+    }
+
+    /// Whether the deadline has come, as near as Postgres' timeouts keep to it.
+    pub(super) fn time_is_over(&self) -> bool {
+        Instant::now() + TIMEOUT_EARLY >= self.deadline
     }
 
     /// Why the call can no longer complete.

@@ -40,7 +40,7 @@ fn a_guest_that_waits_for_what_never_comes_ends_within_its_limits_and_nobody_els
                 reaches: vec![],
                 payload: json!({"statements": [{"sql": "select pg_sleep(600)"}]}),
             };
-            let all = vec![(waits_for_http, Some("deadline")), (waits_for_sql, Some("failure"))];
+            let all = vec![(waits_for_http, Some("deadline")), (waits_for_sql, Some("deadline"))];
             each_ends_as_expected(stage, all).await
         })
         .await

@@ -2,7 +2,7 @@
 
 use crate::db::{self, SqlError};
 use crate::handler::bindings::mailroom::contract::sql;
-use crate::handler::fault::HostUnavailable;
+use crate::handler::fault::{DeadlinePassed, HostUnavailable};
 use crate::handler::guest::Guest;
 
 type Answer<T> = wasmtime::Result<Result<T, sql::SqlError>>;
@@ -10,7 +10,7 @@ type Answer<T> = wasmtime::Result<Result<T, sql::SqlError>>;
 impl sql::Host for Guest {
     async fn query(&mut self, statement: String, params: Vec<sql::Value>) -> Answer<sql::Table> {
         let ran = self.effects.run_sql(&statement, params.into_iter().map(to_host).collect()).await;
-        answer(ran.map(|table| sql::Table {
+        self.answer(ran.map(|table| sql::Table {
             columns: table.columns,
             rows: table.rows.into_iter().map(|row| row.into_iter().map(to_guest).collect()).collect(),
         }))
@@ -18,15 +18,19 @@ impl sql::Host for Guest {
 
     async fn execute(&mut self, statement: String, params: Vec<sql::Value>) -> Answer<u64> {
         let ran = self.effects.run_sql(&statement, params.into_iter().map(to_host).collect()).await;
-        answer(ran.map(|table| table.affected))
+        self.answer(ran.map(|table| table.affected))
     }
 }
 
-fn answer<T>(ran: Result<T, SqlError>) -> Answer<T> {
-    match ran {
-        Ok(value) => Ok(Ok(value)),
-        Err(SqlError::Refused { sqlstate, message }) => Ok(Err(sql::SqlError { sqlstate, message })),
-        Err(SqlError::Unavailable(why)) => Err(HostUnavailable(why).into()),
+impl Guest {
+    /// A statement that took all the time there was ends the call, as computing or waiting elsewhere does.
+    fn answer<T>(&self, ran: Result<T, SqlError>) -> Answer<T> {
+        match ran {
+            Ok(value) => Ok(Ok(value)),
+            Err(SqlError::Refused { .. }) if self.effects.time_is_over() => Err(DeadlinePassed.into()),
+            Err(SqlError::Refused { sqlstate, message }) => Ok(Err(sql::SqlError { sqlstate, message })),
+            Err(SqlError::Unavailable(why)) => Err(HostUnavailable(why).into()),
+        }
     }
 }
 
