@@ -33,6 +33,20 @@ impl Scripted {
     }
 }
 
+/// Makes a role for the SQL of a handler, with `name` for its password; gives it and its URL.
+pub(crate) async fn sql_role(world: &World, name: &str) -> Result<(String, String)> {
+    let role = format!("{name}_{}", world.group("x").replace('.', "_"));
+    for statement in [
+        format!("create role {role} login password '{name}'"),
+        format!("grant usage on schema mailroom to {role}"),
+        format!("grant execute on function mailroom.settle_with_sql to {role}"),
+    ] {
+        world.db.execute(sqlx::AssertSqlSafe(statement)).await?;
+    }
+    let url = world.db.url_as(&role, name);
+    Ok((role, url))
+}
+
 /// What somebody who runs a test sets for it.
 pub(crate) fn number(name: &str) -> Result<Option<u64>> {
     let Some(text) = env::var_os(name) else { return Ok(None) };

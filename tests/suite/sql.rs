@@ -8,6 +8,8 @@ use anyhow::Result;
 use mailroom_tests::{Host, Manifest, Message, Proxy, SOON, Setup, World, becomes, eventually, in_world};
 use serde_json::{Value, json};
 
+use crate::arrange::sql_role;
+
 /// A handler with SQL, its topics, and the tables that its role may write.
 struct Shop {
     input: String,
@@ -20,9 +22,8 @@ impl Shop {
     async fn new(world: &World) -> Result<Self> {
         let input = world.kafka.topic("in", 1).await?;
         let output = world.kafka.topic("out", 1).await?;
-        let role = format!("shop_{}", world.group("x").replace('.', "_"));
+        let (role, url) = sql_role(world, "shop").await?;
         for statement in [
-            format!("create role {role} login password 'shop'"),
             "create table public.sale (id text primary key, cents bigint not null check (cents > 0))"
                 .to_owned(),
             "create table public.late (id text, constraint once unique (id) deferrable initially deferred)"
@@ -32,12 +33,9 @@ impl Shop {
             format!(
                 "grant select, insert, update, delete on public.sale, public.late, public.entry to {role}"
             ),
-            format!("grant usage on schema mailroom to {role}"),
-            format!("grant execute on function mailroom.settle_with_sql to {role}"),
         ] {
             world.db.execute(sqlx::AssertSqlSafe(statement)).await?;
         }
-        let url = world.db.url_as(&role, "shop");
         let manifest =
             Manifest::takes(&[&input]).publishes(&[&output]).sql("shop").with("breaker.threshold = 1000");
         world.drop_handler("sql-runner", "sql-runner", &manifest)?;

@@ -72,7 +72,7 @@ impl Output {
 
     /// Keeps a line that was logged, on a line of its own.
     pub(super) fn keep_line(&self, line: &str) {
-        if self.lock().tail.back().is_some_and(|last| *last != b'\n') {
+        if self.is_within_line() {
             self.keep(b"\n");
         }
         let from = self.bytes();
@@ -105,8 +105,12 @@ impl Output {
 
     /// A line of the host's own among the guest's.
     pub(super) fn tell(&self, line: &str) {
-        let begun = self.lock().tail.back().is_some_and(|last| *last != b'\n');
-        self.keep(format!("{}mailroom: {line}\n", if begun { "\n" } else { "" }).as_bytes());
+        let before = if self.is_within_line() { "\n" } else { "" };
+        self.keep(format!("{before}mailroom: {line}\n").as_bytes());
+    }
+
+    fn is_within_line(&self) -> bool {
+        self.lock().tail.back().is_some_and(|last| *last != b'\n')
     }
 
     fn keep(&self, bytes: &[u8]) {

@@ -20,6 +20,7 @@ use super::guest::{self, Guest};
 use super::http::Client;
 use super::instance::Instance;
 use super::kept::Kept;
+use super::output::Output;
 use super::reply;
 use super::subscription::Subscription;
 use super::translate;
@@ -79,7 +80,7 @@ impl Sandbox {
         let fuel = limits.fuel.saturating_sub(instance.store.get_fuel().unwrap_or_default());
         let memory_peak = instance.store.data().meter.peak();
         let last_output = instance.store.data().output.text();
-        self.log_output(message.id, &instance.store.data().output.printed());
+        self.log_output(message.id, &instance.store.data().output);
         let effects = self.kept.end(instance, &end);
         effects.tell_dropped_lines(&self.name);
         // Freeing an instance is a part of what a call costs.
@@ -126,8 +127,12 @@ impl Sandbox {
         Ok(said.into_iter().map(Subscription::from).collect())
     }
 
-    fn log_output(&self, message: Uuid, printed: &str) {
-        for line in printed.lines().filter(|line| !line.trim().is_empty()) {
+    /// Nothing is copied where nobody reads it.
+    fn log_output(&self, message: Uuid, output: &Output) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        for line in output.printed().lines().filter(|line| !line.trim().is_empty()) {
             tracing::debug!(handler.name = %self.name, message.id = %message, "{}: {line}", self.name);
         }
     }

@@ -6,21 +6,14 @@ use serde_json::json;
 use super::SHORT;
 use super::in_calls::each_ends_as_expected;
 use super::stage::{Guest, Hostile, Stage};
+use crate::arrange::sql_role;
 
 #[test]
 fn a_guest_that_waits_for_what_never_comes_ends_within_its_limits_and_nobody_else_notices() {
     in_world(Setup::default(), async |world| {
         let web = Web::start().await?;
         let (origin, never) = (web.origin("127.0.0.1"), web.url("127.0.0.1", "/never"));
-        let role = format!("sleeper_{}", world.group("x").replace('.', "_"));
-        for statement in [
-            format!("create role {role} login password 'sleeper'"),
-            format!("grant usage on schema mailroom to {role}"),
-            format!("grant execute on function mailroom.settle_with_sql to {role}"),
-        ] {
-            world.db.execute(sqlx::AssertSqlSafe(statement)).await?;
-        }
-        let url = world.db.url_as(&role, "sleeper");
+        let (_, url) = sql_role(world, "sleeper").await?;
         let env =
             [("MAILROOM__HTTP__ADDRESSES", "127.0.0.1/32"), ("MAILROOM__SQL__SLEEPER__URL", url.as_str())];
         Stage::with(world, &env, async |stage| {

@@ -4,10 +4,10 @@
 use uuid::Uuid;
 
 use super::{Asked, Effects, Phase, length, refused, waited};
+use crate::config::is_topic;
 use crate::handler::reply::DELAY_MAX;
 use crate::message::{Header, Outgoing, emitted_id};
 
-const TOPIC_BYTES_MAX: usize = 249;
 const EVENT_TYPE_CHARS_MAX: usize = 100;
 const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
 /// As many as `mailroom.publish` takes.
@@ -140,11 +140,6 @@ fn is_bearer_token(header: &Header) -> bool {
     header.name.to_string().eq_ignore_ascii_case("authorization")
         && scheme.eq_ignore_ascii_case(b"bearer")
         && scheme.len() < value.len()
-}
-
-fn is_topic(name: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    (1..=TOPIC_BYTES_MAX).contains(&name.len()) && name.chars().all(legal) && name != "." && name != ".."
 }
 
 fn trimmed(field: &str, text: &str, chars_max: usize) -> Result<String, String> {
