@@ -1,0 +1,4 @@
+//! The rules of delivery, as pure state machines.
+//!
+//! Events go in, commands come out. Nothing here does IO, knows a clock or draws a random number: time and chance
+//! arrive with events, so that every interleaving can be replayed. It must not know tokio, sqlx, rdkafka or wasmtime.
