@@ -57,7 +57,7 @@ pub mod config;
 
 mod app;
 mod builder;
-mod message;
+mod clock;
 
 mod ingest;
 mod inbox;
@@ -79,6 +79,8 @@ mod telemetry;
 
 #[cfg(test)]
 mod fuzz;
+
+use mailroom_core::message;
 
 pub use builder::{Builder, Host, HostError};
 pub use handler::{

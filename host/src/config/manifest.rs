@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+pub use mailroom_core::verdict::{Ack, BehindDead, BreakerPolicy, RetryPolicy};
 
 use super::handler_values::granted;
 use super::host::{HTTP_REQUESTS, MIB, MILLISECOND, SECOND, breaker, longest_within, retry};
@@ -48,17 +49,6 @@ pub struct Manifest {
     pub commit_offset: CommitOffset,
     /// How messages are settled.
     pub settle: Settle,
-}
-
-/// How often a message may be handed to its handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ack {
-    /// Until it is settled; its effects in Postgres are there once.
-    ExactlyOnce,
-    /// The same; the handler has effects of its own, which it may repeat.
-    AtLeastOnce,
-    /// Once, whatever becomes of it: a call that was lost with its host is not repeated.
-    AtMostOnce,
 }
 
 /// Which offset Kafka is told for people's tools; Postgres has the truth.
@@ -178,48 +168,6 @@ impl LogLevel {
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, level)| *level == self).map_or("", |(word, _)| word)
     }
-}
-
-/// When a failed message is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Counted failures after which a message is dead.
-    pub attempts_max: u32,
-    /// The longest wait after the first failure; it doubles with each.
-    pub base: Duration,
-    /// The longest wait of all.
-    pub cap: Duration,
-}
-
-/// What becomes of a key's later messages once one of them is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BehindDead {
-    /// They go on.
-    Skip,
-    /// They wait until the dead letter is replayed or discarded.
-    Block,
-    /// They become dead letters, until the first one is replayed or discarded.
-    Park,
-}
-
-impl RetryPolicy {
-    /// Where nobody says otherwise.
-    pub(super) const DEFAULT: Self =
-        Self { attempts_max: 6, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
-}
-
-/// When a handler's circuit breaker opens, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BreakerPolicy {
-    /// Consecutive faults that open it. No more calls than that run at once in a host.
-    pub threshold: u32,
-    /// How long nothing is started before a probe.
-    pub recovery: Duration,
-}
-
-impl BreakerPolicy {
-    /// Where nobody says otherwise.
-    pub(super) const DEFAULT: Self = Self { threshold: 20, recovery: Duration::from_secs(30) };
 }
 
 /// What one call may use.

@@ -6,6 +6,9 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
+use mailroom_core::time::Moment;
+
+use crate::clock;
 use crate::config::BreakerPolicy;
 use crate::db::{Db, DbError, breakers};
 use crate::outage::Outage;
@@ -65,7 +68,7 @@ impl Caution {
 
     /// When to go on though nothing happens.
     pub(super) fn due(&self) -> Option<Instant> {
-        let probe_at = || self.breaker.probe_at().filter(|_| !self.paused);
+        let probe_at = || self.breaker.probe_at().map(instant_of).filter(|_| !self.paused);
         let at = if self.untold.is_some() { Some(self.not_before) } else { probe_at() };
         at.filter(|_| self.telling.is_none()).map(|at| at.max(self.not_before))
     }
@@ -80,7 +83,7 @@ impl Caution {
             End::Decided(Outcome::Retry { .. }) | End::Unavailable(_) => (Sign::None, None),
         };
         let error = error.map_or_else(String::new, ToString::to_string);
-        match self.breaker.ended(sign, policy, Instant::now()) {
+        match self.breaker.ended(sign, policy, clock::now()) {
             Move::Stay => {}
             Move::Open => {
                 let (group, recovery) = (&self.group, policy.recovery);
@@ -114,7 +117,7 @@ impl Caution {
                 }
                 Ok(Told::Written)
             }));
-        } else if wanted && !self.paused && self.breaker.probe_at().is_some_and(|at| at <= now) {
+        } else if wanted && !self.paused && self.breaker.probe_at().is_some_and(|at| at <= clock::now()) {
             self.telling = Some(Box::pin(async move {
                 Ok(Told::Probe(breakers::claim_probe(&db, &group, policy.recovery).await?))
             }));
@@ -159,7 +162,15 @@ impl Caution {
         }
         self.paused = paused;
         if self.telling.is_none() && self.untold.is_none() && seen.looked_at > self.told_at {
-            self.breaker.learned(seen.open.get(&self.group).copied());
+            self.breaker.learned(seen.open.get(&self.group).copied().map(moment_of));
         }
     }
+}
+
+fn instant_of(moment: Moment) -> Instant {
+    Instant::now() + moment.since(clock::now())
+}
+
+fn moment_of(instant: Instant) -> Moment {
+    clock::now() + instant.saturating_duration_since(Instant::now())
 }

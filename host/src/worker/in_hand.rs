@@ -20,7 +20,7 @@ impl Weight {
     /// Of one message.
     pub(crate) fn of(message: &Message) -> Self {
         let data = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);
-        let headers = message.headers.iter().map(|header| header.name.len() + data(&header.value));
+        let headers = message.headers.iter().map(|header| header.name.size() + data(&header.value));
         let bytes = data(&message.key) + data(&message.payload) + headers.sum::<usize>();
         Self { messages: 1, bytes }
     }

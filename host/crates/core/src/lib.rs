@@ -2,3 +2,9 @@
 //!
 //! Events go in, commands come out. Nothing here does IO, knows a clock or draws a random number: time and chance
 //! arrive with events, so that every interleaving can be replayed. It must not know tokio, sqlx, rdkafka or wasmtime.
+
+pub mod handler_machine;
+pub mod ids;
+pub mod message;
+pub mod time;
+pub mod verdict;

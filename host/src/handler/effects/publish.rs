@@ -166,7 +166,8 @@ fn without_nul(field: &str, text: Option<String>) -> Result<Option<String>, Stri
 fn size(message: &Outgoing) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let data = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);
-    let headers = message.headers.iter().map(|header| HEADER_BYTES + header.name.len() + data(&header.value));
+    let headers =
+        message.headers.iter().map(|header| HEADER_BYTES + header.name.size() + data(&header.value));
     message.topic.len()
         + message.event_type.len()
         + text(&message.content_type)

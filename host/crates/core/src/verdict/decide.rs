@@ -5,29 +5,51 @@ use std::time::Duration;
 
 use super::backoff;
 use super::outcome::{End, Fault, Outcome};
-use crate::config::RetryPolicy;
+use super::policy::RetryPolicy;
 
 /// Retries that cost no attempt go on for at most this many deliveries beyond the budget.
 const UNCOUNTED_MAX: u32 = 100;
 
 /// What is settled about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Done, with its effects.
     Completed,
     /// Done, without effects.
-    Skipped { reason: String },
+    Skipped {
+        /// The handler's words.
+        reason: String,
+    },
     /// Pending again, not before `delay` has passed.
-    Retry { delay: Duration, counted: bool, cause: Cause },
+    Retry {
+        /// The time from the settlement to the next attempt.
+        delay: Duration,
+        /// Whether it costs an attempt.
+        counted: bool,
+        /// What failed.
+        cause: Cause,
+    },
     /// Failed; the dead letter is written with it.
-    Dead { reason: DeadReason, counted: bool, cause: Cause },
+    Dead {
+        /// The way it died.
+        reason: DeadReason,
+        /// Whether it cost an attempt.
+        counted: bool,
+        /// What failed.
+        cause: Cause,
+    },
     /// Nothing is settled: the same again after `delay`.
-    Again { delay: Duration, error: String },
+    Again {
+        /// The time to the next call.
+        delay: Duration,
+        /// What was away.
+        error: String,
+    },
 }
 
 impl Verdict {
     /// What follows where the message is not to be handed over a second time.
-    pub(crate) fn at_most_once(self) -> Self {
+    pub fn at_most_once(self) -> Self {
         let cause = match self {
             Self::Retry { cause, .. } => cause,
             Self::Again { error, .. } => Cause { error, ..Cause::default() },
@@ -37,7 +59,7 @@ impl Verdict {
     }
 
     /// What failed, where the handler's end of it is settled as a failure.
-    pub(crate) fn cause(&self) -> Option<&Cause> {
+    pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Retry { cause, .. } | Self::Dead { cause, .. } => Some(cause),
             Self::Completed | Self::Skipped { .. } | Self::Again { .. } => None,
@@ -46,8 +68,8 @@ impl Verdict {
 }
 
 /// Why a message is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeadReason {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeadReason {
     /// Its budget of attempts is spent.
     Exhausted,
     /// The handler said that it can never succeed.
@@ -60,7 +82,7 @@ pub(crate) enum DeadReason {
 
 impl DeadReason {
     /// As the tables spell it.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Exhausted => "exhausted",
             Self::Rejected => "rejected",
@@ -72,23 +94,30 @@ impl DeadReason {
 
 /// What the records of a failure say about it: the attempt's, and the dead letter's of the last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Cause {
-    pub(crate) fault: Option<&'static str>,
-    pub(crate) code: Option<String>,
-    pub(crate) error: String,
-    pub(crate) detail: Option<String>,
+pub struct Cause {
+    /// The kind of fault, where it was one.
+    pub fault: Option<&'static str>,
+    /// The handler's own stable name for it.
+    pub code: Option<String>,
+    /// One line of words.
+    pub error: String,
+    /// Stack, causes or backtrace.
+    pub detail: Option<String>,
 }
 
 /// How far a message's budget is spent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Budget {
-    pub(crate) attempts_made: u32,
-    pub(crate) attempts_max: u32,
-    pub(crate) deliveries: u32,
+pub struct Budget {
+    /// Failures counted so far.
+    pub attempts_made: u32,
+    /// Failures allowed before it is dead.
+    pub attempts_max: u32,
+    /// Deliveries that ended so far.
+    pub deliveries: u32,
 }
 
 /// Judges the end of a call. `chance` is uniform in 0..1.
-pub(crate) fn decide(end: End, budget: Budget, policy: &RetryPolicy, chance: f64) -> Verdict {
+pub fn decide(end: End, budget: Budget, policy: &RetryPolicy, chance: f64) -> Verdict {
     let judge = Judge { budget, policy, chance };
     match end {
         End::Decided(Outcome::Completed) => Verdict::Completed,
@@ -141,7 +170,7 @@ impl Judge<'_> {
 }
 
 /// The words of a fault, for the row and the dead letter.
-pub(crate) fn cause(fault: Fault) -> Cause {
+pub fn cause(fault: Fault) -> Cause {
     let (kind, error) = (fault.kind(), fault.to_string());
     let (code, detail) = match fault {
         Fault::Failed { code, detail, .. } => (code, detail),

@@ -6,7 +6,7 @@ use uuid::{Builder, Uuid};
 /// The id of the message that `parent` emits at `position`: a redo emits the same ids. It keeps the
 /// parent's time (RFC 9562 version 7, 48 bits) so that new rows append to their index.
 #[must_use]
-pub(crate) fn emitted_id(parent: Uuid, position: usize) -> Uuid {
+pub fn emitted_id(parent: Uuid, position: usize) -> Uuid {
     let digest = Sha256::new().chain_update(parent).chain_update(position.to_be_bytes()).finalize();
     let mut bytes = parent.into_bytes();
     for (byte, hashed) in bytes.iter_mut().skip(6).zip(digest) {
@@ -21,7 +21,7 @@ pub(crate) fn emitted_id(parent: Uuid, position: usize) -> Uuid {
 /// 64 bits of a hash over where a key came from. A collision only makes two keys wait for each other.
 /// `None`, no order, for a record without a key.
 #[must_use]
-pub(crate) fn order_key(topic: &str, partition: i32, key: Option<&[u8]>) -> Option<i64> {
+pub fn order_key(topic: &str, partition: i32, key: Option<&[u8]>) -> Option<i64> {
     let digest = Sha256::new()
         .chain_update(topic)
         .chain_update([0])

@@ -3,13 +3,12 @@
 //!
 //! Only the ends of executed calls move it; what was not started says nothing about the handler.
 
-use tokio::time::Instant;
-
-use crate::config::BreakerPolicy;
+use super::policy::BreakerPolicy;
+use crate::time::Moment;
 
 /// What the end of a call says about its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sign {
+pub enum Sign {
     /// The handler did its work.
     Good,
     /// It faulted.
@@ -20,7 +19,7 @@ pub(crate) enum Sign {
 
 /// What the breaker wants its host to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Move {
+pub enum Move {
     /// Nothing.
     Stay,
     /// Tell all hosts: open from now on, for the recovery time.
@@ -32,24 +31,26 @@ pub(crate) enum Move {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Closed { faults: u32 },
-    Open { until: Instant },
+    Open { until: Moment },
     HalfOpen,
 }
 
 /// One handler's breaker.
 #[derive(Debug)]
-pub(crate) struct Breaker {
+pub struct Breaker {
     state: State,
 }
 
 impl Breaker {
-    pub(crate) fn closed() -> Self {
+    /// Creates one that lets calls pass.
+    #[must_use]
+    pub fn closed() -> Self {
         Self { state: State::Closed { faults: 0 } }
     }
 
     /// How many more calls may start while `running` run. Closed, no more run at once than could open it:
     /// a handler that always faults is called exactly `threshold` times.
-    pub(crate) fn room(&self, policy: BreakerPolicy, running: usize) -> usize {
+    pub fn room(&self, policy: BreakerPolicy, running: usize) -> usize {
         let most = match self.state {
             State::Closed { faults } => policy.threshold.saturating_sub(faults).max(1),
             State::Open { .. } => 0,
@@ -59,7 +60,7 @@ impl Breaker {
     }
 
     /// When a probe may be asked for; `None` while it is not open.
-    pub(crate) fn probe_at(&self) -> Option<Instant> {
+    pub fn probe_at(&self) -> Option<Moment> {
         match self.state {
             State::Open { until } => Some(until),
             State::Closed { .. } | State::HalfOpen => None,
@@ -67,7 +68,7 @@ impl Breaker {
     }
 
     /// A call ended.
-    pub(crate) fn ended(&mut self, sign: Sign, policy: BreakerPolicy, now: Instant) -> Move {
+    pub fn ended(&mut self, sign: Sign, policy: BreakerPolicy, now: Moment) -> Move {
         match (self.state, sign) {
             (_, Sign::None) | (State::Open { .. }, _) => Move::Stay,
             (State::Closed { .. }, Sign::Good) => {
@@ -90,12 +91,12 @@ impl Breaker {
     }
 
     /// This host was given the probe.
-    pub(crate) fn probe(&mut self) {
+    pub fn probe(&mut self) {
         self.state = State::HalfOpen;
     }
 
     /// What the table says, which other hosts write too: open until then, or closed.
-    pub(crate) fn learned(&mut self, open_until: Option<Instant>) {
+    pub fn learned(&mut self, open_until: Option<Moment>) {
         match (self.state, open_until) {
             (State::HalfOpen, Some(_)) => {}
             (_, Some(until)) => self.state = State::Open { until },
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn it_opens_after_consecutive_faults_and_a_good_probe_closes_it() {
-        let now = Instant::now();
+        let now = Moment(1000);
         let mut breaker = Breaker::closed();
         assert_eq!(breaker.room(POLICY, 0), 3, "no more at once than could open it");
         for sign in [Sign::Fault, Sign::Fault, Sign::Good, Sign::Fault, Sign::None, Sign::Fault] {
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn other_hosts_open_and_close_it() {
-        let now = Instant::now();
+        let now = Moment(1000);
         let mut breaker = Breaker::closed();
         breaker.learned(Some(now));
         assert_eq!(breaker.room(POLICY, 0), 0);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A header's name: text, or bytes where a record's name is not UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum HeaderName {
+pub enum HeaderName {
     /// The ordinary case.
     Text(String),
     /// Not UTF-8: such a record is quarantined with its names as they came.
@@ -18,7 +18,7 @@ pub(crate) enum HeaderName {
 
 impl HeaderName {
     /// Its length in bytes.
-    pub(crate) fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         match self {
             Self::Text(name) => name.len(),
             Self::Bytes(name) => name.len(),
@@ -37,23 +37,23 @@ impl fmt::Display for HeaderName {
 
 /// One header of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header {
+pub struct Header {
     /// Its name; names may repeat.
-    pub(crate) name: HeaderName,
+    pub name: HeaderName,
     /// Its value; Kafka knows null.
-    pub(crate) value: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
 }
 
 impl Header {
     /// A header with a text value.
     #[must_use]
-    pub(crate) fn text(name: &str, value: &str) -> Self {
+    pub fn text(name: &str, value: &str) -> Self {
         Self { name: HeaderName::Text(name.to_owned()), value: Some(value.as_bytes().to_vec()) }
     }
 
     /// Whether it has this very name.
     #[must_use]
-    pub(crate) fn is(&self, name: &str) -> bool {
+    pub fn is(&self, name: &str) -> bool {
         matches!(&self.name, HeaderName::Text(text) if text == name)
     }
 }
@@ -61,7 +61,7 @@ impl Header {
 /// The stored form, `[["name", "text"], ["name", {"base64": "…"}], ["name", null]]`; `None` where there
 /// are none. Text that jsonb cannot hold (U+0000) travels as base64 as well.
 #[must_use]
-pub(crate) fn headers_to_json(headers: &[Header]) -> Option<String> {
+pub fn headers_to_json(headers: &[Header]) -> Option<String> {
     // Writing strings and lists to memory does not fail.
     if headers.is_empty() { None } else { serde_json::to_string(headers).ok() }
 }
@@ -80,7 +80,7 @@ impl Serialize for Header {
 ///
 /// # Errors
 /// Says what is not a header, and where in the text.
-pub(crate) fn headers_from_json(stored: &str) -> Result<Vec<Header>, String> {
+pub fn headers_from_json(stored: &str) -> Result<Vec<Header>, String> {
     let read = serde_json::from_str(stored);
     read.map_err(|error| format!("headers are not a list of [name, value] pairs: {error}"))
 }

@@ -7,32 +7,32 @@ use super::{Header, HeaderName, Record};
 
 /// The fields that headers give.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Decoded {
+pub struct Decoded {
     /// `message_id`, `event_id`, `ce_id` or `id`; else the record's place in the log.
-    pub(crate) message_id: String,
+    pub message_id: String,
     /// `event_type` or `ce_type`; else the topic.
-    pub(crate) event_type: String,
+    pub event_type: String,
     /// `source`, `source_service` or `ce_source`; else the topic.
-    pub(crate) source: String,
+    pub source: String,
     /// `schema_version`.
-    pub(crate) schema_version: Option<String>,
+    pub schema_version: Option<String>,
     /// `content-type`.
-    pub(crate) content_type: Option<String>,
+    pub content_type: Option<String>,
     /// `trace_id`.
-    pub(crate) trace_id: Option<String>,
+    pub trace_id: Option<String>,
     /// `traceparent`, W3C trace context.
-    pub(crate) traceparent: Option<String>,
+    pub traceparent: Option<String>,
     /// `correlation_id`.
-    pub(crate) correlation_id: Option<String>,
+    pub correlation_id: Option<String>,
     /// `causation_id`.
-    pub(crate) causation_id: Option<String>,
+    pub causation_id: Option<String>,
     /// `idempotency_key`.
-    pub(crate) idempotency_key: Option<String>,
+    pub idempotency_key: Option<String>,
 }
 
 /// Why a record goes to quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Undecodable {
+pub enum Undecodable {
     /// The contract with guests has text names.
     #[error("header name {0:?} is not UTF-8")]
     HeaderName(String),
@@ -49,7 +49,7 @@ pub(crate) enum Undecodable {
 ///
 /// # Errors
 /// Says what cannot be carried; the record then goes to quarantine verbatim.
-pub(crate) fn decode(record: &Record, topic: &str, place: &str) -> Result<Decoded, Undecodable> {
+pub fn decode(record: &Record, topic: &str, place: &str) -> Result<Decoded, Undecodable> {
     for header in &record.headers {
         if let HeaderName::Bytes(name) = &header.name {
             return Err(Undecodable::HeaderName(String::from_utf8_lossy(name).into_owned()));

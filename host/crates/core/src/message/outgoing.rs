@@ -8,25 +8,25 @@ use super::Header;
 
 /// A message for the outbox, already checked against grants and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     /// Derived from the message that emitted it: see [`super::emitted_id`].
-    pub(crate) id: Uuid,
+    pub id: Uuid,
     /// The Kafka topic to publish to.
-    pub(crate) topic: String,
+    pub topic: String,
     /// For example `invoice.issued`.
-    pub(crate) event_type: String,
+    pub event_type: String,
     /// The record's key; `None` has no order.
-    pub(crate) key: Option<Vec<u8>>,
+    pub key: Option<Vec<u8>>,
     /// The record's value; `None` is a tombstone.
-    pub(crate) payload: Option<Vec<u8>>,
+    pub payload: Option<Vec<u8>>,
     /// For example `application/json`.
-    pub(crate) content_type: Option<String>,
+    pub content_type: Option<String>,
     /// In order; names may repeat.
-    pub(crate) headers: Vec<Header>,
+    pub headers: Vec<Header>,
     /// The version of the payload's schema.
-    pub(crate) schema_version: Option<String>,
+    pub schema_version: Option<String>,
     /// A key already used emits nothing.
-    pub(crate) idempotency_key: Option<String>,
+    pub idempotency_key: Option<String>,
     /// Not before this much later.
-    pub(crate) delay: Option<Duration>,
+    pub delay: Option<Duration>,
 }

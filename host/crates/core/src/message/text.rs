@@ -1,7 +1,7 @@
 //! Text that is cut to fit, on a character's boundary, and that Postgres can hold.
 
 /// Bytes of an error's text that a row keeps.
-pub(crate) const LAST_ERROR_BYTES_MAX: usize = 2000;
+pub const LAST_ERROR_BYTES_MAX: usize = 2000;
 
 const CUT: &str = "... [TRUNCATED]";
 const CUT_AHEAD: &str = "[TRUNCATED] ...";
@@ -9,7 +9,7 @@ const CUT_AHEAD: &str = "[TRUNCATED] ...";
 /// `text` in at most `bytes_max` bytes of UTF-8, with a mark where it was cut. U+0000, which Postgres
 /// refuses, becomes U+FFFD; blank text says so, because a failure without words is still a failure.
 #[must_use]
-pub(crate) fn bounded(text: &str, bytes_max: usize) -> String {
+pub fn bounded(text: &str, bytes_max: usize) -> String {
     let text = text.trim().replace('\0', "\u{fffd}");
     if text.is_empty() {
         return "(no text)".to_owned();
@@ -26,7 +26,7 @@ pub(crate) fn bounded(text: &str, bytes_max: usize) -> String {
 /// The end of a text in at most `bytes_max` bytes, else like [`bounded`]: of what was printed, the last words
 /// say most.
 #[must_use]
-pub(crate) fn tail(text: &str, bytes_max: usize) -> String {
+pub fn tail(text: &str, bytes_max: usize) -> String {
     let text = text.trim().replace('\0', "\u{fffd}");
     if text.len() <= bytes_max {
         return bounded(&text, bytes_max);

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::config::RetryPolicy;
+use super::policy::RetryPolicy;
 
 /// The delay before the attempt after `failures` of them. `chance` is uniform in 0..1.
 #[must_use]
-pub(crate) fn delay(policy: &RetryPolicy, failures: u32, chance: f64) -> Duration {
+pub fn delay(policy: &RetryPolicy, failures: u32, chance: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(63);
     let ceiling = policy.base.as_secs_f64() * 2_f64.powi(i32::try_from(doublings).unwrap_or(63));
     let ceiling = ceiling.min(policy.cap.as_secs_f64());

@@ -1,0 +1,317 @@
+//! What a handler's machine wants done. Each command but the consumer's is answered by an event, whatever comes of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::{Decision, DueCursor};
+use super::version::Version;
+use crate::ids::{CallId, LaneId, Lease, OrderBy, OrderKey, RereadCount, Seq, TopicPartition, WriteId};
+use crate::message::Message;
+use crate::verdict::decide::DeadReason;
+
+/// The number of a read in its process: an answer to an older one is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ReadId(pub u64);
+
+/// Something that is to be done.
+#[derive(Debug, Clone)]
+pub enum Command<S, E> {
+    /// Open the lanes of these partitions, take those that are free, and ask their owners for the others.
+    Take(Vec<TopicPartition>),
+    /// Take lanes of the group that nobody has, up to this host's share and what others leave free.
+    Adopt {
+        /// The lanes of the handler that this host has.
+        held: usize,
+    },
+    /// Take our own lanes anew, each under a higher token. It waits for whoever still writes for them.
+    Retake(Vec<LaneId>),
+    /// Give lanes back.
+    Release(Vec<Lease>),
+    /// Read what is known of the lane's keys, from behind this key.
+    ReadStanding {
+        /// The lane.
+        lease: Lease,
+        /// The last key that was read.
+        after: Option<OrderKey>,
+    },
+    /// Read rows.
+    Read(Read),
+    /// Look for keys whose waiting rows are due or touched.
+    ReadDue {
+        /// The lane.
+        lease: Lease,
+        /// The number of this read.
+        read: ReadId,
+        /// Where to go on; `None` from the start.
+        after: Option<(DueCursor, Seq)>,
+        /// Whether all blocked keys are to be read too.
+        with_blocked: bool,
+    },
+    /// Note that messages up to these places may be begun.
+    Mark(Vec<(Lease, Seq)>),
+    /// Settle, in one transaction.
+    Write(Write<E>),
+    /// Settle a message in its call's own transaction.
+    SettleSql {
+        /// The call whose transaction it is.
+        call: CallId,
+        /// The lane.
+        lease: Lease,
+        /// The message and how it ends.
+        settled: Settled<E>,
+    },
+    /// Call the handler.
+    Call(Box<Call<S>>),
+    /// Fetch these partitions from these offsets on.
+    Assign(Vec<(TopicPartition, i64)>),
+    /// Stop fetching these partitions.
+    Unassign(Vec<TopicPartition>),
+    /// Stop fetching these partitions for a while.
+    Pause(Vec<TopicPartition>),
+    /// Go on fetching these partitions.
+    Resume(Vec<TopicPartition>),
+    /// Find where these partitions go on, whose lanes are ours.
+    FindPositions(Vec<(TopicPartition, Lease)>),
+    /// Draw places in the order of the inbox, at least this many.
+    DrawSeqs(usize),
+    /// Tell all hosts that the breaker is open.
+    OpenBreaker {
+        /// The time until a probe.
+        recovery: Duration,
+        /// The last fault's words.
+        error: Arc<str>,
+    },
+    /// Tell all hosts that the breaker is closed.
+    CloseBreaker,
+    /// Ask for the right to probe.
+    ClaimProbe {
+        /// The time until another may ask.
+        recovery: Duration,
+    },
+    /// Something was emitted.
+    WakeRelay,
+    /// Write a line to the log.
+    Say(Remark),
+}
+
+/// Rows to read of a lane.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// The lane.
+    pub lease: Lease,
+    /// The number of this read.
+    pub read: ReadId,
+    /// The rows.
+    pub what: ReadWhat,
+    /// The most rows; of keys, of each.
+    pub limit: usize,
+}
+
+/// Which rows to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadWhat {
+    /// Rows of the lane that are not held, by place.
+    Lane {
+        /// The last place that was read.
+        after: Seq,
+    },
+    /// Held rows of keys, by place within each.
+    Keys {
+        /// The keys, and the last place that was read of each.
+        keys: Vec<(OrderBy, Seq)>,
+        /// The last place to read.
+        up_to: Option<Seq>,
+    },
+}
+
+/// A settlement: all of it commits or nothing.
+#[derive(Debug, Clone)]
+pub struct Write<E> {
+    /// Its number.
+    pub id: WriteId,
+    /// Its lanes, ascending.
+    pub lanes: Vec<LaneWrite<E>>,
+}
+
+/// What a settlement has for one lane.
+#[derive(Debug, Clone)]
+pub struct LaneWrite<E> {
+    /// The lane.
+    pub lease: Lease,
+    /// Messages that have rows, by place.
+    pub settled: Vec<Settled<E>>,
+    /// Records that have none.
+    pub insert: Option<Insert<E>>,
+    /// Rows that are to be held from now on.
+    pub spill: Vec<Spill>,
+}
+
+/// A message that has a row, and how it ends.
+#[derive(Debug, Clone)]
+pub struct Settled<E> {
+    /// The message as it was called.
+    pub message: Arc<Message>,
+    /// Whether its row lies among the held ones.
+    pub was_held: bool,
+    /// The end.
+    pub how: How<E>,
+}
+
+/// How a message ends.
+#[derive(Debug, Clone)]
+pub struct How<E> {
+    /// The end.
+    pub end: EndedBy<E>,
+    /// The version that was called, or would have been.
+    pub version: Arc<Version>,
+    /// The message of its key whose uncommitted state it built on.
+    pub based_on: Option<Seq>,
+    /// Where it waits: whether its row is held from now on, and wakes at its time.
+    pub held: bool,
+}
+
+/// Who decided.
+#[derive(Debug, Clone)]
+pub enum EndedBy<E> {
+    /// Its call.
+    Call(Decision<E>),
+    /// Nobody was called: it is dead, for these words.
+    Host(DeadReason, Arc<str>),
+}
+
+/// Records that get their rows, and the offset that moves with them.
+#[derive(Debug, Clone)]
+pub struct Insert<E> {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The epoch of its offset row.
+    pub epoch: i64,
+    /// Where the offset row stands.
+    pub from: i64,
+    /// Where it goes.
+    pub to: i64,
+    /// The records, by place.
+    pub rows: Vec<NewRow<E>>,
+}
+
+/// A record that gets its row.
+#[derive(Debug, Clone)]
+pub struct NewRow<E> {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Why no handler can have it.
+    pub unfit: Option<Arc<str>>,
+    /// Whether the database refused its content: it is stored without any.
+    pub bare: bool,
+    /// What is known of it by now.
+    pub as_what: NewRowState<E>,
+}
+
+/// What is known of a record that gets its row.
+#[derive(Debug, Clone)]
+pub enum NewRowState<E> {
+    /// It waits for its turn.
+    Pending,
+    /// It is being called.
+    Running,
+    /// It waits behind its key, which is held.
+    Held,
+    /// It has ended, or waits for its next call.
+    Ended(How<E>),
+}
+
+/// A row that is held from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spill {
+    /// The row.
+    pub seq: Seq,
+    /// Whether it wakes at its time; else it is read with its key.
+    pub wakes: bool,
+}
+
+/// A call of the handler.
+#[derive(Debug, Clone)]
+pub struct Call<S> {
+    /// Its number.
+    pub call: CallId,
+    /// The lane.
+    pub lease: Lease,
+    /// The message.
+    pub message: Arc<Message>,
+    /// The version to call.
+    pub version: Arc<Version>,
+    /// The state as the message before it left it; `None` where it is to be read.
+    pub state: Option<S>,
+    /// What is to be noted before.
+    pub begin: Begin,
+}
+
+/// What is noted before a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Nothing.
+    Free,
+    /// That it is handed over, which happens once.
+    Once,
+    /// That it runs alone in its process.
+    Alone,
+}
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// A lane is another host's.
+    LaneLost(LaneId),
+    /// It is not known what became of a command: the lanes are taken anew.
+    Doubt(BTreeSet<LaneId>),
+    /// Something of a lane could go on and did not.
+    Stalled {
+        /// The lane.
+        lane: LaneId,
+        /// What it waited for.
+        waits_for: &'static str,
+        /// How long.
+        since: Duration,
+    },
+    /// The offset row of a partition is not where we left it.
+    OffsetMoved(TopicPartition),
+    /// The database refuses a record of this offset even without its content: the partition is stopped.
+    RecordRefused {
+        /// The partition.
+        partition: TopicPartition,
+        /// The record.
+        offset: i64,
+    },
+    /// Memory is full of these.
+    MemoryFull,
+    /// More keys wait than may be remembered: the partition is not read.
+    TooManyWaitingKeys(TopicPartition),
+    /// The inbox's sequence fell back: the places drawn before it are thrown away.
+    SequenceFellBack {
+        /// The highest place that was known.
+        known: Seq,
+        /// The place that was drawn.
+        drawn: Seq,
+    },
+    /// The breaker opened.
+    BreakerOpened {
+        /// The time until a probe.
+        recovery: Duration,
+        /// The last fault.
+        error: Arc<str>,
+    },
+    /// The breaker closed.
+    BreakerClosed,
+    /// An operator paused the handler.
+    Paused,
+    /// Calls did not end within the grace.
+    GraceOver(LaneId),
+    /// An operator's acts on a lane were seen.
+    Reread {
+        /// The lane.
+        lane: LaneId,
+        /// The count.
+        count: RereadCount,
+    },
+}

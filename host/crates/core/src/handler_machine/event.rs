@@ -1,0 +1,395 @@
+//! What can happen to a handler's machine: Kafka's doings, ends of calls, and what came of its commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::ReadId;
+use super::version::Version;
+use crate::ids::{
+    CallId, LaneId, LaneToken, Lease, OrderBy, OrderKey, RereadCount, Seq, TopicPartition, WriteId,
+};
+use crate::message::Message;
+use crate::time::Moment;
+use crate::verdict::breaker::Sign;
+use crate::verdict::decide::DeadReason;
+
+/// What came of a command that Postgres was asked for. Whoever executes commands never guesses: a reply that did not
+/// come is [`Outcome::Unknown`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// It is done.
+    Done(T),
+    /// It has surely no effect: it was not sent, or failed before its commit was sent.
+    NotDone(Failure),
+    /// It may have its effect, now or later: its commit was sent and not answered.
+    Unknown,
+}
+
+/// Why a command has no effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Postgres is away, busy or refuses everything: the same again, after a while.
+    Away,
+    /// A limit on the statement's time struck: less at once.
+    TooMuch,
+}
+
+/// Something that happened. `S` is the state of a key as calls hand it on, `E` is what a call wants to have written.
+#[derive(Debug, Clone)]
+pub enum Event<S, E> {
+    /// Kafka gave these partitions to this host.
+    Assigned(Vec<TopicPartition>),
+    /// Kafka took these partitions away, or the consumer was given up.
+    Revoked(Vec<TopicPartition>),
+    /// What a poll brought, in the order of each partition's log.
+    Polled(Vec<Polled>),
+    /// What is fetched of these partitions means nothing any more: their position is to be found again.
+    Displaced(Vec<TopicPartition>),
+    /// Places in the order of the inbox were drawn, ascending.
+    SeqsDrawn(Outcome<Vec<Seq>>),
+    /// Lanes were taken, or could not be: of assigned partitions, or ones that nobody had.
+    Taken {
+        /// What was asked for; empty where whatever is free was.
+        asked: Vec<TopicPartition>,
+        /// Lanes that are ours now.
+        outcome: Outcome<Vec<TakenLane>>,
+    },
+    /// Lanes in doubt were taken anew; those that are left out are still being written to, or lost.
+    Retaken {
+        /// The lanes that were asked for.
+        asked: Vec<LaneId>,
+        /// Those that are ours under a new token.
+        outcome: Outcome<Vec<TakenLane>>,
+    },
+    /// A page of what is known of a lane's keys.
+    Standing {
+        /// The lane that was asked about.
+        lease: Lease,
+        /// The page.
+        outcome: Outcome<StandingPage>,
+    },
+    /// Rows were read.
+    Read {
+        /// The lane that was asked about.
+        lease: Lease,
+        /// The read that this answers.
+        read: ReadId,
+        /// The rows.
+        outcome: Outcome<RowsRead>,
+    },
+    /// Keys were looked for that wait no longer.
+    DueKeys {
+        /// The lane that was asked about.
+        lease: Lease,
+        /// The read that this answers.
+        read: ReadId,
+        /// The keys.
+        outcome: Outcome<DueKeys>,
+    },
+    /// It was noted that messages up to a place may have been begun; lanes of other tokens are left out.
+    Marked {
+        /// The lanes that were asked for.
+        asked: Vec<Lease>,
+        /// Up to where each is noted now.
+        outcome: Outcome<BTreeMap<LaneId, Seq>>,
+    },
+    /// A settlement ended.
+    Written {
+        /// The settlement.
+        write: WriteId,
+        /// What came of it.
+        outcome: WriteOutcome<E>,
+    },
+    /// The settlement of one call's own transaction ended.
+    SqlSettled {
+        /// The call.
+        call: CallId,
+        /// What came of it.
+        outcome: SqlOutcome<E>,
+    },
+    /// Lanes were given back, or whatever became of that.
+    Released(Vec<LaneId>),
+    /// Calls ended.
+    CallsEnded(Vec<CallEnd<S, E>>),
+    /// Positions of partitions were looked for.
+    Positioned(Vec<(TopicPartition, LaneToken, FoundPosition)>),
+    /// A look at the tables: this session's lanes, breakers, pauses.
+    Looked(Arc<Look>),
+    /// Something was written about the breaker, or a probe was asked for.
+    BreakerTold(Outcome<BreakerReply>),
+    /// Another version runs from now on, with the same group and subscriptions.
+    VersionChanged(Arc<Version>),
+    /// The session outlasts this moment.
+    SessionRenewed(Moment),
+    /// Everything is to be given back, within the time.
+    Stop {
+        /// The end of the grace.
+        by: Moment,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What a poll brought of one partition.
+#[derive(Debug, Clone)]
+pub struct Polled {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset behind the last record.
+    pub to: i64,
+    /// The records that a subscription takes, without places yet.
+    pub records: Vec<PolledRecord>,
+}
+
+/// A record that a subscription takes.
+#[derive(Debug, Clone)]
+pub struct PolledRecord {
+    /// The message; its `seq` and `lane` are not given yet.
+    pub message: Message,
+    /// Why no handler can have it.
+    pub unfit: Option<Arc<str>>,
+}
+
+/// A lane that is ours from now on.
+#[derive(Debug, Clone)]
+pub struct TakenLane {
+    /// The right to it.
+    pub lease: Lease,
+    /// The partition whose messages lie in it.
+    pub partition: TopicPartition,
+    /// The count of operators' acts so far.
+    pub rereads: RereadCount,
+    /// Its last owner died with it.
+    pub abandoned: bool,
+    /// The highest place that the inbox has given out: what is drawn for this lane lies above.
+    pub last_seq: Seq,
+}
+
+/// What is known of a lane's keys, a page of it.
+#[derive(Debug, Clone, Default)]
+pub struct StandingPage {
+    /// Keys behind a dead letter. Comes whole with the first page.
+    pub blocked: Vec<(OrderKey, Blocking)>,
+    /// Keys with held rows, ascending, and whether their first held row wakes by itself at its time.
+    pub held: Vec<(OrderKey, bool)>,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// What a dead letter does to its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Blocking {
+    /// Later messages wait.
+    Wait,
+    /// Later messages become dead letters too.
+    Park,
+}
+
+/// A pending row.
+#[derive(Debug, Clone)]
+pub struct InboxRow {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The time until it is due; zero where it is.
+    pub due_in: Duration,
+    /// Whether it lies among the held rows.
+    pub held: bool,
+    /// Why no handler can have it.
+    pub unfit: Option<Arc<str>>,
+    /// Whether a subscription takes it.
+    pub claimed: bool,
+}
+
+/// Rows that were read, by place within each key or the lane.
+#[derive(Debug, Clone, Default)]
+pub struct RowsRead {
+    /// The rows.
+    pub rows: Vec<InboxRow>,
+    /// Keys (or the lane's scan) of which there may be more than was asked for. Empty where all was read.
+    pub more: BTreeSet<OrderBy>,
+    /// Of a scan: whether there may be more rows.
+    pub more_of_lane: bool,
+}
+
+/// Keys whose waiting rows are due or were touched by an operator.
+#[derive(Debug, Clone, Default)]
+pub struct DueKeys {
+    /// Keys and the places of those rows, by time.
+    pub due: Vec<(OrderBy, Seq)>,
+    /// The last row's time, to go on from there; `None` where all were read.
+    pub more_after: Option<(DueCursor, Seq)>,
+    /// The time until the next row wakes, where all were read and some wait.
+    pub next_in: Option<Duration>,
+    /// All keys behind a dead letter, where that was asked for.
+    pub blocked: Option<Vec<(OrderKey, Blocking)>>,
+    /// The count of operators' acts as this read saw it.
+    pub rereads: RereadCount,
+}
+
+/// A time of the database's clock in microseconds, to go on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DueCursor(pub i64);
+
+/// What came of a settlement.
+#[derive(Debug, Clone)]
+pub enum WriteOutcome<E> {
+    /// It is committed.
+    Done(Written),
+    /// These lanes are another's; nothing was written.
+    LanesLost(BTreeSet<LaneId>),
+    /// What these messages read, or built on, is not so; nothing was written.
+    StateLost(BTreeSet<(LaneId, Seq)>),
+    /// The offset rows of these lanes are not where we left them; nothing was written.
+    OffsetMoved(BTreeSet<LaneId>),
+    /// The database refuses something of it as bad data; nothing was written. Where it was about one message with
+    /// effects alone, this is how that message ends instead.
+    BadData(Option<Decision<E>>),
+    /// It has no effect.
+    NotDone(Failure),
+    /// It may have been committed, or may yet be.
+    Unknown,
+}
+
+/// What a committed settlement found.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// Rows that were no longer as we left them: nothing was written for these.
+    pub missed: BTreeSet<(LaneId, Seq)>,
+    /// New messages that the group had already: nothing was written for these.
+    pub duplicates: BTreeSet<(LaneId, Seq)>,
+    /// The counts of operators' acts on the lanes.
+    pub rereads: BTreeMap<LaneId, RereadCount>,
+    /// Whether something was emitted.
+    pub emitted: bool,
+}
+
+/// What came of the settlement of a call's own transaction.
+#[derive(Debug, Clone)]
+pub enum SqlOutcome<E> {
+    /// It is committed.
+    Done {
+        /// The count of operators' acts on the lane.
+        rereads: RereadCount,
+        /// Whether something was emitted.
+        emitted: bool,
+    },
+    /// The lane is another's.
+    LaneLost,
+    /// The row was no longer as we left it.
+    Missed,
+    /// What the message read is not so, or the transaction was lost: it is to be called again.
+    Again,
+    /// The handler's own statements cannot be committed: this is how the message ends instead.
+    Instead(Decision<E>),
+    /// It may have been committed, or may yet be.
+    Unknown,
+}
+
+/// A call that ended.
+#[derive(Debug, Clone)]
+pub struct CallEnd<S, E> {
+    /// The call.
+    pub call: CallId,
+    /// How.
+    pub end: EndOfCall<S, E>,
+    /// What it says about the handler, with the fault's words.
+    pub sign: (Sign, Arc<str>),
+}
+
+/// How a call ended.
+#[derive(Debug, Clone)]
+pub enum EndOfCall<S, E> {
+    /// With a decision about its message.
+    Decided {
+        /// The decision.
+        decision: Decision<E>,
+        /// The state as it left it.
+        state: S,
+    },
+    /// Without one: the handler was never called, or the host lacked something. The message is as before.
+    Again {
+        /// The time to wait.
+        delay: Duration,
+        /// Whether the handler was surely not called.
+        never_called: bool,
+    },
+}
+
+/// How a message ends, or goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<E> {
+    /// What becomes of the message.
+    pub ending: Ending,
+    /// Whether it wrote state, which those behind it in its key read.
+    pub wrote_state: bool,
+    /// Whether its own SQL transaction is open and has to settle it.
+    pub has_sql: bool,
+    /// What is written with it.
+    pub effects: Arc<E>,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ending {
+    /// It is done.
+    Done,
+    /// It is dead.
+    Dead(DeadReason),
+    /// It is called again, not before the delay has passed.
+    Waits {
+        /// The time from its settlement on.
+        delay: Duration,
+        /// Whether it costs an attempt.
+        counted: bool,
+    },
+}
+
+/// Where a partition goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundPosition {
+    /// Here, under this epoch of its offset row.
+    At {
+        /// The next offset.
+        next: i64,
+        /// The epoch.
+        epoch: i64,
+    },
+    /// Nowhere before an operator acts.
+    Stopped,
+    /// It is not known yet: again after a while.
+    Unknown,
+}
+
+/// What a look at the tables saw.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// When it began.
+    pub began_at: Moment,
+    /// The lanes of this session.
+    pub lanes: BTreeMap<LaneId, OwnedLane>,
+    /// Whether the handler is paused.
+    pub paused: bool,
+    /// When a probe may be claimed, where the breaker is open.
+    pub open_until: Option<Moment>,
+}
+
+/// A lane as the table has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnedLane {
+    /// Its token.
+    pub token: LaneToken,
+    /// The count of operators' acts.
+    pub rereads: RereadCount,
+    /// Whether the host to which Kafka gave the partition waits for it.
+    pub wanted: bool,
+}
+
+/// What came of telling other hosts about the breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerReply {
+    /// It is written.
+    Written,
+    /// Whether the probe is ours.
+    Probe(bool),
+}

@@ -1,0 +1,28 @@
+//! What a handler's machine knows of the version that it calls.
+
+use std::time::Duration;
+
+use crate::verdict::{BehindDead, BreakerPolicy, RetryPolicy};
+
+/// A version of a handler and its manifest. One snapshot goes with a call from its start to its settlement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its number in this process.
+    pub id: u64,
+    /// The most calls at once.
+    pub concurrency: usize,
+    /// The longest a call takes.
+    pub deadline: Duration,
+    /// When the breaker opens.
+    pub breaker: BreakerPolicy,
+    /// When a failed message is tried again.
+    pub retry: RetryPolicy,
+    /// What a dead message does to its key.
+    pub behind_dead: BehindDead,
+    /// Whether a message is handed over at most once.
+    pub once: bool,
+    /// Whether each message is settled alone.
+    pub single: bool,
+    /// Whether records are stored before they are called.
+    pub stored_first: bool,
+}

@@ -1,0 +1,56 @@
+//! What a handler's manifest says about retries, order and its breaker.
+
+use std::time::Duration;
+
+/// How often a message may be handed to its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// Until it is settled; its effects in Postgres are there once.
+    ExactlyOnce,
+    /// The same; the handler has effects of its own, which it may repeat.
+    AtLeastOnce,
+    /// Once, whatever becomes of it: a call that was lost with its host is not repeated.
+    AtMostOnce,
+}
+
+/// When a failed message is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Counted failures after which a message is dead.
+    pub attempts_max: u32,
+    /// The longest wait after the first failure; it doubles with each.
+    pub base: Duration,
+    /// The longest wait of all.
+    pub cap: Duration,
+}
+
+impl RetryPolicy {
+    /// Where nobody says otherwise.
+    pub const DEFAULT: Self =
+        Self { attempts_max: 6, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
+}
+
+/// What becomes of a key's later messages once one of them is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BehindDead {
+    /// They go on.
+    Skip,
+    /// They wait until the dead letter is replayed or discarded.
+    Block,
+    /// They become dead letters, until the first one is replayed or discarded.
+    Park,
+}
+
+/// When a handler's circuit breaker opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Consecutive faults that open it. No more calls than that run at once in a host.
+    pub threshold: u32,
+    /// How long nothing is started before a probe.
+    pub recovery: Duration,
+}
+
+impl BreakerPolicy {
+    /// Where nobody says otherwise.
+    pub const DEFAULT: Self = Self { threshold: 20, recovery: Duration::from_secs(30) };
+}
