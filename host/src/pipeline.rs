@@ -2,4 +2,4 @@
 
 pub(crate) mod outcome;
 
-pub(crate) use mailroom_core::verdict::{backoff, breaker, decide};
+pub(crate) use mailroom_core::verdict::{breaker, decide};

@@ -6,7 +6,6 @@ use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 
 /// What a handler decided about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome {
     /// Done; its effects commit with the message.
     Completed,
