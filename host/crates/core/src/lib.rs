@@ -5,6 +5,7 @@
 
 pub mod handler_machine;
 pub mod ids;
+mod lane;
 pub mod message;
 pub mod time;
 pub mod verdict;

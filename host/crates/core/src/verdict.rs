@@ -9,4 +9,4 @@ pub mod decide;
 pub mod outcome;
 mod policy;
 
-pub use policy::{Ack, BehindDead, BreakerPolicy, RetryPolicy};
+pub use policy::{Ack, BehindDead, Blocking, BreakerPolicy, RetryPolicy};

@@ -61,6 +61,8 @@ pub enum Command<S, E> {
         /// The message and how it ends.
         settled: Settled<E>,
     },
+    /// Roll back a call's own transaction.
+    DropSql(CallId),
     /// Call the handler.
     Call(Box<Call<S>>),
     /// Fetch these partitions from these offsets on.

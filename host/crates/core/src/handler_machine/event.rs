@@ -11,6 +11,7 @@ use crate::ids::{
 };
 use crate::message::Message;
 use crate::time::Moment;
+use crate::verdict::Blocking;
 use crate::verdict::breaker::Sign;
 use crate::verdict::decide::DeadReason;
 
@@ -175,15 +176,6 @@ pub struct StandingPage {
     pub held: Vec<(OrderKey, bool)>,
     /// Whether there may be more.
     pub more: bool,
-}
-
-/// What a dead letter does to its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Blocking {
-    /// Later messages wait.
-    Wait,
-    /// Later messages become dead letters too.
-    Park,
 }
 
 /// A pending row.

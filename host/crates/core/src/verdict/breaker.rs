@@ -36,7 +36,7 @@ enum State {
 }
 
 /// One handler's breaker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Breaker {
     state: State,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::backoff;
 use super::outcome::{End, Fault, Outcome};
-use super::policy::RetryPolicy;
+use super::policy::{BehindDead, Blocking, RetryPolicy};
 
 /// Retries that cost no attempt go on for at most this many deliveries beyond the budget.
 const UNCOUNTED_MAX: u32 = 100;
@@ -78,9 +78,24 @@ pub enum DeadReason {
     Quarantined,
     /// An earlier message of its key is dead, and the handler parks what follows.
     Parked,
+    /// Its process died while it ran alone.
+    CrashLoop,
+    /// It may be handed over once, was, and how that ended is not known.
+    Interrupted,
 }
 
 impl DeadReason {
+    /// Gives what a death does to its key: the only rule about it. A parked message does not block its key again, and
+    /// an operator's letter of the first one frees all.
+    #[must_use]
+    pub fn blocks(self, behind_dead: BehindDead) -> Option<Blocking> {
+        match (behind_dead, self) {
+            (BehindDead::Skip, _) | (_, Self::Parked) => None,
+            (BehindDead::Block, _) => Some(Blocking::Wait),
+            (BehindDead::Park, _) => Some(Blocking::Park),
+        }
+    }
+
     /// As the tables spell it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,6 +103,8 @@ impl DeadReason {
             Self::Rejected => "rejected",
             Self::Quarantined => "quarantined",
             Self::Parked => "parked",
+            Self::CrashLoop => "crash-loop",
+            Self::Interrupted => "interrupted",
         }
     }
 }

@@ -54,3 +54,12 @@ impl BreakerPolicy {
     /// Where nobody says otherwise.
     pub const DEFAULT: Self = Self { threshold: 20, recovery: Duration::from_secs(30) };
 }
+
+/// What a dead letter does to its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Blocking {
+    /// Later messages wait.
+    Wait,
+    /// Later messages become dead letters too.
+    Park,
+}

@@ -1,0 +1,195 @@
+//! Starting calls, and what their ends mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::HandlerMachine;
+use super::command::{Call, Command, EndedBy, How};
+use super::event::{CallEnd, EndOfCall, Outcome};
+use super::version::Version;
+use crate::ids::{CallId, LaneId, Lease, Seq};
+use crate::lane::{CallValidity, Start};
+use crate::time::Moment;
+use crate::verdict::decide::DeadReason;
+
+/// Notes of what is begun are to be about this far apart.
+const MARKS_APART: Duration = Duration::from_millis(50);
+/// The most messages that are noted ahead.
+const AHEAD_MAX: usize = 2000;
+
+/// A call under way.
+#[derive(Debug, Clone)]
+pub(super) struct RunningCall {
+    pub(super) lease: Lease,
+    pub(super) seq: Seq,
+    pub(super) version: Arc<Version>,
+}
+
+/// How a call ended that may be made once, whose lane is read again meanwhile.
+#[derive(Debug, Clone)]
+pub(super) enum KeptEnd<E> {
+    /// With this.
+    Decided(How<E>),
+    /// The handler was never called.
+    NeverCalled,
+}
+
+impl<S: Clone, E: Clone> HandlerMachine<S, E> {
+    /// Starts what may start.
+    pub(super) fn start_calls(&mut self, now: Moment) {
+        if self.stop_by.is_some() || !self.admission.outlasts(self.version.deadline, now) {
+            return;
+        }
+        let ready = self.lanes.values_mut().any(|lane| lane.first_ready(now).is_some());
+        self.tell_breaker(ready, now);
+        if !ready {
+            return;
+        }
+        let mut unmarked = Vec::new();
+        while self.calls.len() < self.version.concurrency
+            && self.admission.room(self.version.breaker, self.calls.len()) > 0
+        {
+            let lanes = self.lanes.iter_mut().filter(|(id, _)| !unmarked.contains(*id));
+            let first = lanes.filter_map(|(id, lane)| Some((lane.first_ready(now)?, *id))).min();
+            let Some((_, id)) = first else { break };
+            if !self.start_one(id, now) {
+                unmarked.push(id);
+            }
+        }
+        let short = |lane: &crate::lane::Lane<S, E>| lane.marked_ahead * 2 < self.marks.ahead;
+        if !unmarked.is_empty() || self.lanes.values().any(|lane| short(lane) && lane.next_mark(1).is_some())
+        {
+            self.mark(now);
+        }
+    }
+
+    /// Starts the lane's first message; false where it is to be noted first.
+    fn start_one(&mut self, id: LaneId, now: Moment) -> bool {
+        let call = CallId(self.next_id());
+        let version = Arc::clone(&self.version);
+        let Some(lane) = self.lanes.get_mut(&id) else { return false };
+        let lease = lane.lease;
+        match lane.start(call, &version, now) {
+            Start::Call(started) => {
+                self.progress_at = now;
+                let running = RunningCall { lease, seq: started.seq, version: Arc::clone(&version) };
+                self.calls.insert(call, running);
+                let (message, state, begin) = (started.message, started.state, started.begin);
+                self.commands.push(Command::Call(Box::new(Call {
+                    call,
+                    lease,
+                    message,
+                    version,
+                    state,
+                    begin,
+                })));
+                true
+            }
+            Start::Dead(seq, reason, words) => {
+                lane.decide(seq, EndedBy::Host(reason, words), version, None, now);
+                true
+            }
+            Start::Begun(seq) => {
+                match self.kept_ends.remove(&(id, seq)) {
+                    Some(KeptEnd::Decided(how)) => lane.decide(seq, how.end, how.version, None, now),
+                    Some(KeptEnd::NeverCalled) => lane.not_begun(seq),
+                    None => {
+                        let words =
+                            "it was handed over before, may be handed over once, and its end is not known";
+                        let end = EndedBy::Host(DeadReason::Interrupted, words.into());
+                        lane.decide(seq, end, version, None, now);
+                    }
+                }
+                true
+            }
+            Start::NotMarked => false,
+            // Another event makes it ready again.
+            Start::Nothing => true,
+        }
+    }
+
+    /// Notes that the next messages are begun.
+    fn mark(&mut self, now: Moment) {
+        if self.marks.in_flight || !self.may_ask(now) {
+            return;
+        }
+        let since = self.marks.sent_at.map_or(Duration::MAX, |at| now.since(at));
+        let ahead = if since < MARKS_APART { self.marks.ahead * 2 } else { self.marks.ahead / 2 };
+        self.marks.ahead = ahead.clamp((2 * self.version.concurrency).min(AHEAD_MAX), AHEAD_MAX);
+        let lanes = self.lanes.len().max(1);
+        let of_each = self.marks.ahead.div_ceil(lanes);
+        let mut asked = Vec::new();
+        for lane in self.lanes.values_mut().filter(|lane| !lane.in_flight.mark) {
+            if let Some(seq) = lane.next_mark(of_each) {
+                lane.in_flight.mark = true;
+                asked.push((lane.lease, seq));
+            }
+        }
+        if !asked.is_empty() {
+            self.marks.in_flight = true;
+            self.marks.sent_at = Some(now);
+            self.commands.push(Command::Mark(asked));
+        }
+    }
+
+    pub(super) fn marked(
+        &mut self,
+        asked: &[Lease],
+        outcome: Outcome<std::collections::BTreeMap<LaneId, Seq>>,
+        now: Moment,
+    ) {
+        self.marks.in_flight = false;
+        let marked = match outcome {
+            Outcome::Done(marked) => {
+                self.postgres.over();
+                marked
+            }
+            // Whatever is noted may be noted again.
+            Outcome::NotDone(_) | Outcome::Unknown => {
+                self.postgres.failed(now);
+                std::collections::BTreeMap::new()
+            }
+        };
+        let ahead = self.marks.ahead.div_ceil(self.lanes.len().max(1));
+        for lease in asked {
+            let Some(lane) = self.lanes.get_mut(&lease.lane) else { continue };
+            lane.in_flight.mark = false;
+            if let Some(seq) = marked.get(&lease.lane).filter(|_| lane.lease == *lease) {
+                lane.started_to = lane.started_to.max(*seq);
+                lane.marked_ahead = ahead;
+            }
+        }
+    }
+
+    /// A call ended.
+    pub(super) fn call_ended(&mut self, ended: CallEnd<S, E>, now: Moment) {
+        let CallEnd { call, end, sign: (sign, error) } = ended;
+        let Some(RunningCall { lease, seq, version }) = self.calls.remove(&call) else { return };
+        self.progress_at = now;
+        self.breaker_moves(sign, error, now);
+        let lane = self.lanes.get_mut(&lease.lane);
+        let validity = lane.map(|lane| (lane.call_ended(call, seq, now), lane));
+        match (validity, end) {
+            (Some((CallValidity::Current, lane)), EndOfCall::Decided { decision, state }) => {
+                lane.decide(seq, EndedBy::Call(decision), version, Some(state), now);
+            }
+            (Some((CallValidity::Current, lane)), EndOfCall::Again { delay, .. }) => {
+                lane.call_again(seq, delay, now);
+            }
+            (lane, EndOfCall::Decided { decision, .. }) => {
+                // What its own transaction wrote is lost with it: then its end is not known.
+                if decision.has_sql {
+                    self.commands.push(Command::DropSql(call));
+                } else if version.once && lane.is_some() {
+                    let how = How { end: EndedBy::Call(decision), version, based_on: None, held: false };
+                    self.kept_ends.insert((lease.lane, seq), KeptEnd::Decided(how));
+                }
+            }
+            (lane, EndOfCall::Again { never_called, .. }) => {
+                if version.once && never_called && lane.is_some() {
+                    self.kept_ends.insert((lease.lane, seq), KeptEnd::NeverCalled);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What is not known, and what does not go on: the lane is taken anew and read again.
+//!
+//! The taking waits for whoever may still write for the lane, so that what is read afterwards is the truth.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::HandlerMachine;
+use super::calls::KeptEnd;
+use super::command::{Command, Remark};
+use super::event::{Outcome, TakenLane};
+use crate::ids::{LaneId, Lease};
+use crate::lane::stage::Stage;
+use crate::lane::{Lane, Phase};
+use crate::time::Moment;
+
+/// The first wait before a lane in doubt is asked for again; it doubles up to the longest that a command takes.
+const RETAKE_EVERY: Duration = Duration::from_millis(50);
+
+impl<S: Clone, E: Clone> HandlerMachine<S, E> {
+    /// It is not known what became of a command for these lanes.
+    pub(super) fn doubt(&mut self, leases: &[Lease], now: Moment) {
+        let mut lanes = BTreeSet::new();
+        for lease in leases {
+            let lane = self.lanes.get(&lease.lane).filter(|lane| lane.lease == *lease);
+            let in_doubt =
+                lane.is_some_and(|lane| !matches!(lane.phase, Phase::Doubtful { .. } | Phase::Releasing));
+            if in_doubt {
+                lanes.insert(lease.lane);
+            }
+        }
+        for id in &lanes {
+            self.doubt_lane(*id, now);
+        }
+        if !lanes.is_empty() {
+            self.commands.push(Command::Say(Remark::Doubt(lanes)));
+        }
+    }
+
+    fn doubt_lane(&mut self, id: LaneId, now: Moment) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let closing = matches!(lane.phase, Phase::Closing { .. });
+        // How a call ended that may be made once is known here only.
+        for (seq, item) in lane.items.iter() {
+            if let Stage::Decided(how) | Stage::Writing(how) = &item.stage
+                && how.version.once
+                && how.decision().is_some()
+                && !how.has_sql()
+            {
+                self.kept_ends.insert((id, *seq), KeptEnd::Decided(how.clone()));
+            }
+        }
+        lane.doubt(now, closing);
+        let partition = lane.partition.clone();
+        if self.partitions.get(&partition).is_some_and(|of| of.lane == Some(id)) {
+            self.displaced(&[partition], now);
+        }
+    }
+
+    /// Takes lanes in doubt anew, once nothing is under way for them.
+    fn plan_retakes(&mut self, now: Moment) {
+        if !self.may_ask(now) {
+            return;
+        }
+        let mut retake = Vec::new();
+        for (id, lane) in &mut self.lanes {
+            let Phase::Doubtful { retry_at, .. } = lane.phase else { continue };
+            if retry_at <= now && lane.in_flight.is_empty() {
+                lane.in_flight.own = true;
+                retake.push(*id);
+            }
+        }
+        if !retake.is_empty() {
+            self.commands.push(Command::Retake(retake));
+        }
+    }
+
+    pub(super) fn retaken(&mut self, asked: &[LaneId], outcome: Outcome<Vec<TakenLane>>, now: Moment) {
+        let taken = match outcome {
+            Outcome::Done(taken) => {
+                self.postgres.over();
+                taken
+            }
+            Outcome::NotDone(_) | Outcome::Unknown => {
+                self.postgres.failed(now);
+                Vec::new()
+            }
+        };
+        let limit = self.settings.command_limit;
+        for id in asked {
+            let Some(lane) = self.lanes.get_mut(id) else { continue };
+            lane.in_flight.own = false;
+            if let Phase::Doubtful { tries, closing, .. } = lane.phase {
+                let wait = RETAKE_EVERY.saturating_mul(1 << tries.min(16)).min(limit);
+                lane.phase =
+                    Phase::Doubtful { retry_at: now + wait, tries: tries.saturating_add(1), closing };
+            }
+        }
+        for taken in taken {
+            self.seqs_known(taken.last_seq);
+            let Some(lane) = self.lanes.get_mut(&taken.lease.lane) else { continue };
+            let Phase::Doubtful { closing, .. } = lane.phase else { continue };
+            lane.reopen(taken, now);
+            if closing || self.stop_by.is_some() {
+                lane.phase = Phase::Closing { by: now };
+            }
+        }
+    }
+
+    /// Takes lanes anew of which something could go on and does not.
+    pub(super) fn watch(&mut self, now: Moment) {
+        self.plan_retakes(now);
+        let closed = self.admission.paused
+            || self.admission.is_open()
+            || !self.admission.outlasts(self.version.deadline, now)
+            || self.calls.len() >= self.version.concurrency;
+        let away = !self.may_ask(now);
+        let mut stalled = Vec::new();
+        for (id, lane) in &mut self.lanes {
+            let waits_for = if away { None } else { waits_for(lane, closed, now) };
+            let Some(waits_for) = waits_for else {
+                lane.progress_at = now;
+                continue;
+            };
+            let since = now.since(lane.progress_at);
+            if since >= self.settings.expiry {
+                stalled.push((*id, lane.lease, waits_for, since));
+            }
+        }
+        for (lane, lease, waits_for, since) in stalled {
+            self.commands.push(Command::Say(Remark::Stalled { lane, waits_for, since }));
+            self.doubt(&[lease], now);
+        }
+    }
+
+    pub(super) fn watch_due(&self) -> Option<Moment> {
+        let retakes = self.lanes.values().filter_map(|lane| match lane.phase {
+            Phase::Doubtful { retry_at, .. } => Some(retry_at),
+            Phase::Opening { .. } | Phase::Working | Phase::Closing { .. } | Phase::Releasing => None,
+        });
+        let watched = self.lanes.values().map(|lane| lane.progress_at + self.settings.expiry);
+        retakes.chain(watched).filter(|at| *at > self.stepped_at).min()
+    }
+}
+
+/// Gives what of a lane could go on.
+fn waits_for<S: Clone, E: Clone>(lane: &mut Lane<S, E>, closed: bool, now: Moment) -> Option<&'static str> {
+    if lane.phase != Phase::Working {
+        return None;
+    }
+    if lane.in_flight.write.is_some() {
+        return Some("a settlement");
+    }
+    if lane.in_flight.read.is_some() {
+        return Some("a read");
+    }
+    if lane.write_due(now) > 0 {
+        return Some("a settlement to begin");
+    }
+    (!closed && lane.first_ready(now).is_some()).then_some("a call to begin")
+}

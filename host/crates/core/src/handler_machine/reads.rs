@@ -1,0 +1,108 @@
+//! Reading rows, while there is room.
+
+use super::HandlerMachine;
+use super::command::{Command, ReadId};
+use super::event::{DueKeys, Failure, Outcome, RowsRead, StandingPage};
+use crate::ids::{LaneId, Lease};
+use crate::lane::{Lane, ReadBounds, Source};
+use crate::time::Moment;
+
+impl<S: Clone, E: Clone> HandlerMachine<S, E> {
+    /// Begins reads: at most one a lane.
+    pub(super) fn plan_reads(&mut self, now: Moment) {
+        if !self.may_ask(now) {
+            return;
+        }
+        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        let mut room = self.room();
+        for id in ids {
+            let read = ReadId(self.next_id);
+            let page = self.settings.batch_rows_max;
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let bounds = ReadBounds { room, page, write_due: lane.write_due(now) > 0 };
+            let Some(command) = lane.plan_read(read, bounds, now) else { continue };
+            self.next_id += 1;
+            room = room.saturating_sub(lane.in_flight.read.map_or(0, |read| read.reserved));
+            if let Command::Read(read) = &command {
+                self.reads.insert(read.read, read.clone());
+            }
+            self.commands.push(command);
+        }
+    }
+
+    /// Gives how many more messages may be read. Three quarters of memory are the most, so that neither what is read
+    /// nor what is polled can starve the other.
+    fn room(&self) -> usize {
+        let (read, polled) = (self.weight(Source::Read), self.weight(Source::Polled));
+        let reserved = self.lanes.values().filter_map(|lane| lane.in_flight.read).map(|read| read.reserved);
+        let reserved: usize = reserved.sum();
+        let (messages_max, bytes_max) = (self.settings.in_hand_max, self.settings.in_hand_bytes_max);
+        let share = |of: usize| (of - of / 4).max(1);
+        let by_share = share(messages_max).saturating_sub(read.messages + reserved);
+        let in_all = messages_max.saturating_sub(read.messages + polled.messages + reserved);
+        // Its own share is never less than a quarter, however much was polled.
+        let messages = by_share.min(in_all.max((messages_max / 4).saturating_sub(read.messages + reserved)));
+        let bytes = share(bytes_max).saturating_sub(read.bytes);
+        // As large as what was read last.
+        let size = read.bytes / read.messages.max(1);
+        if bytes == 0 { 0 } else { messages.min((bytes / size.max(1)).max(1)) }
+    }
+
+    pub(super) fn standing(&mut self, lease: Lease, outcome: Outcome<StandingPage>, now: Moment) {
+        let lane = self.lanes.get_mut(&lease.lane).filter(|lane| lane.lease == lease);
+        let Some(lane) = lane else { return };
+        lane.in_flight.own = false;
+        match outcome {
+            Outcome::Done(page) => {
+                self.postgres.over();
+                if matches!(lane.phase, crate::lane::Phase::Opening { .. }) {
+                    lane.standing(page, now);
+                }
+            }
+            Outcome::NotDone(_) | Outcome::Unknown => self.postgres.failed(now),
+        }
+    }
+
+    pub(super) fn rows_read(&mut self, lease: Lease, id: ReadId, outcome: Outcome<RowsRead>, now: Moment) {
+        let Some(read) = self.reads.remove(&id) else { return };
+        let Some(lane) = read_of(self.lanes.get_mut(&lease.lane), lease, id) else { return };
+        match outcome {
+            Outcome::Done(rows) => {
+                self.postgres.over();
+                lane.rows_read(&read.what, rows, now);
+                self.progress_at = now;
+            }
+            // It changes nothing, so it is tried again; what it was about is still to be read.
+            Outcome::NotDone(Failure::Away | Failure::TooMuch) | Outcome::Unknown => {
+                self.postgres.failed(now)
+            }
+        }
+    }
+
+    pub(super) fn due_found(&mut self, lease: Lease, id: ReadId, outcome: Outcome<DueKeys>, now: Moment) {
+        let Some(lane) = read_of(self.lanes.get_mut(&lease.lane), lease, id) else { return };
+        match outcome {
+            Outcome::Done(found) => {
+                self.postgres.over();
+                lane.due_found(found, now);
+            }
+            Outcome::NotDone(Failure::Away | Failure::TooMuch) | Outcome::Unknown => {
+                lane.due.next = Some(now);
+                self.postgres.failed(now);
+            }
+        }
+    }
+}
+
+/// Gives the lane whose read has ended, where it is still that lane and works.
+fn read_of<S: Clone, E: Clone>(
+    lane: Option<&mut Lane<S, E>>,
+    lease: Lease,
+    id: ReadId,
+) -> Option<&mut Lane<S, E>> {
+    let lane = lane.filter(|lane| lane.lease == lease)?;
+    if lane.in_flight.read.is_some_and(|read| read.id == id) {
+        lane.in_flight.read = None;
+    }
+    (lane.phase == crate::lane::Phase::Working).then_some(lane)
+}

@@ -1,0 +1,315 @@
+//! A lane: everything that this host knows of one partition's messages, in one value.
+//!
+//! A message is in one place, with one stage. Along a key's queue stages only fall, so that settling out of order
+//! cannot be written down. Rows that wait stay where they are in Postgres and cost memory their key only. Dropping the
+//! value forgets the lane.
+//!
+//! Start reading at [`Lane`], then [`stage`]; the parts below it are transitions: what a poll brought (`polled`),
+//! calls (`calling`), rows that were read (`reading`), settlements (`writing`, `written`), keys that wait (`waiting`).
+
+mod calling;
+mod check;
+mod inserts;
+mod items;
+mod key_queue;
+mod polled;
+mod reading;
+mod rows_read;
+pub(crate) mod stage;
+mod waiting;
+mod writing;
+mod written;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use calling::{CallValidity, Start};
+pub(crate) use inserts::{InsertQueue, PolledBatch};
+pub(crate) use items::{Items, Source, Weight};
+pub(crate) use polled::NumberedBatch;
+pub(crate) use reading::ReadBounds;
+pub(crate) use waiting::Spilled;
+pub(crate) use writing::Share;
+
+use crate::handler_machine::command::{ReadId, Spill};
+use crate::handler_machine::event::{DueCursor, TakenLane};
+use crate::ids::{CallId, Lease, OrderBy, OrderKey, RereadCount, Seq, TopicPartition, WriteId};
+use crate::time::Moment;
+use crate::verdict::Blocking;
+use key_queue::KeyQueue;
+
+/// What a lane does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Phase {
+    /// The keys that do not simply go on are read; nothing starts.
+    Opening {
+        /// The last key that was read.
+        after: Option<OrderKey>,
+    },
+    /// Everything.
+    Working,
+    /// What runs ends and is settled, within the grace; nothing starts.
+    Closing {
+        /// The end of the grace.
+        by: Moment,
+    },
+    /// It is being given back.
+    Releasing,
+    /// What was written is not known. Once nothing is under way it is taken anew and read again.
+    Doubtful {
+        /// When it is asked for next.
+        retry_at: Moment,
+        /// How often it was asked for.
+        tries: u32,
+        /// Whether it is to be given back once that is known.
+        closing: bool,
+    },
+}
+
+/// How far the lane's rows that are not held were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Scan {
+    /// Up to here; nothing is fetched from Kafka before all were.
+    Strict {
+        /// The last place that was read.
+        after: Seq,
+    },
+    /// All were. They are compared with memory once more, since somebody may have edited rows by hand.
+    Lax {
+        /// The last place that was compared.
+        after: Seq,
+    },
+    /// All were.
+    Done,
+}
+
+/// What is under way for a lane: of each kind at most one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct InFlight {
+    /// A settlement.
+    pub(crate) write: Option<WriteId>,
+    /// A read.
+    pub(crate) read: Option<ReadInFlight>,
+    /// A note of what was begun.
+    pub(crate) mark: bool,
+    /// Settlements of calls' own transactions.
+    pub(crate) sql: BTreeSet<CallId>,
+    /// Taking it, reading its keys or giving it back.
+    pub(crate) own: bool,
+}
+
+/// A read that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ReadInFlight {
+    pub(crate) id: ReadId,
+    /// No settlement may run beside it.
+    pub(crate) exclusive: bool,
+    /// The room in memory that is kept for it.
+    pub(crate) reserved: usize,
+}
+
+impl InFlight {
+    /// Whether nothing is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.write.is_none() && self.read.is_none() && !self.mark && self.sql.is_empty() && !self.own
+    }
+}
+
+/// A key behind a dead message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Blocked {
+    /// What later messages do.
+    pub(crate) how: Blocking,
+    /// The dead message; `None` where it died before this host had the lane.
+    pub(crate) by: Option<Seq>,
+    /// Whether its death is committed: one that is not is no letter that an operator could have closed.
+    pub(crate) written: bool,
+}
+
+/// When keys whose rows wait in Postgres are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct DueScan {
+    /// The next look.
+    pub(crate) next: Option<Moment>,
+    /// Where it goes on.
+    pub(crate) cursor: Option<(DueCursor, Seq)>,
+    /// It looks for what operators touched too: the count of their acts as its first page saw it.
+    pub(crate) reread: Option<RereadCount>,
+}
+
+/// A settlement's share of this lane, while it is under way.
+#[derive(Debug, Clone)]
+pub(crate) struct UnderWay {
+    pub(crate) settled: Vec<Seq>,
+    pub(crate) batch: Option<PolledBatch>,
+    pub(crate) spill: Vec<(Spill, OrderBy)>,
+}
+
+/// The lane.
+#[derive(Debug, Clone)]
+pub(crate) struct Lane<S, E> {
+    pub(crate) lease: Lease,
+    pub(crate) partition: TopicPartition,
+    pub(crate) phase: Phase,
+    /// Every message of the lane in memory, once, but for records that are only to be stored.
+    pub(crate) items: Items<E>,
+    /// Keys with messages in memory.
+    keys: BTreeMap<OrderBy, KeyQueue<S>>,
+    /// Keys with held rows that are not in memory, and what wakes them.
+    pub(crate) spilled: BTreeMap<OrderBy, Spilled>,
+    /// Of these, keys to be read now.
+    pub(crate) to_read: BTreeSet<OrderBy>,
+    pub(crate) blocked: BTreeMap<OrderKey, Blocked>,
+    /// Keys whose first message may start, by its place: what was polled first is decided first.
+    ready: BTreeSet<(Seq, OrderBy)>,
+    /// Keys whose first message is not due yet.
+    timers: BTreeSet<(Moment, OrderBy)>,
+    /// Decided messages that have their rows.
+    decided: BTreeSet<Seq>,
+    /// Decided messages whose own transactions settle them.
+    decided_sql: BTreeMap<Seq, CallId>,
+    /// Messages whose own transactions are settling them.
+    sql: BTreeMap<CallId, Seq>,
+    /// Calls whose own transactions come to nothing.
+    pub(crate) dropped_sql: Vec<CallId>,
+    /// Records without rows, in the order of their offsets.
+    pub(crate) inserts: InsertQueue,
+    /// Rows to be marked as held by the next settlement, with whether they wake, and their keys.
+    to_spill: BTreeMap<Seq, (bool, OrderBy)>,
+    pub(crate) scan: Scan,
+    pub(crate) due: DueScan,
+    pub(crate) reread_seen: RereadCount,
+    pub(crate) reread_wanted: RereadCount,
+    /// Rows up to here are noted as begun.
+    pub(crate) started_to: Seq,
+    /// About how many of them have not started yet.
+    pub(crate) marked_ahead: usize,
+    pub(crate) in_flight: InFlight,
+    under_way: Option<UnderWay>,
+    /// All calls under way, void ones too, by message: none is called beside itself.
+    calls: BTreeMap<Seq, CallId>,
+    /// The most messages that the next settlement takes, where the last one was refused.
+    pub(crate) write_limit: Option<usize>,
+    /// The last thing that had to be alone was a read: a settlement goes first.
+    read_last: bool,
+    /// The last owner died with it: for a while records are stored before they are called.
+    pub(crate) abandoned: bool,
+    /// The last time that something of it went on.
+    pub(crate) progress_at: Moment,
+    /// When it was taken.
+    pub(crate) taken_at: Moment,
+    /// Doubts within the last minute, each of which halves the settlements.
+    pub(crate) doubts: u32,
+    pub(crate) doubted_at: Moment,
+}
+
+impl<S: Clone, E: Clone> Lane<S, E> {
+    /// Opens a lane that was just taken.
+    pub(crate) fn open(taken: TakenLane, now: Moment) -> Self {
+        Self {
+            lease: taken.lease,
+            partition: taken.partition,
+            phase: Phase::Opening { after: None },
+            items: Items::default(),
+            keys: BTreeMap::new(),
+            spilled: BTreeMap::new(),
+            to_read: BTreeSet::new(),
+            blocked: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            decided: BTreeSet::new(),
+            decided_sql: BTreeMap::new(),
+            sql: BTreeMap::new(),
+            dropped_sql: Vec::new(),
+            inserts: InsertQueue::default(),
+            to_spill: BTreeMap::new(),
+            scan: Scan::Strict { after: Seq(i64::MIN) },
+            due: DueScan::default(),
+            reread_seen: taken.rereads,
+            reread_wanted: taken.rereads,
+            started_to: Seq(i64::MIN),
+            marked_ahead: 0,
+            in_flight: InFlight::default(),
+            under_way: None,
+            calls: BTreeMap::new(),
+            write_limit: None,
+            read_last: false,
+            abandoned: taken.abandoned,
+            progress_at: now,
+            taken_at: now,
+            doubts: 0,
+            doubted_at: now,
+        }
+    }
+
+    /// Begins anew under another token. Calls that still run are remembered, everything else is read again.
+    pub(crate) fn reopen(&mut self, taken: TakenLane, now: Moment) {
+        let calls = std::mem::take(&mut self.calls);
+        let dropped_sql = std::mem::take(&mut self.dropped_sql);
+        let (doubts, doubted_at) = (self.doubts, self.doubted_at);
+        let careful = self.abandoned || taken.abandoned || doubts > 1;
+        *self = Self::open(taken, now);
+        self.calls = calls;
+        self.dropped_sql = dropped_sql;
+        self.abandoned = careful;
+        (self.doubts, self.doubted_at) = (doubts, doubted_at);
+        self.write_limit = (doubts > 1).then(|| (1024 >> doubts.min(10)).max(1));
+    }
+
+    /// Drops what is in memory: nothing of it is believed any more.
+    pub(crate) fn doubt(&mut self, now: Moment, closing: bool) {
+        self.doubts =
+            if now.since(self.doubted_at).as_secs() < 60 { self.doubts.saturating_add(1) } else { 1 };
+        self.doubted_at = now;
+        self.items = Items::default();
+        self.keys.clear();
+        self.spilled.clear();
+        self.to_read.clear();
+        self.blocked.clear();
+        self.ready.clear();
+        self.timers.clear();
+        self.decided.clear();
+        self.dropped_sql.extend(std::mem::take(&mut self.decided_sql).into_values());
+        self.sql.clear();
+        self.inserts = InsertQueue::default();
+        self.to_spill.clear();
+        self.under_way = None;
+        self.due = DueScan::default();
+        self.scan = Scan::Strict { after: Seq(i64::MIN) };
+        self.phase = Phase::Doubtful { retry_at: now, tries: 0, closing };
+    }
+
+    /// Whether records of its partition may be taken: everything that lies before them was read.
+    pub(crate) fn takes_records(&self) -> bool {
+        self.phase == Phase::Working && !matches!(self.scan, Scan::Strict { .. })
+    }
+
+    /// What of it is in memory, by where it came from.
+    pub(crate) fn weight(&self, source: Source) -> Weight {
+        let queued = if source == Source::Polled { self.inserts.weight() } else { Weight::default() };
+        let under_way = self.under_way.as_ref().and_then(|of| of.batch.as_ref());
+        let under_way =
+            under_way.filter(|_| source == Source::Polled).map_or(Weight::default(), PolledBatch::weight);
+        self.items.weight(source) + queued + under_way
+    }
+
+    /// Whether nothing of it is in memory or under way but void calls.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.items.is_empty()
+            && self.inserts.is_empty()
+            && self.in_flight.is_empty()
+            && self.to_spill.is_empty()
+    }
+
+    /// The earliest time at which it has something to do by itself.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Working => {
+                let timer = self.timers.first().map(|(due, _)| *due);
+                timer.into_iter().chain(self.due.next).min()
+            }
+            Phase::Closing { by } => Some(by),
+            Phase::Doubtful { retry_at, .. } => Some(retry_at),
+            Phase::Opening { .. } | Phase::Releasing => None,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Records that have no row yet, in the order of their offsets.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::items::Weight;
+use crate::ids::Seq;
+use crate::message::Message;
+use crate::time::Moment;
+
+/// How long records wait for the next of their calls to end. A slow handler's messages are stored as pending then,
+/// and their neighbours are not kept waiting for them.
+const WAIT: Duration = Duration::from_millis(10);
+/// How long they wait in all, from the start of the first of their calls.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+/// How long they wait for their turn to be started.
+const TURN_MAX: Duration = Duration::from_secs(1);
+
+/// A record that has no row yet.
+#[derive(Debug, Clone)]
+pub(crate) struct QueuedRow {
+    pub(crate) message: Arc<Message>,
+    pub(crate) unfit: Option<Arc<str>>,
+    /// It is in no queue of a key: its key is held, and so is its row.
+    pub(crate) held: bool,
+    /// It is in no queue of a key, and is stored as pending for whoever has the lane next.
+    pub(crate) left: bool,
+    /// The database refused its content.
+    pub(crate) bare: bool,
+}
+
+impl QueuedRow {
+    pub(crate) fn seq(&self) -> Seq {
+        Seq(self.message.seq)
+    }
+
+    /// Whether a message in memory stands for it.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.held && !self.left
+    }
+}
+
+/// What polls brought, to be stored together.
+#[derive(Debug, Clone)]
+pub(crate) struct PolledBatch {
+    pub(crate) epoch: i64,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) rows: Vec<QueuedRow>,
+    /// Messages of it that are in memory and undecided.
+    pub(crate) undecided: usize,
+    /// When it came, or became the oldest.
+    pub(crate) since: Moment,
+    /// When the last of its calls began or ended.
+    pub(crate) moved: Option<Moment>,
+    /// It does not wait for any call.
+    pub(crate) now: bool,
+}
+
+impl PolledBatch {
+    /// When it is to be stored.
+    pub(crate) fn due(&self) -> Moment {
+        if self.undecided == 0 || self.now {
+            return self.since;
+        }
+        self.moved.map_or(self.since + TURN_MAX, |moved| (moved + WAIT).min(self.since + WAIT_MAX))
+    }
+
+    /// Weighs what of it no message in memory stands for.
+    pub(crate) fn weight(&self) -> Weight {
+        let alone = self.rows.iter().filter(|row| !row.is_kept());
+        alone.fold(Weight::default(), |sum, row| sum + Weight::of(&row.message))
+    }
+
+    fn index(&self, seq: Seq) -> Option<usize> {
+        self.rows.binary_search_by_key(&seq, QueuedRow::seq).ok()
+    }
+}
+
+/// All of them of a lane, the oldest first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InsertQueue {
+    batches: VecDeque<PolledBatch>,
+    weight: Weight,
+}
+
+impl InsertQueue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(crate) fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    pub(crate) fn push(&mut self, batch: PolledBatch) {
+        self.weight = self.weight + batch.weight();
+        self.batches.push_back(batch);
+    }
+
+    /// Puts back what was not stored: it is the oldest again.
+    pub(crate) fn put_back(&mut self, batch: PolledBatch) {
+        self.weight = self.weight + batch.weight();
+        self.batches.push_front(batch);
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &QueuedRow> {
+        self.batches.iter().flat_map(|batch| &batch.rows)
+    }
+
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &PolledBatch> {
+        self.batches.iter()
+    }
+
+    fn batch_of(&mut self, seq: Seq) -> Option<&mut PolledBatch> {
+        // A record of this place is in the last batch that begins at or before it.
+        let behind =
+            self.batches.partition_point(|batch| batch.rows.first().is_none_or(|row| row.seq() <= seq));
+        let mut up_to = self.batches.range_mut(..behind);
+        up_to.rfind(|batch| batch.index(seq).is_some())
+    }
+
+    /// The record's row is to be held; false where it is not here, but on its way or stored.
+    pub(crate) fn hold(&mut self, seq: Seq, was_undecided: bool) -> bool {
+        self.set_aside(seq, was_undecided, |row| row.held = true)
+    }
+
+    /// The record is stored for the lane's next owner; false where it is not here.
+    pub(crate) fn leave(&mut self, seq: Seq, was_undecided: bool) -> bool {
+        self.set_aside(seq, was_undecided, |row| row.left = true)
+    }
+
+    fn set_aside(&mut self, seq: Seq, was_undecided: bool, how: impl Fn(&mut QueuedRow)) -> bool {
+        let Some(batch) = self.batch_of(seq) else { return false };
+        let Some(row) = batch.index(seq).and_then(|at| batch.rows.get_mut(at)) else { return false };
+        how(row);
+        let weight = Weight::of(&row.message);
+        batch.undecided = batch.undecided.saturating_sub(usize::from(was_undecided));
+        self.weight = self.weight + weight;
+        true
+    }
+
+    /// Held records of a key go straight on after all; gives them.
+    pub(crate) fn unhold(&mut self, is_of_key: impl Fn(&Message) -> bool) -> Vec<QueuedRow> {
+        let mut freed = Vec::new();
+        for batch in &mut self.batches {
+            for row in batch.rows.iter_mut().filter(|row| row.held && is_of_key(&row.message)) {
+                row.held = false;
+                batch.undecided += 1;
+                self.weight = self.weight - Weight::of(&row.message);
+                freed.push(row.clone());
+            }
+        }
+        freed
+    }
+
+    /// A call of the record begins.
+    pub(crate) fn started(&mut self, seq: Seq, now: Moment) {
+        if let Some(batch) = self.batch_of(seq)
+            && batch.moved.replace(now).is_none()
+        {
+            batch.since = now;
+        }
+    }
+
+    /// The record was decided.
+    pub(crate) fn decided(&mut self, seq: Seq, now: Moment) {
+        if let Some(batch) = self.batch_of(seq) {
+            batch.undecided = batch.undecided.saturating_sub(1);
+            batch.moved = Some(now);
+        }
+    }
+
+    /// The record is undecided again.
+    pub(crate) fn undecided(&mut self, seq: Seq) {
+        if let Some(batch) = self.batch_of(seq) {
+            batch.undecided += 1;
+        }
+    }
+
+    /// Nothing of it waits for calls any more.
+    pub(crate) fn hurry(&mut self) {
+        self.batches.iter_mut().for_each(|batch| batch.now = true);
+    }
+
+    /// The record is stored without its content.
+    pub(crate) fn bare(&mut self, seq: Seq) {
+        let Some(batch) = self.batch_of(seq) else { return };
+        if let Some(row) = batch.index(seq).and_then(|at| batch.rows.get_mut(at)) {
+            row.bare = true;
+            row.unfit.get_or_insert_with(|| "the database refuses its content".into());
+        }
+    }
+
+    /// Drops what comes behind the last record that `is_wanted`; gives the places of what was dropped.
+    pub(crate) fn drop_behind(&mut self, is_wanted: impl Fn(&QueuedRow) -> bool) -> Vec<Seq> {
+        let mut dropped = Vec::new();
+        while let Some(last) = self.batches.pop_back_if(|batch| !batch.rows.iter().any(&is_wanted)) {
+            self.weight = self.weight - last.weight();
+            dropped.extend(last.rows.iter().filter(|row| row.is_kept()).map(QueuedRow::seq));
+        }
+        dropped
+    }
+
+    /// When the oldest is to be stored.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.batches.front().map(PolledBatch::due)
+    }
+
+    /// How many records are to be stored now; an offset alone counts too.
+    pub(crate) fn due(&self, now: Moment) -> usize {
+        self.batches.iter().take_while(|batch| batch.due() <= now).map(|batch| batch.rows.len().max(1)).sum()
+    }
+
+    /// Takes what is to be stored now as one, at most `rows_max` records; of the first batch, part of it where
+    /// `divide`, else all of it.
+    pub(crate) fn take_due(&mut self, now: Moment, rows_max: usize, divide: bool) -> Option<PolledBatch> {
+        if rows_max == 0 {
+            return None;
+        }
+        let mut taken = self.batches.pop_front_if(|first| first.due() <= now)?;
+        if divide && taken.rows.len() > rows_max {
+            self.batches.push_front(split(&mut taken, rows_max));
+        }
+        while let Some(next) = self
+            .batches
+            .pop_front_if(|next| next.due() <= now && taken.rows.len() + next.rows.len() <= rows_max)
+        {
+            taken.to = next.to;
+            taken.undecided += next.undecided;
+            taken.rows.extend(next.rows);
+        }
+        self.weight = self.weight - taken.weight();
+        if let Some(next) = self.batches.front_mut()
+            && next.moved.is_some()
+        {
+            // Its wait for its turn goes on, its wait for calls begins.
+            next.since = now;
+        }
+        Some(taken)
+    }
+}
+
+/// Leaves the first records; gives the others as a batch of their own.
+fn split(batch: &mut PolledBatch, rows: usize) -> PolledBatch {
+    let rest = batch.rows.split_off(rows);
+    let from = batch.rows.last().map_or(batch.from, |row| row.message.offset + 1);
+    let behind = PolledBatch { from, rows: rest, now: true, ..*batch };
+    batch.to = from;
+    behind
+}

@@ -1,0 +1,129 @@
+//! The messages of a lane in memory, which count their own weight.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+use std::ops::{Add, RangeBounds, Sub};
+
+use super::stage::Item;
+use crate::ids::Seq;
+use crate::message::Message;
+
+/// A number of messages, and the bytes of them that vary with what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Weight {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Weight {
+    /// Weighs one message.
+    pub(crate) fn of(message: &Message) -> Self {
+        let data = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);
+        let headers = message.headers.iter().map(|header| header.name.size() + data(&header.value));
+        let bytes = data(&message.key) + data(&message.payload) + headers.sum::<usize>();
+        Self { messages: 1, bytes }
+    }
+}
+
+impl Add for Weight {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl Sub for Weight {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(other.messages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+/// Where a message came from: neither source can take all of the memory from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Source {
+    /// From Kafka.
+    Polled,
+    /// From Postgres.
+    Read,
+}
+
+/// The messages, by place.
+#[derive(Debug, Clone)]
+pub(crate) struct Items<E> {
+    all: BTreeMap<Seq, Item<E>>,
+    polled: Weight,
+    read: Weight,
+}
+
+impl<E> Default for Items<E> {
+    fn default() -> Self {
+        Self { all: BTreeMap::new(), polled: Weight::default(), read: Weight::default() }
+    }
+}
+
+impl<E> Items<E> {
+    pub(crate) fn insert(&mut self, item: Item<E>) {
+        let (weight, source) = (item.weight, item.source);
+        if let Some(before) = self.all.insert(item.seq(), item) {
+            self.uncount(before.source, before.weight);
+        }
+        let counted = self.counted(source);
+        *counted = *counted + weight;
+    }
+
+    pub(crate) fn remove(&mut self, seq: Seq) -> Option<Item<E>> {
+        let item = self.all.remove(&seq)?;
+        self.uncount(item.source, item.weight);
+        Some(item)
+    }
+
+    fn uncount(&mut self, source: Source, weight: Weight) {
+        let counted = self.counted(source);
+        *counted = *counted - weight;
+    }
+
+    fn counted(&mut self, source: Source) -> &mut Weight {
+        match source {
+            Source::Polled => &mut self.polled,
+            Source::Read => &mut self.read,
+        }
+    }
+
+    pub(crate) fn weight(&self, source: Source) -> Weight {
+        match source {
+            Source::Polled => self.polled,
+            Source::Read => self.read,
+        }
+    }
+
+    pub(crate) fn get(&self, seq: Seq) -> Option<&Item<E>> {
+        self.all.get(&seq)
+    }
+
+    /// Gives one to change; its weight and source stay.
+    pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Item<E>> {
+        self.all.get_mut(&seq)
+    }
+
+    pub(crate) fn contains(&self, seq: Seq) -> bool {
+        self.all.contains_key(&seq)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Seq, &Item<E>)> {
+        self.all.iter()
+    }
+
+    pub(crate) fn range(&self, range: impl RangeBounds<Seq>) -> Range<'_, Seq, Item<E>> {
+        self.all.range(range)
+    }
+}

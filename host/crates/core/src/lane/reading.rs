@@ -1,0 +1,157 @@
+//! Which rows are to be read next.
+
+use super::stage::Stage;
+use super::{Lane, Phase, ReadInFlight, Scan, Spilled};
+use crate::handler_machine::command::{Command, Read, ReadId, ReadWhat};
+use crate::ids::{OrderBy, Seq};
+use crate::time::Moment;
+
+/// Keys that are read at once.
+const KEYS_MAX: usize = 100;
+/// Rows of a key that are read at once.
+const KEY_ROWS_MAX: usize = 100;
+/// No more keys are looked for while as many are known.
+const DUE_KEYS_ENOUGH: usize = 1000;
+
+/// What bounds a read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadBounds {
+    /// Messages for which memory has room.
+    pub(crate) room: usize,
+    /// The most rows of a page.
+    pub(crate) page: usize,
+    /// A settlement of the lane is due.
+    pub(crate) write_due: bool,
+}
+
+impl<S: Clone, E: Clone> Lane<S, E> {
+    /// Gives the next read, where one is to be made now.
+    pub(crate) fn plan_read(&mut self, id: ReadId, bounds: ReadBounds, now: Moment) -> Option<Command<S, E>> {
+        if self.in_flight.read.is_some() {
+            return None;
+        }
+        if let Phase::Opening { after } = self.phase {
+            if self.in_flight.own {
+                return None;
+            }
+            self.in_flight.own = true;
+            return Some(Command::ReadStanding { lease: self.lease, after });
+        }
+        if self.phase != Phase::Working {
+            return None;
+        }
+        if self.reread_wanted > self.reread_seen && self.due.reread.is_none() {
+            // Alone: a death that is committed beside it would look like a letter that was closed.
+            if !self.may_be_alone(bounds) {
+                return None;
+            }
+            self.due.cursor = None;
+            self.read_last = true;
+            return Some(self.read_due(id, true));
+        }
+        let read = self.plan_keys(id, bounds);
+        if read.is_some() {
+            return read;
+        }
+        let looks = self.due.reread.is_some() || self.due.next.is_some_and(|next| next <= now);
+        if looks && (self.to_read.len() < DUE_KEYS_ENOUGH || self.due.reread.is_some()) {
+            return Some(self.read_due(id, false));
+        }
+        self.plan_scan(id, bounds)
+    }
+
+    fn read_due(&mut self, read: ReadId, with_blocked: bool) -> Command<S, E> {
+        self.in_flight.read = Some(ReadInFlight { id: read, exclusive: with_blocked, reserved: 0 });
+        self.due.next = None;
+        Command::ReadDue { lease: self.lease, read, after: self.due.cursor, with_blocked }
+    }
+
+    /// Whether a read that runs alone may begin: settlements and such reads take turns.
+    fn may_be_alone(&self, bounds: ReadBounds) -> bool {
+        self.in_flight.write.is_none()
+            && self.in_flight.sql.is_empty()
+            && !(self.read_last && bounds.write_due)
+    }
+
+    fn plan_keys(&mut self, read: ReadId, bounds: ReadBounds) -> Option<Command<S, E>> {
+        // A key is not read while one of its rows is still to be marked as held.
+        if self.to_read.is_empty()
+            || bounds.room == 0
+            || !self.to_spill.is_empty()
+            || !self.may_be_alone(bounds)
+        {
+            return None;
+        }
+        let up_to = match self.scan {
+            Scan::Strict { after } => Some(after),
+            Scan::Lax { .. } | Scan::Done => None,
+        };
+        let mut keys: Vec<(OrderBy, Seq)> = Vec::new();
+        let mut not_now: Vec<OrderBy> = Vec::new();
+        for order in self.to_read.iter().take(DUE_KEYS_ENOUGH) {
+            match self.key_read_from(*order) {
+                Some(after) => keys.push((*order, after)),
+                None => not_now.push(*order),
+            }
+            if keys.len() >= KEYS_MAX.min(bounds.room) {
+                break;
+            }
+        }
+        // What they wait for has them read.
+        for order in &not_now {
+            self.to_read.remove(order);
+        }
+        if keys.is_empty() {
+            return None;
+        }
+        let limit = (bounds.room / keys.len()).clamp(1, KEY_ROWS_MAX);
+        let reserved = limit.saturating_mul(keys.len());
+        self.in_flight.read = Some(ReadInFlight { id: read, exclusive: true, reserved });
+        self.read_last = true;
+        Some(Command::Read(Read { lease: self.lease, read, what: ReadWhat::Keys { keys, up_to }, limit }))
+    }
+
+    /// Gives from where a key is read on; `None` where something of it goes first.
+    fn key_read_from(&self, order: OrderBy) -> Option<Seq> {
+        if self.waits_behind_dead(order) {
+            return None;
+        }
+        let from_start = match self.spilled.get(&order) {
+            Some(Spilled::Follows { from_start }) => *from_start,
+            // A message without a key.
+            None => true,
+            Some(Spilled::Wakes | Spilled::BehindScan | Spilled::Unclaimed) => return None,
+        };
+        match self.keys.get(&order).and_then(|queue| queue.seqs.back()) {
+            Some(_) if from_start => None,
+            Some(last) => Some(*last),
+            None => Some(Seq(i64::MIN)),
+        }
+    }
+
+    fn plan_scan(&mut self, read: ReadId, bounds: ReadBounds) -> Option<Command<S, E>> {
+        let (after, exclusive) = match self.scan {
+            Scan::Strict { after } => (after, false),
+            Scan::Lax { after } => (after, true),
+            Scan::Done => return None,
+        };
+        // Rows that are to be marked go first, so that keys are read beside a long scan.
+        let keys_wait = !self.to_read.is_empty() && !self.to_spill.is_empty();
+        if bounds.room == 0 || keys_wait || (exclusive && !self.may_be_alone(bounds)) {
+            return None;
+        }
+        let limit = bounds.page.min(bounds.room).max(1);
+        self.in_flight.read = Some(ReadInFlight { id: read, exclusive, reserved: limit });
+        self.read_last |= exclusive;
+        Some(Command::Read(Read { lease: self.lease, read, what: ReadWhat::Lane { after }, limit }))
+    }
+
+    /// Gives up to where the next messages are to be noted as begun, about `count` of them.
+    pub(crate) fn next_mark(&self, count: usize) -> Option<Seq> {
+        let first = self.ready.first().map(|(seq, _)| *seq)?.max(Seq(self.started_to.0.saturating_add(1)));
+        let waits = self.items.range(first..).filter(|(_, item)| {
+            item.row != super::stage::Row::Unstored && matches!(item.stage, Stage::Waiting { .. })
+        });
+        waits.take(count.max(1)).last().map(|(seq, _)| *seq)
+    }
+}

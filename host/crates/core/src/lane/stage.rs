@@ -1,0 +1,105 @@
+//! How far a message has come.
+
+use std::sync::Arc;
+
+use super::items::{Source, Weight};
+use crate::handler_machine::command::{EndedBy, How};
+use crate::handler_machine::event::{Decision, Ending};
+use crate::ids::{CallId, OrderBy, Seq};
+use crate::message::Message;
+use crate::time::Moment;
+
+/// Where a message's row is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Row {
+    /// It has none yet.
+    Unstored,
+    /// Among those that are not held.
+    Ready,
+    /// Among the held ones.
+    Held,
+}
+
+/// How far a message has come. Along a key's queue stages only fall: what is being written, what is decided, what
+/// runs, what waits.
+#[derive(Debug, Clone)]
+pub(crate) enum Stage<E> {
+    /// It waits for its turn, not before `due`.
+    Waiting {
+        /// The earliest start.
+        due: Moment,
+    },
+    /// It is being called.
+    Running {
+        /// The call.
+        call: CallId,
+        /// The message of its key whose uncommitted state it builds on.
+        based_on: Option<Seq>,
+    },
+    /// It ended and waits to be settled.
+    Decided(How<E>),
+    /// It is being settled.
+    Writing(How<E>),
+}
+
+/// A message in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Item<E> {
+    pub(crate) message: Arc<Message>,
+    pub(crate) order: OrderBy,
+    pub(crate) weight: Weight,
+    pub(crate) source: Source,
+    pub(crate) row: Row,
+    pub(crate) stage: Stage<E>,
+    /// Why no handler can have it.
+    pub(crate) unfit: Option<Arc<str>>,
+    /// It is not started before it has its row.
+    pub(crate) stored_first: bool,
+}
+
+impl<E> Item<E> {
+    pub(crate) fn seq(&self) -> Seq {
+        Seq(self.message.seq)
+    }
+
+    /// Whether it waits for its turn.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Waiting { .. })
+    }
+}
+
+/// Gives what a message waits behind.
+pub(crate) fn order_of(message: &Message) -> OrderBy {
+    message.okey.map_or(OrderBy::Nothing(Seq(message.seq)), |okey| OrderBy::Key(crate::ids::OrderKey(okey)))
+}
+
+impl<E> How<E> {
+    /// What becomes of the message.
+    pub(crate) fn ending(&self) -> Ending {
+        match &self.end {
+            EndedBy::Call(decision) => decision.ending,
+            EndedBy::Host(reason, _) => Ending::Dead(*reason),
+        }
+    }
+
+    pub(crate) fn decision(&self) -> Option<&Decision<E>> {
+        match &self.end {
+            EndedBy::Call(decision) => Some(decision),
+            EndedBy::Host(..) => None,
+        }
+    }
+
+    pub(crate) fn has_sql(&self) -> bool {
+        self.decision().is_some_and(|decision| decision.has_sql)
+    }
+
+    pub(crate) fn wrote_state(&self) -> bool {
+        self.decision().is_some_and(|decision| decision.wrote_state)
+    }
+
+    /// Whether the next message of the key is not started before this one is settled: it may be called again, or
+    /// what it wrote is seen by nobody before.
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self.ending(), Ending::Waits { .. }) || self.has_sql() || self.version.once
+    }
+}
