@@ -150,6 +150,12 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         self.step(now);
     }
 
+    /// Takes what happened at once, in order.
+    pub fn on_all(&mut self, events: impl IntoIterator<Item = Event<S, E>>, now: Moment) {
+        events.into_iter().for_each(|event| self.take(event, now));
+        self.step(now);
+    }
+
     fn take(&mut self, event: Event<S, E>, now: Moment) {
         match event {
             Event::Assigned(partitions) => self.assigned(partitions, now),

@@ -137,11 +137,13 @@ pub(crate) struct DueScan {
 }
 
 /// A settlement's share of this lane, while it is under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct UnderWay {
     pub(crate) settled: Vec<Seq>,
     pub(crate) batch: Option<PolledBatch>,
     pub(crate) spill: Vec<(Spill, OrderBy)>,
+    /// What of it no message in memory stands for.
+    pub(crate) weight: Weight,
 }
 
 /// The lane.
@@ -286,9 +288,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// What of it is in memory, by where it came from.
     pub(crate) fn weight(&self, source: Source) -> Weight {
         let queued = if source == Source::Polled { self.inserts.weight() } else { Weight::default() };
-        let under_way = self.under_way.as_ref().and_then(|of| of.batch.as_ref());
-        let under_way =
-            under_way.filter(|_| source == Source::Polled).map_or(Weight::default(), PolledBatch::weight);
+        let under_way = self.under_way.as_ref().filter(|_| source == Source::Polled);
+        let under_way = under_way.map_or(Weight::default(), |of| of.weight);
         self.items.weight(source) + queued + under_way
     }
 

@@ -1,6 +1,6 @@
 //! Which rows are to be read next.
 
-use super::stage::Stage;
+use super::stage::Row;
 use super::{Lane, Phase, ReadInFlight, Scan, Spilled};
 use crate::handler_machine::command::{Command, Read, ReadId, ReadWhat};
 use crate::ids::{OrderBy, Seq};
@@ -148,10 +148,15 @@ impl<S: Clone, E: Clone> Lane<S, E> {
 
     /// Gives up to where the next messages are to be noted as begun, about `count` of them.
     pub(crate) fn next_mark(&self, count: usize) -> Option<Seq> {
-        let first = self.ready.first().map(|(seq, _)| *seq)?.max(Seq(self.started_to.0.saturating_add(1)));
-        let waits = self.items.range(first..).filter(|(_, item)| {
-            item.row != super::stage::Row::Unstored && matches!(item.stage, Stage::Waiting { .. })
-        });
-        waits.take(count.max(1)).last().map(|(seq, _)| *seq)
+        let first = self.ready.first().map(|(seq, _)| *seq)?;
+        let has_row = |item: &super::stage::Item<E>| item.row != Row::Unstored;
+        if !self.items.get(first).is_some_and(has_row) {
+            return None;
+        }
+        let from = first.max(Seq(self.started_to.0.saturating_add(1)));
+        // Records without rows lie above the others.
+        let next = self.items.range(from..).take_while(|(_, item)| has_row(item));
+        let next = next.filter(|(_, item)| item.is_waiting());
+        next.take(count.max(1)).last().map(|(seq, _)| *seq)
     }
 }

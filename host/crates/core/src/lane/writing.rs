@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::inserts::QueuedRow;
 use super::stage::{Row, Stage};
-use super::{Lane, Phase, PolledBatch, UnderWay};
+use super::{Lane, Phase, PolledBatch, UnderWay, Weight};
 use crate::handler_machine::command::{Insert, LaneWrite, NewRow, NewRowState, Settled, Spill};
 use crate::ids::{CallId, Seq, WriteId};
 use crate::time::Moment;
@@ -70,7 +70,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let settled = seqs.iter().filter_map(|seq| self.settle(*seq)).collect();
         let insert = batch.as_ref().map(|batch| self.insert(batch));
         let spills = spill.iter().map(|(spill, _)| *spill).collect();
-        self.under_way = Some(UnderWay { settled: seqs, batch, spill });
+        let weight = batch.as_ref().map_or(Weight::default(), PolledBatch::weight);
+        self.under_way = Some(UnderWay { settled: seqs, batch, spill, weight });
         self.in_flight.write = Some(id);
         self.read_last = false;
         Some(LaneWrite { lease: self.lease, settled, insert, spill: spills })

@@ -19,7 +19,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// The settlement is no longer under way; gives what it was about.
     fn write_ended(&mut self) -> UnderWay {
         self.in_flight.write = None;
-        self.under_way.take().unwrap_or(UnderWay { settled: Vec::new(), batch: None, spill: Vec::new() })
+        self.under_way.take().unwrap_or_default()
     }
 
     /// It is committed, but for rows that were `missed` and records that are `duplicates`.
