@@ -116,3 +116,21 @@ fn a_topic_that_vanishes_under_the_host_is_told_and_the_others_go_on() {
         Ok(())
     });
 }
+
+#[test]
+fn a_topic_that_is_gone_is_told_by_a_host_that_works_off_what_was_stored_of_it() {
+    in_world(Setup { own_kafka: true, ..Setup::default() }, async |world| {
+        let scripted = handled(world, 1).await?;
+        world.kafka.delete_topic(&scripted.input).await?;
+        world.with_kafka(|kafka| kafka.stop()).await?;
+        let host = world.start_host("b")?;
+        let taken = "select count(*) from mailroom.lane where kind = 'inbox' and owner is not null";
+        becomes("its lane is taken", 1_i64, SOON, async || world.db.one(taken).await).await?;
+
+        world.with_kafka(|kafka| kafka.restart()).await?;
+
+        host.wait_log(&format!("Topic {} does not exist", scripted.input)).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}

@@ -222,8 +222,11 @@ impl Turns {
     /// Tells of subscribed topics that do not exist: Kafka's client waits for them without a word.
     async fn look_for_topics(&mut self) {
         self.topics_due = Instant::now() + TOPICS_TICK;
-        let without =
-            self.subscribed.iter().any(|topic| !self.partitions.keys().any(|place| *place.topic == **topic));
+        // A lane that was adopted says nothing of its topic, which may have been deleted.
+        let assigned = |topic: &String| {
+            self.partitions.iter().any(|(place, partition)| partition.assigned && *place.topic == **topic)
+        };
+        let without = self.subscribed.iter().any(|topic| !assigned(topic));
         if !without {
             self.missing.clear();
             return;
