@@ -176,6 +176,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             (Some((CallValidity::Current, lane)), EndOfCall::Again { delay, .. }) => {
                 lane.call_again(seq, delay, now);
             }
+            (Some((CallValidity::Current, lane)), EndOfCall::RowChanged) => lane.row_changed(seq, now),
+            (None | Some((CallValidity::Stale, _)), EndOfCall::RowChanged) => {}
             (lane, EndOfCall::Decided { decision, .. }) => {
                 // What its own transaction wrote is lost with it: then its end is not known.
                 if decision.has_sql {

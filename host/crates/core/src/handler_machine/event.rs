@@ -306,6 +306,8 @@ pub enum EndOfCall<S, E> {
         /// Whether the handler was surely not called.
         never_called: bool,
     },
+    /// Without one: the row is no longer as the message has it, so nobody was called.
+    RowChanged,
 }
 
 /// How a message ends, or goes on.

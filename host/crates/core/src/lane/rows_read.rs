@@ -128,7 +128,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             }
         }
         for (order, _) in keys {
-            if stopped.contains(order) || self.changed_since(keys, *order) {
+            // A message without a key has no followers.
+            if order.key().is_none() || stopped.contains(order) || self.changed_since(keys, *order) {
                 continue;
             }
             if rows.more.contains(order) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::inserts::{PolledBatch, QueuedRow};
 use super::stage::{Row, Stage};
@@ -131,11 +132,27 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         if let Some(key) = by_it {
             self.blocked.remove(&key);
         }
+        let has_row = item.row != Row::Unstored;
         self.take_out(seq);
+        if has_row {
+            // Somebody edited it. Where it still is to be handled, it is read again as it is now.
+            self.to_spill.insert(seq, (true, order));
+            self.wakes_in(Duration::ZERO, now);
+        }
         if let Some(queue) = self.keys.get_mut(&order) {
             queue.awaited = queue.awaited.saturating_sub(usize::from(awaited));
         }
         self.fall_from(order, seq, now);
+    }
+
+    /// A message was not called, since its row is not as we left it.
+    pub(crate) fn row_changed(&mut self, seq: Seq, now: Moment) {
+        let order = self.items.get(seq).map(|item| item.order);
+        self.missed(seq, now);
+        if let Some(order) = order {
+            self.tidy(order);
+            self.arm(order, now);
+        }
     }
 
     /// Nothing was written: everything is as before, to be settled again.
