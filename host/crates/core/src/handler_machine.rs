@@ -230,6 +230,17 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         self.lanes.keys().copied()
     }
 
+    /// Gives the assigned partitions whose lanes it has.
+    pub fn assigned_lanes(&self) -> impl Iterator<Item = (&TopicPartition, LaneId)> {
+        let assigned = self.partitions.iter().filter(|(_, of)| of.assigned);
+        assigned.filter_map(|(partition, of)| Some((partition, of.lane?)))
+    }
+
+    /// Gives the partitions that Kafka gave to this host.
+    pub fn assigned_partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions.iter().filter(|(_, of)| of.assigned).map(|(partition, _)| partition)
+    }
+
     /// Gives how much is in memory.
     #[must_use]
     pub fn messages_in_memory(&self) -> usize {

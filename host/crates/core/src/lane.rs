@@ -169,6 +169,8 @@ pub(crate) struct Lane<S, E> {
     decided: BTreeSet<Seq>,
     /// Decided messages whose own transactions settle them.
     decided_sql: BTreeMap<Seq, CallId>,
+    /// Messages that lost a race for state, and are not called again before the next settlement.
+    losers: BTreeSet<Seq>,
     /// Messages whose own transactions are settling them.
     sql: BTreeMap<CallId, Seq>,
     /// Calls whose own transactions come to nothing.
@@ -220,6 +222,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             timers: BTreeSet::new(),
             decided: BTreeSet::new(),
             decided_sql: BTreeMap::new(),
+            losers: BTreeSet::new(),
             sql: BTreeMap::new(),
             dropped_sql: Vec::new(),
             inserts: InsertQueue::default(),
@@ -271,6 +274,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.timers.clear();
         self.decided.clear();
         self.dropped_sql.extend(std::mem::take(&mut self.decided_sql).into_values());
+        self.losers.clear();
         self.sql.clear();
         self.inserts = InsertQueue::default();
         self.to_spill.clear();
@@ -291,6 +295,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let under_way = self.under_way.as_ref().filter(|_| source == Source::Polled);
         let under_way = under_way.map_or(Weight::default(), |of| of.weight);
         self.items.weight(source) + queued + under_way
+    }
+
+    /// Gives how many keys it remembers that wait in Postgres, about.
+    pub(crate) fn waiting_keys(&self) -> usize {
+        self.spilled.len().max(self.blocked.len())
     }
 
     /// Whether nothing of it is in memory or under way but void calls.

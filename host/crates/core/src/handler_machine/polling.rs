@@ -8,7 +8,7 @@ use super::command::{Command, Remark};
 use super::event::{Outcome, Polled};
 use super::partitions::Position;
 use crate::ids::{Seq, TopicPartition};
-use crate::lane::{NumberedBatch, Source};
+use crate::lane::{Lane, NumberedBatch, Source};
 use crate::time::Moment;
 
 /// Places that are drawn at once: one question to Postgres for some polls.
@@ -134,7 +134,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
 
     /// Remembers no more waiting keys than may be: the partition that has most of them is not read.
     fn bound_waiting_keys(&mut self) {
-        let count: usize = self.lanes.values().map(|lane| lane.spilled.len() + lane.blocked.len()).sum();
+        let count: usize = self.lanes.values().map(Lane::waiting_keys).sum();
         if count <= self.settings.waiting_keys_max {
             if count <= self.settings.waiting_keys_max / 2 && !self.too_many_keys.is_empty() {
                 let resumed = std::mem::take(&mut self.too_many_keys);
@@ -149,7 +149,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             .lanes
             .values()
             .filter(|lane| !self.too_many_keys.contains(&lane.partition))
-            .max_by_key(|lane| lane.spilled.len() + lane.blocked.len());
+            .max_by_key(|lane| lane.waiting_keys());
         if let Some(partition) = most.map(|lane| lane.partition.clone()) {
             self.too_many_keys.insert(partition.clone());
             self.commands.push(Command::Say(Remark::TooManyWaitingKeys(partition.clone())));

@@ -73,7 +73,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let seq = queue.first_waiting()?;
         let item = self.items.get(seq)?;
         let waits_for_row = item.stored_first && item.row == Row::Unstored;
-        if waits_for_row || self.calls.contains_key(&seq) {
+        if waits_for_row || self.calls.contains_key(&seq) || self.losers.contains(&seq) {
             return None;
         }
         match item.stage {
@@ -263,8 +263,9 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// Behind a dead message the key goes on only where its handler lets it.
     fn died(&mut self, seq: Seq, order: OrderBy, reason: DeadReason, behind_dead: BehindDead) {
         let (Some(key), Some(how)) = (order.key(), reason.blocks(behind_dead)) else { return };
-        self.blocked.entry(key).or_insert(Blocked { how, by: Some(seq), written: false });
-        if how == Blocking::Wait {
+        // A key that an earlier version parks stays parked, as its row in the table does.
+        let blocked = self.blocked.entry(key).or_insert(Blocked { how, by: Some(seq), written: false });
+        if blocked.how == Blocking::Wait {
             self.spill_behind(order, seq);
         }
     }

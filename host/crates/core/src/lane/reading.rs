@@ -88,7 +88,10 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         };
         let mut keys: Vec<(OrderBy, Seq)> = Vec::new();
         let mut not_now: Vec<OrderBy> = Vec::new();
-        for order in self.to_read.iter().take(DUE_KEYS_ENOUGH) {
+        // A message without a key that lies ahead of the scan is read when the scan has come there.
+        let is_ahead =
+            |order: &OrderBy| matches!((order, up_to), (OrderBy::Nothing(seq), Some(up_to)) if *seq > up_to);
+        for order in self.to_read.iter().filter(|order| !is_ahead(order)).take(DUE_KEYS_ENOUGH) {
             match self.key_read_from(*order) {
                 Some(after) => keys.push((*order, after)),
                 None => not_now.push(*order),

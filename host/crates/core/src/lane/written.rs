@@ -47,6 +47,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 self.inserted(&row, now);
             }
         }
+        let losers = std::mem::take(&mut self.losers);
+        keys.extend(losers.iter().filter_map(|seq| self.items.get(*seq).map(|item| item.order)));
         for order in keys {
             self.tidy(order);
             self.arm(order, now);
@@ -168,6 +170,10 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                     self.decided.remove(&row.seq());
                 }
             }
+            // What was to be marked as held once it is stored is stored so.
+            for row in &mut batch.rows {
+                row.held |= self.to_spill.remove(&row.seq()).is_some();
+            }
             batch.undecided = self.undecided_of(&batch);
             self.inserts.put_back(batch);
         }
@@ -200,6 +206,12 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             if let Some(order) = self.items.get(*seq).map(|item| item.order) {
                 self.fall_from(order, *seq, now);
             }
+        }
+        // Those that lost to another of the same settlement would lose again before that one is committed: the rest is
+        // settled first, without them.
+        self.inserts.hurry();
+        if !self.decided.is_empty() || !self.inserts.is_empty() {
+            self.losers.extend(lost);
         }
     }
 
