@@ -18,7 +18,8 @@ use crate::verdict::{BehindDead, Blocking};
 /// How long state is handed from call to call before it is read again. A value that another wrote meanwhile costs a
 /// call with effects a repetition; a call without any sees it this much later at most.
 const STATE_AGE_MAX: Duration = Duration::from_millis(500);
-/// A message that lost so many deliveries with their hosts runs alone from then on.
+/// A message that lost so many deliveries with their hosts runs alone from then on. No more are counted, but that of
+/// a message which ran alone.
 const LOST_MAX: u32 = 2;
 
 /// What may start.
@@ -142,6 +143,10 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         }
         if message.begun {
             return Some(Start::Begun(seq));
+        }
+        if message.crashes > LOST_MAX {
+            let words = "its process died while it ran alone".into();
+            return Some(Start::Dead(seq, DeadReason::CrashLoop, words));
         }
         if row != Row::Unstored && seq > self.started_to {
             return Some(Start::NotMarked);
