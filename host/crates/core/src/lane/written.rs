@@ -12,6 +12,7 @@ use crate::handler_machine::command::EndedBy;
 use crate::handler_machine::event::{Decision, Ending};
 use crate::ids::{CallId, OrderBy, Seq};
 use crate::time::Moment;
+use crate::verdict::decide::DeadReason;
 
 /// A lane whose settlements were refused takes this many messages again before the bound is forgotten.
 const WRITE_LIMIT_ENOUGH: usize = 1024;
@@ -30,22 +31,33 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             self.write_limit.map(|limit| limit.saturating_mul(2)).filter(|limit| *limit < WRITE_LIMIT_ENOUGH);
         let under_way = self.write_ended();
         let mut keys = BTreeSet::new();
-        for (_, order) in &under_way.spill {
+        for (spill, order) in &under_way.spill {
             keys.insert(*order);
-        }
-        for seq in under_way.settled {
-            keys.extend(self.items.get(seq).map(|item| item.order));
-            if missed.contains(&seq) { self.missed(seq, now) } else { self.hit(seq, now) }
-        }
-        for row in under_way.batch.into_iter().flat_map(|batch| batch.rows) {
-            let order = super::stage::order_of(&row.message);
-            keys.insert(order);
-            if duplicates.contains(&row.seq()) {
-                self.to_spill.remove(&row.seq());
-                self.missed(row.seq(), now);
-            } else {
-                self.inserted(&row, now);
+            if spill.wakes {
+                // It may be due already, and was not found before.
+                self.wakes_in(Duration::ZERO, now);
             }
+        }
+        let rows: Vec<QueuedRow> = under_way.batch.into_iter().flat_map(|batch| batch.rows).collect();
+        // What was hit has ended, whatever it stood behind: only then does a key fall behind what was not.
+        for seq in &under_way.settled {
+            keys.extend(self.items.get(*seq).map(|item| item.order));
+            if !missed.contains(seq) {
+                self.hit(*seq, now);
+            }
+        }
+        for row in &rows {
+            keys.insert(super::stage::order_of(&row.message));
+            if !duplicates.contains(&row.seq()) {
+                self.inserted(row, now);
+            }
+        }
+        for seq in under_way.settled.iter().filter(|seq| missed.contains(seq)) {
+            self.missed(*seq, now);
+        }
+        for row in rows.iter().filter(|row| duplicates.contains(&row.seq())) {
+            self.to_spill.remove(&row.seq());
+            self.missed(row.seq(), now);
         }
         let losers = std::mem::take(&mut self.losers);
         keys.extend(losers.iter().filter_map(|seq| self.items.get(*seq).map(|item| item.order)));
@@ -305,6 +317,20 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         }
     }
 
+    /// A message's own transaction is lost. It is called again, but where it may be handed over once: then its end
+    /// cannot be settled as it was.
+    fn sql_lost(&mut self, order: OrderBy, seq: Seq, now: Moment) {
+        let once = self.items.get(seq).and_then(|item| match &item.stage {
+            Stage::Decided(how) | Stage::Writing(how) => Some(Arc::clone(&how.version)),
+            Stage::Waiting { .. } | Stage::Running { .. } => None,
+        });
+        self.fall_from(order, seq, now);
+        if let Some(version) = once.filter(|version| version.once) {
+            let words = "it was handed over, may be handed over once, and its own transaction was lost";
+            self.decide(seq, EndedBy::Host(DeadReason::Interrupted, words.into()), version, None, now);
+        }
+    }
+
     /// A message's own transaction came to nothing: with `missed` its row is not ours, with `instead` it ends so, else
     /// it is called again.
     pub(crate) fn sql_not_written(
@@ -320,7 +346,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         match (missed, instead) {
             (true, _) => self.missed(seq, now),
             (false, Some(decision)) => self.decide_instead(seq, decision, now),
-            (false, None) => self.fall_from(order, seq, now),
+            (false, None) => self.sql_lost(order, seq, now),
         }
         self.tidy(order);
         self.arm(order, now);
