@@ -187,6 +187,8 @@ pub struct InboxRow {
     pub due_in: Duration,
     /// Whether it lies among the held rows.
     pub held: bool,
+    /// Whether it is found by its time.
+    pub wakes: bool,
     /// Why no handler can have it.
     pub unfit: Option<Arc<str>>,
     /// Whether a subscription takes it.

@@ -85,11 +85,25 @@ impl<S: Clone, E: Clone> Lane<S, E> {
 
     /// Moves keys that are due.
     pub(crate) fn tick(&mut self, now: Moment) {
+        self.free_losers(now);
         while let Some((due, order)) = self.timers.first().copied()
             && due <= now
         {
             self.timers.pop_first();
             self.arm(order, now);
+        }
+    }
+
+    /// Messages that lost a race are called again where there is nothing that has to be settled before.
+    fn free_losers(&mut self, now: Moment) {
+        let settles = self.in_flight.write.is_some() || !self.decided.is_empty() || !self.inserts.is_empty();
+        if self.losers.is_empty() || settles {
+            return;
+        }
+        for seq in std::mem::take(&mut self.losers) {
+            if let Some(order) = self.items.get(seq).map(|item| item.order) {
+                self.arm(order, now);
+            }
         }
     }
 
@@ -312,7 +326,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 self.blocked.remove(&key);
             }
         }
-        if let Some(spilled @ Spilled::Wakes) = self.spilled.get_mut(&order) {
+        if let Some(spilled @ (Spilled::Wakes | Spilled::Waits { .. })) = self.spilled.get_mut(&order) {
             // Whoever was to wake may not wait any more.
             *spilled = Spilled::Follows { from_start: true };
         }

@@ -101,7 +101,9 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 Spilled::Follows { .. } => {
                     !in_memory && !self.to_read.contains(order) && !self.waits_behind_dead(*order)
                 }
-                Spilled::Wakes => self.due.next.is_none() && !in_memory && self.in_flight.read.is_none(),
+                Spilled::Wakes | Spilled::Waits { .. } => {
+                    self.due.next.is_none() && !in_memory && self.in_flight.read.is_none()
+                }
                 Spilled::BehindScan => matches!(self.scan, super::Scan::Done | super::Scan::Lax { .. }),
                 Spilled::Unclaimed => false,
             };

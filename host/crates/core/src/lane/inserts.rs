@@ -56,6 +56,8 @@ pub(crate) struct PolledBatch {
     pub(crate) moved: Option<Moment>,
     /// It does not wait for any call.
     pub(crate) now: bool,
+    /// Nothing of it is called before it is stored.
+    pub(crate) stored_first: bool,
 }
 
 impl PolledBatch {
@@ -141,15 +143,15 @@ impl InsertQueue {
         true
     }
 
-    /// Held records of a key go straight on after all; gives them.
-    pub(crate) fn unhold(&mut self, is_of_key: impl Fn(&Message) -> bool) -> Vec<QueuedRow> {
+    /// Held records of a key go straight on after all; gives them, and whether each is to be stored first.
+    pub(crate) fn unhold(&mut self, is_of_key: impl Fn(&Message) -> bool) -> Vec<(QueuedRow, bool)> {
         let mut freed = Vec::new();
         for batch in &mut self.batches {
             for row in batch.rows.iter_mut().filter(|row| row.held && is_of_key(&row.message)) {
                 row.held = false;
                 batch.undecided += 1;
                 self.weight = self.weight - Weight::of(&row.message);
-                freed.push(row.clone());
+                freed.push((row.clone(), batch.stored_first));
             }
         }
         freed

@@ -45,6 +45,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             since: now,
             moved: None,
             now: batch.stored_first,
+            stored_first: batch.stored_first,
         });
         for (message, unfit) in kept {
             self.add(message, unfit, Row::Unstored, now, Source::Polled, batch.stored_first, now);

@@ -123,7 +123,9 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             Some(Spilled::Follows { from_start }) => *from_start,
             // A message without a key.
             None => true,
-            Some(Spilled::Wakes | Spilled::BehindScan | Spilled::Unclaimed) => return None,
+            Some(Spilled::Wakes | Spilled::Waits { .. } | Spilled::BehindScan | Spilled::Unclaimed) => {
+                return None;
+            }
         };
         match self.keys.get(&order).and_then(|queue| queue.seqs.back()) {
             Some(_) if from_start => None,

@@ -152,7 +152,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 !keys.iter().any(|(of, after)| *of == order && from_start(after))
             }
             Some(Spilled::Follows { from_start: false }) | None => false,
-            Some(Spilled::Wakes | Spilled::BehindScan | Spilled::Unclaimed) => true,
+            Some(Spilled::Wakes | Spilled::Waits { .. } | Spilled::BehindScan | Spilled::Unclaimed) => true,
         }
     }
 
@@ -163,9 +163,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         }
         if row.due_in > STAYS_MAX {
             // It was found before its time, or nothing wakes it yet.
-            self.to_spill.insert(Seq(row.message.seq), (true, order));
+            if !row.wakes {
+                self.to_spill.insert(Seq(row.message.seq), (true, order));
+            }
             self.wakes_in(row.due_in, now);
-            return Some(Spilled::Wakes);
+            return Some(Spilled::Waits { until: now + row.due_in });
         }
         self.add(row.message, row.unfit, Row::Held, now + row.due_in, Source::Read, false, now);
         None
@@ -174,8 +176,16 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// All rows of the key are in memory. Its records that wait to be stored follow them.
     fn caught_up(&mut self, order: OrderBy, now: Moment) {
         self.spilled.remove(&order);
-        for row in self.inserts.unhold(|message| order_of(message) == order) {
-            self.add(Arc::clone(&row.message), row.unfit, Row::Unstored, now, Source::Polled, false, now);
+        for (row, stored_first) in self.inserts.unhold(|message| order_of(message) == order) {
+            self.add(
+                Arc::clone(&row.message),
+                row.unfit,
+                Row::Unstored,
+                now,
+                Source::Polled,
+                stored_first,
+                now,
+            );
         }
     }
 
@@ -195,6 +205,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         }
         for (order, seq) in found.due {
             if self.items.contains(seq) || self.to_spill.contains_key(&seq) || self.to_read.contains(&order) {
+                continue;
+            }
+            // What is due behind a first row that waits comes after it.
+            let waits = matches!(self.spilled.get(&order), Some(Spilled::Waits { until }) if *until > now);
+            if waits && !rereads {
                 continue;
             }
             if order.key().is_some() {

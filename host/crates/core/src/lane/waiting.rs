@@ -19,6 +19,11 @@ const FOLLOWERS_KEPT: usize = 100;
 pub(crate) enum Spilled {
     /// Its first row does, at its time.
     Wakes,
+    /// Its first row does, and not before.
+    Waits {
+        /// The row's time.
+        until: Moment,
+    },
     /// The messages of it that are in memory: once they have ended it is read on.
     Follows {
         /// An operator touched it, or a row below what was read may be pending: once nothing of it is in memory it
