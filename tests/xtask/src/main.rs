@@ -9,6 +9,7 @@ mod guests;
 mod install;
 mod planted;
 mod run;
+mod sim;
 mod sqlx;
 mod suite;
 mod tidy;
@@ -25,6 +26,9 @@ cargo xtask demo [ARGS]          mailroom at work, checked; `demo --help` tells 
 cargo xtask bench [ARGS]         mailroom's speed beside its floors; `bench --help` tells more
 cargo xtask fuzz [TARGET] [--time 60s]
                                  what comes from outside, distorted: components, manifests, headers and so on
+cargo xtask sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE]
+                                 the machines of delivery against models of Postgres and Kafka, with faults;
+                                 a seed that breaks a promise is shrunk and shown
 cargo xtask planted              plant bugs that the history test must catch, one after another
 cargo xtask tidy                 check the rules of the house
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
         ("fuzz", args) => fuzz::run(args),
+        ("sim", args) => sim::run(args),
         ("planted", []) => planted::run(),
         ("tidy", []) => tidy::check(),
         ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),

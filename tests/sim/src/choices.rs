@@ -1,0 +1,119 @@
+//! All chance of a run, as one recorded stream of numbers: the same stream gives the same run, and a shorter one a
+//! shorter run.
+
+/// Draws in groups, one a step, so that leaving out a step does not change what the others mean. Zero is always the
+/// plainest choice; where a recorded stream ends, zeros follow.
+#[derive(Debug, Clone)]
+pub(crate) struct Choices {
+    source: Source,
+    steps: Vec<Vec<u32>>,
+    current: Vec<u32>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Fresh(fastrand::Rng),
+    Recorded { steps: Vec<Vec<u32>>, step: usize, draw: usize },
+}
+
+impl Choices {
+    /// Draws from a seed.
+    pub(crate) fn fresh(seed: u64) -> Self {
+        Self { source: Source::Fresh(fastrand::Rng::with_seed(seed)), steps: Vec::new(), current: Vec::new() }
+    }
+
+    /// Draws what was recorded.
+    pub(crate) fn recorded(steps: Vec<Vec<u32>>) -> Self {
+        Self { source: Source::Recorded { steps, step: 0, draw: 0 }, steps: Vec::new(), current: Vec::new() }
+    }
+
+    /// Ends the group of draws of a step.
+    pub(crate) fn end_step(&mut self) {
+        self.steps.push(std::mem::take(&mut self.current));
+        if let Source::Recorded { step, draw, .. } = &mut self.source {
+            *step += 1;
+            *draw = 0;
+        }
+    }
+
+    /// The steps that a recorded stream still has, all for a fresh one.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        match &self.source {
+            Source::Fresh(_) => false,
+            Source::Recorded { steps, step, .. } => *step >= steps.len(),
+        }
+    }
+
+    /// Draws a number in `0..below`; 0 where `below` is.
+    pub(crate) fn draw(&mut self, below: u32) -> u32 {
+        let below = below.max(1);
+        let drawn = match &mut self.source {
+            Source::Fresh(rng) => rng.u32(0..below),
+            Source::Recorded { steps, step, draw } => {
+                let drawn = steps.get(*step).and_then(|step| step.get(*draw)).copied().unwrap_or(0);
+                *draw += 1;
+                drawn % below
+            }
+        };
+        self.current.push(drawn);
+        drawn
+    }
+
+    /// Draws a place in a list of that length.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        let below = u32::try_from(len).unwrap_or(u32::MAX);
+        usize::try_from(self.draw(below)).unwrap_or(0)
+    }
+
+    /// Draws one of these.
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        if from.is_empty() { None } else { from.get(self.index(from.len())).copied() }
+    }
+
+    /// True in so many of a hundred cases.
+    pub(crate) fn percent(&mut self, percent: u32) -> bool {
+        self.draw(100) >= 100_u32.saturating_sub(percent)
+    }
+
+    /// Draws a place in a list of weights.
+    pub(crate) fn weighted(&mut self, weights: &[u32]) -> usize {
+        let mut drawn = self.draw(weights.iter().sum());
+        for (index, weight) in weights.iter().enumerate() {
+            match drawn.checked_sub(*weight) {
+                None => return index,
+                Some(rest) => drawn = rest,
+            }
+        }
+        0
+    }
+
+    /// Gives what was drawn, for a replay.
+    pub(crate) fn into_steps(mut self) -> Vec<Vec<u32>> {
+        if !self.current.is_empty() {
+            self.end_step();
+        }
+        self.steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_stream_repeats_a_fresh_one_and_ends_in_zeros() {
+        let mut fresh = Choices::fresh(7);
+        let mut drawn = Vec::new();
+        for _ in 0..3 {
+            drawn.push((fresh.draw(10), fresh.weighted(&[1, 2, 3]), fresh.percent(50)));
+            fresh.end_step();
+        }
+        let mut again = Choices::recorded(fresh.into_steps());
+        for before in drawn {
+            assert_eq!((again.draw(10), again.weighted(&[1, 2, 3]), again.percent(50)), before);
+            again.end_step();
+        }
+        assert!(again.is_exhausted());
+        assert_eq!((again.draw(10), again.weighted(&[1, 2]), again.percent(99)), (0, 0, false));
+    }
+}

@@ -1,0 +1,250 @@
+//! Handlers as scripts: what a call reads, writes and says, and how it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailroom_core::handler_machine::event::{CallEnd, Decision, EndOfCall, Ending};
+use mailroom_core::handler_machine::version::Version;
+use mailroom_core::ids::{CallId, OrderKey};
+use mailroom_core::message::Message;
+use mailroom_core::verdict::breaker::Sign;
+use mailroom_core::verdict::decide::{Budget, Verdict, decide};
+use mailroom_core::verdict::outcome::{End, Fault, Outcome};
+
+use crate::postgres::StateId;
+
+/// The state of a key as its calls hand it on: versions and values, with what is not committed yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KeyState {
+    values: BTreeMap<StateId, (i64, i64)>,
+}
+
+/// A value that a call read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateRead {
+    pub(crate) id: StateId,
+    pub(crate) version: i64,
+    pub(crate) value: i64,
+}
+
+/// A value that a call wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateWrite {
+    pub(crate) id: StateId,
+    pub(crate) read: i64,
+    pub(crate) written: i64,
+    pub(crate) value: i64,
+}
+
+/// What is committed with a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    pub(crate) call: u64,
+    pub(crate) reads: Vec<StateRead>,
+    pub(crate) writes: Vec<StateWrite>,
+    pub(crate) said: Vec<i64>,
+    pub(crate) sql: bool,
+    /// Its call is made once: what it read is not checked, and of writes the last one stands.
+    pub(crate) once: bool,
+    /// The database refuses these effects: how the message ends instead.
+    pub(crate) refused: Option<Box<Decision<Effects>>>,
+}
+
+impl Effects {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.writes.is_empty() && self.said.is_empty() && !self.sql
+    }
+}
+
+/// What a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Act {
+    Complete,
+    Say,
+    /// Adds one to the key's own value.
+    Count,
+    /// Adds one to a value that all share.
+    CountShared,
+    /// Says what a shared value is.
+    SayShared,
+    /// Reads a shared value, without effects.
+    ReadShared,
+    RetrySoon,
+    RetryLater,
+    RetryUncounted,
+    Fail,
+    Reject,
+    Skip,
+    Unavailable,
+    /// Writes a row of its own in a transaction of the call's own.
+    Sql,
+    /// Writes and says what the database refuses.
+    Refused,
+    /// Takes its time.
+    Long,
+    /// Kills its process, the first time.
+    Die,
+}
+
+/// All of them, plainest first.
+pub(crate) const ACTS: [Act; 17] = [
+    Act::Complete,
+    Act::Say,
+    Act::Count,
+    Act::CountShared,
+    Act::SayShared,
+    Act::ReadShared,
+    Act::RetrySoon,
+    Act::RetryLater,
+    Act::RetryUncounted,
+    Act::Fail,
+    Act::Reject,
+    Act::Skip,
+    Act::Unavailable,
+    Act::Sql,
+    Act::Refused,
+    Act::Long,
+    Act::Die,
+];
+
+/// What is done at each delivery; the last is repeated.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Script(pub(crate) Vec<Act>);
+
+impl Script {
+    pub(crate) fn at(&self, deliveries: u32) -> Act {
+        let at = usize::try_from(deliveries).unwrap_or(usize::MAX);
+        self.0.get(at).or(self.0.last()).copied().unwrap_or(Act::Complete)
+    }
+}
+
+/// Whether the database refuses a message's content: `Some(true)` even where it is stored without any.
+pub(crate) fn refusal(message: &Message) -> Option<bool> {
+    match message.payload.as_deref() {
+        Some([1]) => Some(false),
+        Some([2]) => Some(true),
+        _ => None,
+    }
+}
+
+/// What a call has at hand.
+pub(crate) struct Body<'c> {
+    pub(crate) call: CallId,
+    pub(crate) message: &'c Message,
+    pub(crate) version: &'c Version,
+    pub(crate) state: KeyState,
+    pub(crate) act: Act,
+}
+
+impl KeyState {
+    /// Keeps what was read.
+    pub(crate) fn learn(&mut self, id: StateId, version: i64, value: i64) {
+        self.values.entry(id).or_insert((version, value));
+    }
+
+    pub(crate) fn get(&self, id: StateId) -> Option<(i64, i64)> {
+        self.values.get(&id).copied()
+    }
+}
+
+/// The value that a call reads besides its key's own, if it does.
+pub(crate) fn shared_read(act: Act, message: &Message) -> Option<StateId> {
+    let name = u32::try_from(message.offset.rem_euclid(2)).unwrap_or(0);
+    let reads = matches!(act, Act::CountShared | Act::SayShared | Act::ReadShared);
+    reads.then_some(StateId::Shared(name))
+}
+
+/// The call itself: what it did, with the version of what it writes, and how the message ends.
+pub(crate) fn run(
+    body: Body<'_>,
+    shared: Option<StateRead>,
+    written: i64,
+    chance: u32,
+) -> CallEnd<KeyState, Effects> {
+    let Body { call, message, version, mut state, act } = body;
+    let mut effects = Effects { call: call.0, once: version.once, ..Effects::default() };
+    let own = message.okey.map(|key| StateId::Keyed(OrderKey(key)));
+    let counted = own
+        .filter(|_| act == Act::Count)
+        .and_then(|id| state.get(id).map(|(version, value)| StateRead { id, version, value }));
+    let reads = counted.or(shared);
+    effects.reads.extend(reads.clone());
+    match (act, reads) {
+        (Act::Count | Act::CountShared, Some(read)) => {
+            let write = StateWrite { id: read.id, read: read.version, written, value: read.value + 1 };
+            state.values.insert(read.id, (written, write.value));
+            effects.writes.push(write);
+        }
+        (Act::SayShared, Some(read)) => effects.said.push(read.value),
+        (Act::Say | Act::Refused | Act::Count, _) => effects.said.push(-1),
+        (Act::Sql, _) => effects.sql = true,
+        _ => {}
+    }
+    let (end, sign) = ended(act);
+    let chance = f64::from(chance) / 3.0;
+    let verdict = judged(end, message, version, chance);
+    if act == Act::Refused {
+        let fault = End::Faulted(Fault::BadReply { reason: "refused".to_owned() });
+        if let EndOfCall::Decided { decision, .. } =
+            decided(judged(fault, message, version, chance), Effects::default(), KeyState::default())
+        {
+            effects.refused = Some(Box::new(decision));
+        }
+    }
+    CallEnd { call, end: decided(verdict, effects, state), sign: (sign, "a fault".into()) }
+}
+
+fn judged(end: End, message: &Message, version: &Version, chance: f64) -> Verdict {
+    let budget = Budget {
+        attempts_made: message.attempts_made,
+        attempts_max: message.attempts_max,
+        deliveries: message.deliveries,
+    };
+    let verdict = decide(end, budget, &version.retry, chance);
+    if version.once { verdict.at_most_once() } else { verdict }
+}
+
+fn ended(act: Act) -> (End, Sign) {
+    let retry = |after, counts| End::Decided(Outcome::Retry { reason: "busy".to_owned(), after, counts });
+    match act {
+        Act::Complete
+        | Act::Say
+        | Act::Count
+        | Act::CountShared
+        | Act::SayShared
+        | Act::ReadShared
+        | Act::Sql
+        | Act::Refused
+        | Act::Long
+        | Act::Die => (End::Decided(Outcome::Completed), Sign::Good),
+        Act::RetrySoon => (retry(Some(Duration::from_millis(20)), true), Sign::None),
+        Act::RetryLater => (retry(Some(Duration::from_millis(400)), true), Sign::None),
+        Act::RetryUncounted => (retry(Some(Duration::from_millis(150)), false), Sign::None),
+        Act::Fail => {
+            let fault = Fault::Failed { message: "no".to_owned(), code: None, detail: None };
+            (End::Faulted(fault), Sign::Fault)
+        }
+        Act::Reject => (End::Decided(Outcome::Rejected("never".to_owned())), Sign::Good),
+        Act::Skip => (End::Decided(Outcome::Skipped("nothing".to_owned())), Sign::Good),
+        Act::Unavailable => (End::Unavailable("away".to_owned()), Sign::None),
+    }
+}
+
+fn decided(verdict: Verdict, effects: Effects, state: KeyState) -> EndOfCall<KeyState, Effects> {
+    let nothing = Effects { call: effects.call, ..Effects::default() };
+    let (ending, effects) = match verdict {
+        Verdict::Completed => (Ending::Done, effects),
+        Verdict::Skipped { .. } => (Ending::Done, nothing),
+        Verdict::Retry { delay, counted, .. } => (Ending::Waits { delay, counted }, nothing),
+        Verdict::Dead { reason, .. } => (Ending::Dead(reason), nothing),
+        Verdict::Again { delay, .. } => return EndOfCall::Again { delay, never_called: false },
+    };
+    let decision = Decision {
+        ending,
+        wrote_state: !effects.writes.is_empty(),
+        has_sql: effects.sql,
+        effects: Arc::new(effects),
+    };
+    EndOfCall::Decided { decision, state }
+}

@@ -1,0 +1,222 @@
+//! Taking, giving back and marking lanes.
+
+use std::collections::BTreeMap;
+
+use mailroom_core::handler_machine::event::TakenLane;
+use mailroom_core::ids::{LaneId, LaneToken, Lease, RereadCount, Seq, TopicPartition};
+
+use super::locks::{Mode, Place};
+use super::table::{NOBODY, Tx};
+use super::{Flow, LaneRow, Postgres, Session};
+
+/// A lane that is free for so long is anybody's.
+const LEFT_FREE_MILLIS: u64 = 1000;
+
+/// Which lanes are to be taken.
+#[derive(Debug, Clone)]
+pub(crate) enum Taking {
+    /// Those of these partitions, made where missing; owners of the others are asked for them.
+    Partitions(Vec<TopicPartition>),
+    /// Those that nobody has, up to a share beyond what this host has.
+    Free { held: usize },
+    /// Our own.
+    Ours(Vec<LaneId>),
+}
+
+/// What a taking knows from one statement to the next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TakingNotes {
+    locked: Vec<(LaneId, bool)>,
+}
+
+impl Postgres {
+    /// One statement of a taking.
+    pub(crate) fn take(
+        &mut self,
+        tx: Tx,
+        session: Session,
+        now: u64,
+        what: &Taking,
+        notes: &mut TakingNotes,
+        step: usize,
+    ) -> Flow<Vec<TakenLane>> {
+        match step {
+            0 => self.check_host(tx, session, what),
+            1 => {
+                self.select_free(tx, session, now, what, notes);
+                Flow::Next
+            }
+            2 => self.own(tx, session, notes),
+            3 => self.count_crashes(tx, now, notes),
+            _ => self.want(tx, session, what, notes),
+        }
+    }
+
+    fn check_host(&mut self, tx: Tx, session: Session, what: &Taking) -> Flow<Vec<TakenLane>> {
+        if let Err(blocker) = self.locks.lock(tx, Place::Host(session), Mode::KeyShare) {
+            return Flow::Wait(blocker);
+        }
+        if self.hosts.get(tx, &session).is_none() {
+            return Flow::Rollback(Vec::new());
+        }
+        if let Taking::Partitions(partitions) = what {
+            self.make_lanes(partitions);
+        }
+        Flow::Next
+    }
+
+    /// A statement and a transaction of its own.
+    fn make_lanes(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            if self.lane_of(partition).is_none() {
+                let tx = self.begin();
+                let last = self.lanes.rows(NOBODY).next_back().map_or(0, |(id, _)| id.0);
+                let row = LaneRow {
+                    partition: partition.clone(),
+                    owner: None,
+                    token: LaneToken(0),
+                    wanted_by: None,
+                    free_since: None,
+                    started_to: Seq(0),
+                    rereads: RereadCount(0),
+                };
+                self.lanes.put(tx, LaneId(last + 1), Some(row));
+                self.end(tx, true);
+            }
+        }
+    }
+
+    fn select_free(&mut self, tx: Tx, session: Session, now: u64, what: &Taking, notes: &mut TakingNotes) {
+        let is_dead = |owner: Session| self.hosts.get(tx, &owner).is_none();
+        let free = |lane: &LaneRow| lane.owner.is_none_or(is_dead);
+        let candidates: Vec<(LaneId, bool)> = match what {
+            Taking::Partitions(partitions) => {
+                let wanted = self.lanes.rows(tx).filter(|(_, lane)| partitions.contains(&lane.partition));
+                let open = wanted.filter(|(_, lane)| lane.owner == Some(session) || free(lane));
+                open.map(|(id, lane)| (*id, lane.owner.is_some_and(|owner| owner != session))).collect()
+            }
+            Taking::Ours(lanes) => {
+                let ours = self
+                    .lanes
+                    .rows(tx)
+                    .filter(|(id, lane)| lanes.contains(id) && lane.owner == Some(session));
+                ours.map(|(id, _)| (*id, false)).collect()
+            }
+            Taking::Free { held } => {
+                let living = self.hosts.rows(tx).filter(|(_, host)| host.expires_at >= now).count().max(1);
+                let share = self.lanes.rows(tx).count().div_ceil(living).saturating_sub(*held);
+                let open = self.lanes.rows(tx).filter(|(_, lane)| free(lane)).enumerate();
+                let due = open.filter(|(place, (_, lane))| {
+                    *place < share || lane.free_since.is_some_and(|since| since + LEFT_FREE_MILLIS < now)
+                });
+                due.map(|(_, (id, lane))| (*id, lane.owner.is_some())).collect()
+            }
+        };
+        for (id, abandoned) in candidates {
+            if self.locks.try_lock(tx, Place::Lane(id), Mode::Update) {
+                notes.locked.push((id, abandoned));
+            }
+        }
+    }
+
+    fn own(&mut self, tx: Tx, session: Session, notes: &TakingNotes) -> Flow<Vec<TakenLane>> {
+        for (id, _) in &notes.locked {
+            self.lanes.update(tx, id, |lane| {
+                lane.owner = Some(session);
+                lane.token = LaneToken(lane.token.0 + 1);
+                lane.wanted_by = None;
+                lane.free_since = None;
+            });
+        }
+        Flow::Next
+    }
+
+    /// What a dead owner may have begun counts as delivered and lost.
+    fn count_crashes(&mut self, tx: Tx, now: u64, notes: &TakingNotes) -> Flow<Vec<TakenLane>> {
+        let mut rows = Vec::new();
+        for (id, _) in notes.locked.iter().filter(|(_, abandoned)| *abandoned) {
+            let started_to = self.lanes.get(tx, id).map_or(Seq(0), |lane| lane.started_to);
+            let begun = self.inbox.rows(tx).filter(|(seq, row)| {
+                row.lane == *id && row.is_pending() && **seq <= started_to && row.scheduled_at <= now
+            });
+            rows.extend(begun.map(|(seq, _)| *seq));
+        }
+        for seq in &rows {
+            if let Err(blocker) = self.lock_row(tx, *seq) {
+                return Flow::Wait(blocker);
+            }
+        }
+        for seq in &rows {
+            self.inbox.update(tx, seq, |row| {
+                // Two make it run alone, a third is only proven by one that did.
+                if row.lone {
+                    row.crashes = 3;
+                } else if row.crashes < 2 {
+                    row.crashes += 1;
+                }
+                row.deliveries += 1;
+            });
+        }
+        Flow::Next
+    }
+
+    fn want(&mut self, tx: Tx, session: Session, what: &Taking, notes: &TakingNotes) -> Flow<Vec<TakenLane>> {
+        if let Taking::Partitions(partitions) = what {
+            let others = self.lanes.rows(tx).filter(|(_, lane)| {
+                partitions.contains(&lane.partition)
+                    && lane.owner.is_some_and(|owner| owner != session)
+                    && lane.wanted_by != Some(session)
+            });
+            for id in others.map(|(id, _)| *id).collect::<Vec<_>>() {
+                if let Err(blocker) = self.locks.lock(tx, Place::Lane(id), Mode::NoKeyUpdate) {
+                    return Flow::Wait(blocker);
+                }
+                self.lanes.update(tx, &id, |lane| lane.wanted_by = Some(session));
+            }
+        }
+        let last_seq = Seq(self.sequence);
+        let taken = notes.locked.iter().filter_map(|(id, abandoned)| {
+            let lane = self.lanes.get(tx, id)?;
+            Some(TakenLane {
+                lease: Lease { lane: *id, token: lane.token },
+                partition: lane.partition.clone(),
+                rereads: lane.rereads,
+                abandoned: *abandoned,
+                last_seq,
+            })
+        });
+        Flow::Commit(taken.collect())
+    }
+
+    pub(crate) fn release(&mut self, tx: Tx, now: u64, leases: &[Lease]) -> Flow<()> {
+        for lease in leases {
+            if self.lanes.get(tx, &lease.lane).is_none_or(|lane| lane.token != lease.token) {
+                continue;
+            }
+            if let Err(blocker) = self.locks.lock(tx, Place::Lane(lease.lane), Mode::NoKeyUpdate) {
+                return Flow::Wait(blocker);
+            }
+            self.lanes.update(tx, &lease.lane, |lane| {
+                lane.owner = None;
+                lane.free_since = Some(now);
+            });
+        }
+        Flow::Commit(())
+    }
+
+    pub(crate) fn mark(&mut self, tx: Tx, marks: &[(Lease, Seq)]) -> Flow<BTreeMap<LaneId, Seq>> {
+        let mut marked = BTreeMap::new();
+        for (lease, up_to) in marks {
+            if self.lanes.get(tx, &lease.lane).is_none_or(|lane| lane.token != lease.token) {
+                continue;
+            }
+            if let Err(blocker) = self.locks.lock(tx, Place::Lane(lease.lane), Mode::NoKeyUpdate) {
+                return Flow::Wait(blocker);
+            }
+            self.lanes.update(tx, &lease.lane, |lane| lane.started_to = lane.started_to.max(*up_to));
+            let lane = self.lanes.get(tx, &lease.lane);
+            marked.insert(lease.lane, lane.map_or(*up_to, |lane| lane.started_to));
+        }
+        Flow::Commit(marked)
+    }
+}
