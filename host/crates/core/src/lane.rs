@@ -123,6 +123,8 @@ pub(crate) struct Blocked {
     pub(crate) by: Option<Seq>,
     /// Whether its death is committed: one that is not is no letter that an operator could have closed.
     pub(crate) written: bool,
+    /// An earlier death of the key is in the table: where this one comes to nothing, that one stands.
+    pub(crate) another_stands: bool,
 }
 
 /// When keys whose rows wait in Postgres are looked for.

@@ -100,9 +100,14 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             self.seqs_known(taken.last_seq);
             let Some(lane) = self.lanes.get_mut(&taken.lease.lane) else { continue };
             let Phase::Doubtful { closing, .. } = lane.phase else { continue };
+            let (id, partition) = (taken.lease.lane, taken.partition.clone());
             lane.reopen(taken, now);
-            if closing || self.stop_by.is_some() {
+            // How a call ended that may be made once is settled here before the lane is another's.
+            let has_ends = self.kept_ends.keys().any(|(of, _)| *of == id);
+            if self.stop_by.is_some() || (closing && !has_ends) {
                 lane.phase = Phase::Closing { by: now };
+            } else if closing {
+                self.hold_partition(partition, id, now);
             }
         }
     }

@@ -195,6 +195,14 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         }
     }
 
+    /// A lane is worked on until another host wants it, whoever has its partition.
+    pub(super) fn hold_partition(&mut self, partition: TopicPartition, lane: LaneId, now: Moment) {
+        let of = self.partitions.entry(partition).or_insert_with(|| Partition::new(false, now));
+        of.lane = Some(lane);
+        of.position = Position::Unknown;
+        of.retry_at = now;
+    }
+
     pub(super) fn positioned(&mut self, found: Vec<(TopicPartition, LaneToken, FoundPosition)>, now: Moment) {
         let careful = self.settings.batch_rows_max.saturating_mul(CAREFUL_BATCHES);
         let careful = i64::try_from(careful.saturating_add(self.settings.in_hand_max)).unwrap_or(i64::MAX);

@@ -1,5 +1,6 @@
 //! Starting calls, and what their ends change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{Blocked, Lane, Phase, Spilled};
 use crate::handler_machine::command::{Begin, EndedBy, How};
 use crate::handler_machine::event::Ending;
 use crate::handler_machine::version::Version;
-use crate::ids::{CallId, OrderBy, Seq};
+use crate::ids::{CallId, OrderBy, OrderKey, Seq};
 use crate::message::Message;
 use crate::time::Moment;
 use crate::verdict::decide::DeadReason;
@@ -242,7 +243,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let Some(item) = self.items.get_mut(seq) else { return };
         let (based_on, call) = match item.stage {
             Stage::Running { based_on, call } => (based_on, Some(call)),
-            Stage::Waiting { .. } => (None, None),
+            // What is parked behind a death that is not committed rests on it.
+            Stage::Waiting { .. } => (parked_behind(&self.blocked, item.order, &end), None),
             Stage::Decided(_) | Stage::Writing(_) => return,
         };
         let held = match end_of(&end) {
@@ -283,7 +285,16 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     fn died(&mut self, seq: Seq, order: OrderBy, reason: DeadReason, behind_dead: BehindDead) {
         let (Some(key), Some(how)) = (order.key(), reason.blocks(behind_dead)) else { return };
         // A key that an earlier version parks stays parked, as its row in the table does.
-        let blocked = self.blocked.entry(key).or_insert(Blocked { how, by: Some(seq), written: false });
+        let blocked = self.blocked.entry(key).or_insert(Blocked {
+            how,
+            by: Some(seq),
+            written: false,
+            another_stands: false,
+        });
+        if blocked.written {
+            // Whoever closes the earlier letter does not close this one, which is still to be written.
+            *blocked = Blocked { how: blocked.how, by: Some(seq), written: false, another_stands: true };
+        }
         if blocked.how == Blocking::Wait {
             self.spill_behind(order, seq);
         }
@@ -321,10 +332,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             if row == Row::Unstored {
                 self.inserts.undecided(seq);
             }
-            let by_it = order.key().filter(|key| self.blocked.get(key).is_some_and(|of| of.by == Some(seq)));
-            if let Some(key) = by_it {
-                self.blocked.remove(&key);
-            }
+            unblock(&mut self.blocked, order, seq);
         }
         if let Some(spilled @ (Spilled::Wakes | Spilled::Waits { .. })) = self.spilled.get_mut(&order) {
             // Whoever was to wake may not wait any more.
@@ -333,6 +341,24 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.tidy(order);
         self.arm(order, now);
     }
+}
+
+/// A message does not die after all: its key goes on, unless an earlier death stands.
+pub(super) fn unblock(blocked: &mut BTreeMap<OrderKey, Blocked>, order: OrderBy, seq: Seq) {
+    let Some(key) = order.key() else { return };
+    let Some(of) = blocked.get_mut(&key).filter(|of| of.by == Some(seq)) else { return };
+    if of.another_stands {
+        *of = Blocked { how: of.how, by: None, written: true, another_stands: false };
+    } else {
+        blocked.remove(&key);
+    }
+}
+
+/// Gives the death behind which a message is parked, where that may still come to nothing.
+fn parked_behind<E>(blocked: &BTreeMap<OrderKey, Blocked>, order: OrderBy, end: &EndedBy<E>) -> Option<Seq> {
+    let EndedBy::Host(DeadReason::Parked, _) = end else { return None };
+    let blocked = order.key().and_then(|key| blocked.get(&key))?;
+    blocked.by.filter(|_| !blocked.written && !blocked.another_stands)
 }
 
 fn end_of<E>(end: &EndedBy<E>) -> Ending {

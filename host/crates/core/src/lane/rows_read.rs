@@ -19,7 +19,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// A page of what is known of the lane's keys came.
     pub(crate) fn standing(&mut self, page: StandingPage, now: Moment) {
         for (key, how) in page.blocked {
-            self.blocked.insert(key, Blocked { how, by: None, written: true });
+            self.blocked.insert(key, Blocked { how, by: None, written: true, another_stands: false });
         }
         let last = page.held.last().map(|(key, _)| *key);
         for (key, wakes) in page.held {

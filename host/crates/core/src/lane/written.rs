@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::inserts::{PolledBatch, QueuedRow};
 use super::stage::{Row, Stage};
 use super::waiting::STAYS_MAX;
-use super::{Lane, UnderWay};
+use super::{Blocked, Lane, UnderWay};
 use crate::handler_machine::command::EndedBy;
 use crate::handler_machine::event::{Decision, Ending};
 use crate::ids::{CallId, OrderBy, Seq};
 use crate::time::Moment;
+use crate::verdict::Blocking;
 use crate::verdict::decide::DeadReason;
 
 /// A lane whose settlements were refused takes this many messages again before the bound is forgotten.
@@ -85,6 +86,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let Some(item) = self.items.get_mut(seq) else { return };
         let Stage::Writing(how) = &item.stage else { return };
         let (order, awaited, ending, held) = (item.order, how.is_awaited(), how.ending(), how.held);
+        let behind_dead = how.version.behind_dead;
         if let Some(queue) = self.keys.get_mut(&order) {
             queue.awaited = queue.awaited.saturating_sub(usize::from(awaited));
         }
@@ -108,14 +110,24 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 self.take_out(seq);
                 self.wakes_in(delay, now);
             }
-            Ending::Dead(_) => {
-                let blocked = order.key().and_then(|key| self.blocked.get_mut(&key));
-                if let Some(blocked) = blocked.filter(|blocked| blocked.by == Some(seq)) {
-                    blocked.written = true;
-                }
+            Ending::Dead(reason) => {
+                self.death_stands(order, seq, reason.blocks(behind_dead));
                 self.take_out(seq);
             }
             Ending::Done => drop(self.take_out(seq)),
+        }
+    }
+
+    /// A death is committed, and with it what it does to its key.
+    fn death_stands(&mut self, order: OrderBy, seq: Seq, how: Option<Blocking>) {
+        let (Some(key), Some(how)) = (order.key(), how) else { return };
+        let of = Blocked { how, by: Some(seq), written: true, another_stands: false };
+        let blocked = self.blocked.entry(key).or_insert(of);
+        if blocked.by == Some(seq) {
+            blocked.written = true;
+        } else {
+            // Should the other one come to nothing, this one is still there.
+            blocked.another_stands = true;
         }
     }
 
@@ -142,10 +154,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             Stage::Writing(how) | Stage::Decided(how) => (item.order, how.is_awaited()),
             Stage::Waiting { .. } | Stage::Running { .. } => (item.order, false),
         };
-        let by_it = order.key().filter(|key| self.blocked.get(key).is_some_and(|of| of.by == Some(seq)));
-        if let Some(key) = by_it {
-            self.blocked.remove(&key);
-        }
+        super::calling::unblock(&mut self.blocked, order, seq);
         let has_row = item.row != Row::Unstored;
         self.take_out(seq);
         if has_row {
