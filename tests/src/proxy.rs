@@ -39,6 +39,9 @@ pub enum Keep {
     Request,
     /// The reply: the server has done what it was asked.
     Reply,
+    /// The request and all that follows on its connection, which is silent from then on, whatever its ends do. This
+    /// happens to the first connection that sends such a request, and to no other.
+    Connection,
 }
 
 type Trap = Option<(Request, Keep)>;
@@ -58,6 +61,10 @@ struct Control {
     trap: watch::Sender<Trap>,
     frozen: AtomicUsize,
     cuts: watch::Sender<u64>,
+    /// Connections that were made.
+    made: AtomicUsize,
+    /// How many of these, the first ones, are silent.
+    silent: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +104,8 @@ impl Proxy {
             trap: watch::Sender::default(),
             frozen: AtomicUsize::new(0),
             cuts: watch::Sender::default(),
+            made: AtomicUsize::new(0),
+            silent: AtomicUsize::new(0),
         });
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, Arc::clone(&control)));
@@ -131,6 +140,23 @@ impl Proxy {
         self.control.trap.send_replace(None);
     }
 
+    /// From now on nothing passes on the connections that there are, in neither direction, and neither end learns
+    /// of it. New ones are served freely.
+    pub fn silence(&self) {
+        self.control.silent.store(self.connections(), Ordering::SeqCst);
+    }
+
+    /// The same for those that come as well.
+    pub fn silence_for_ever(&self) {
+        self.control.silent.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// How many connections were made.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.control.made.load(Ordering::SeqCst)
+    }
+
     /// Closes all connections, and what was kept back is gone. New ones are served freely.
     pub fn cut(&self) {
         self.control.cuts.send_modify(|cuts| *cuts += 1);
@@ -148,6 +174,13 @@ impl Control {
 
     fn trap(&self) -> Trap {
         *self.trap.borrow()
+    }
+
+    /// Passes while the connection of this number is not silent.
+    async fn pass(&self, connection: usize) {
+        if connection < self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Keeps the caller until the release.
@@ -177,53 +210,83 @@ async fn serve(client: TcpStream, control: Arc<Control>) {
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let reply_is_kept = AtomicBool::new(false);
+    let through = Through {
+        control: &control,
+        number: control.made.fetch_add(1, Ordering::SeqCst),
+        reply_is_kept: AtomicBool::new(false),
+        is_silent: AtomicBool::new(false),
+    };
     tokio::select! {
         biased;
         _ = cuts.changed() => {}
-        _ = forward_requests(&control, from_client, to_server, &reply_is_kept) => {}
-        _ = forward_replies(&control, from_server, to_client, &reply_is_kept) => {}
+        () = through.requests(from_client, to_server) => {}
+        () = through.replies(from_server, to_client) => {}
     }
 }
 
-async fn forward_requests(
-    control: &Control,
-    mut client: OwnedReadHalf,
-    mut server: OwnedWriteHalf,
-    reply_is_kept: &AtomicBool,
-) -> Result<()> {
-    let mut requests = control.requests();
-    let mut read = Vec::new();
-    while client.read_buf(&mut read).await? > 0 {
-        while let Some(message) = requests.next(&mut read) {
-            let trap = control.trap();
-            let named = requests.see(&message, trap.map(|(request, _)| request));
-            match trap.filter(|_| named) {
-                None => {}
-                Some((_, Keep::Request)) => control.keep_back().await,
-                Some((_, Keep::Reply)) => reply_is_kept.store(true, Ordering::SeqCst),
+/// A connection through the proxy.
+struct Through<'c> {
+    control: &'c Control,
+    number: usize,
+    reply_is_kept: AtomicBool,
+    is_silent: AtomicBool,
+}
+
+impl Through<'_> {
+    /// Ends where the client or the server has, unless the connection is silent: then nobody learns of it.
+    async fn requests(&self, client: OwnedReadHalf, server: OwnedWriteHalf) {
+        drop(self.forward_requests(client, server).await);
+        self.pass().await;
+    }
+
+    async fn replies(&self, server: OwnedReadHalf, client: OwnedWriteHalf) {
+        drop(self.forward_replies(server, client).await);
+        self.pass().await;
+    }
+
+    async fn pass(&self) {
+        if self.is_silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.control.pass(self.number).await;
+    }
+
+    async fn forward_requests(&self, mut client: OwnedReadHalf, mut server: OwnedWriteHalf) -> Result<()> {
+        let mut requests = self.control.requests();
+        let mut read = Vec::new();
+        while client.read_buf(&mut read).await? > 0 {
+            while let Some(message) = requests.next(&mut read) {
+                let trap = self.control.trap();
+                let named = requests.see(&message, trap.map(|(request, _)| request));
+                match trap.filter(|_| named) {
+                    None => {}
+                    Some((_, Keep::Request)) => self.control.keep_back().await,
+                    Some((_, Keep::Reply)) => self.reply_is_kept.store(true, Ordering::SeqCst),
+                    Some((_, Keep::Connection)) => {
+                        self.control.trap.send_replace(None);
+                        self.control.frozen.fetch_add(1, Ordering::SeqCst);
+                        self.is_silent.store(true, Ordering::SeqCst);
+                    }
+                }
+                self.pass().await;
+                server.write_all(&message).await?;
             }
-            server.write_all(&message).await?;
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// A client has taken all earlier replies when it sends the request whose reply is kept (librdkafka may
-/// not: the test then looks whether the record is stored).
-async fn forward_replies(
-    control: &Control,
-    mut server: OwnedReadHalf,
-    mut client: OwnedWriteHalf,
-    reply_is_kept: &AtomicBool,
-) -> Result<()> {
-    let mut read = Vec::new();
-    while server.read_buf(&mut read).await? > 0 {
-        if reply_is_kept.swap(false, Ordering::SeqCst) && control.trap().is_some() {
-            control.keep_back().await;
+    /// A client has taken all earlier replies when it sends the request whose reply is kept (librdkafka may
+    /// not: the test then looks whether the record is stored).
+    async fn forward_replies(&self, mut server: OwnedReadHalf, mut client: OwnedWriteHalf) -> Result<()> {
+        let mut read = Vec::new();
+        while server.read_buf(&mut read).await? > 0 {
+            if self.reply_is_kept.swap(false, Ordering::SeqCst) && self.control.trap().is_some() {
+                self.control.keep_back().await;
+            }
+            self.pass().await;
+            client.write_all(&read).await?;
+            read.clear();
         }
-        client.write_all(&read).await?;
-        read.clear();
+        Ok(())
     }
-    Ok(())
 }
