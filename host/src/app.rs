@@ -86,6 +86,14 @@ pub(crate) async fn run(
         inbox_wake: Arc::new(Notify::new()),
         config: Arc::clone(&config),
     };
+    for key in &config.postgres.above_limit {
+        let (statement, lock) = config.postgres.of_host();
+        tracing::warn!(
+            "{key} holds for commands only: with host.expiry = {:?} the host's own statements have {statement:?}, and \
+             wait {lock:?} for a lock",
+            config.host.expiry
+        );
+    }
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         ready = schema_ready(&shared.db) => ready?,
@@ -141,7 +149,11 @@ async fn lives(
     let mut handlers = life::Handlers::new(changes);
     let mut outage = shared.db.outage();
     while !stop.is_cancelled() {
-        let session = match sweep::begin(&shared.db, &shared.config).await {
+        let begun = tokio::select! {
+            () = stop.cancelled() => break,
+            begun = sweep::begin(&shared.db, &shared.config) => begun,
+        };
+        let session = match begun {
             Ok(session) => session,
             Err(error) => {
                 let wait = outage.failed(&error);
@@ -189,7 +201,11 @@ async fn listen(shared: Shared, stop: CancellationToken) -> Result<(), Error> {
             }
             Err(error) => {
                 listener = None;
-                tokio::time::sleep(outage.failed(&error)).await;
+                let wait = outage.failed(&error);
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(wait) => {}
+                }
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Looks after this host's life and lanes: heartbeat, burial of the dead, free outbox lanes, rereads.
 //!
 //! It starts no message and settles none. Where the heartbeat finds the host buried, the session ends
-//! and with it everything that was taken in it.
+//! and with it everything that was taken in it. The heartbeat waits for nothing else.
+
+mod heartbeat;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,8 +23,6 @@ use crate::relay::LaneChange;
 const NOBODYS_FOR: Duration = Duration::from_secs(3);
 /// Outbox lanes in all.
 const OUTBOX_LANES: usize = 64;
-/// The heartbeat comes at least this often, and six times within the expiry.
-const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// Lanes are looked after at least this often, so that what an operator touched is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -70,55 +70,53 @@ pub(crate) async fn begin(db: &Db, config: &Config) -> Result<Arc<Session>, DbEr
 }
 
 impl Sweep {
-    /// Sweeps until it is stopped or the host is found buried.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let expiry = self.config.host.expiry;
-        let beat = (expiry / 6).min(BEAT_EVERY);
+    /// Sweeps, with the heart beating beside it, until it is stopped or the host is found buried.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let ended = Arc::clone(&self.session);
+        let beats = heartbeat::beat(self.db.clone(), Arc::clone(&self.session), self.config.host.expiry);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = ended.ended().cancelled() => {}
+            () = beats => {}
+            () = self.sweep() => {}
+        }
+    }
+
+    async fn sweep(mut self) {
+        let beat = heartbeat::every(self.config.host.expiry);
         let mut tick = tokio::time::interval(beat.min(LOOK_EVERY));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outage = self.db.outage();
         let mut held: HashMap<i32, Lease> = HashMap::new();
-        let mut renewed: Option<Instant> = None;
+        let mut shared: Option<Instant> = None;
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
                 Some(lease) = self.leases.recv() => {
                     held.insert(lease.lane, lease);
                     continue;
                 }
                 // Somebody gave lanes back, or an operator touched rows.
-                () = self.wake.notified() => renewed = None,
+                () = self.wake.notified() => shared = None,
                 _ = tick.tick() => {}
             }
-            let heartbeat = renewed.is_none_or(|renewed| renewed.elapsed() >= beat);
-            match self.turn(heartbeat, &mut held).await {
+            let shares = shared.is_none_or(|shared| shared.elapsed() >= beat);
+            match self.turn(shares, &mut held).await {
                 Ok(()) => {
                     outage.over();
-                    if heartbeat {
-                        renewed = Some(Instant::now());
+                    if shares {
+                        shared = Some(Instant::now());
                     }
                 }
                 Err(error) => tokio::time::sleep(outage.failed(&error)).await,
             }
-            if self.session.ended().is_cancelled() {
-                return;
-            }
         }
     }
 
-    async fn turn(&mut self, heartbeat: bool, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
-        if heartbeat {
-            let sent = Moment::now();
-            if !hosts::renew(&self.db, self.session.id, self.config.host.expiry).await? {
-                tracing::warn!(
-                    "This host was taken for dead after {:?} without a heartbeat; it starts over with what it can take",
-                    self.config.host.expiry
-                );
-                self.session.end();
-                return Ok(());
-            }
-            self.session.renewed(sent, self.config.host.expiry);
-            let buried = hosts::bury(&self.db).await?;
+    async fn turn(&mut self, shares: bool, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
+        if shares {
+            let host = &self.config.host;
+            let all = self.session.may_bury(Moment::now(), host.expiry);
+            let buried = hosts::bury(&self.db, self.session.id, host.worker.as_str(), all).await?;
             for worker in &buried {
                 tracing::warn!("Host {worker} is dead: its expiry has passed, and its lanes are free");
             }

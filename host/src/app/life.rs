@@ -20,8 +20,8 @@ use crate::relay::Relay;
 use crate::retention::Retention;
 use crate::sweep::{Breakers, Sweep};
 
-/// What the last parts of a stop may take beyond the grace.
-const WIND_DOWN: Duration = Duration::from_secs(3);
+/// What of the grace is left for saying goodbye on connections.
+const GOODBYES: Duration = Duration::from_secs(2);
 /// How often the registry is written where it could not be at once.
 const REGISTRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -147,7 +147,10 @@ pub(super) async fn live(
     };
     handlers.registry.begin();
     // Before anyone claims a group: it goes to another only where its handler is nowhere.
-    write(handlers, &intakes).await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = write(handlers, &intakes) => {}
+    }
     for handler in handlers.running.values() {
         intakes.start(handler);
     }
@@ -166,17 +169,22 @@ pub(super) async fn live(
         }
         Ok::<(), Error>(())
     };
-    // Each part has its grace; all together have it too, so that a stop without Postgres ends.
-    match tokio::time::timeout(shared.config.host.stop_grace + WIND_DOWN, wind_down).await {
-        Ok(wound_down) => lived.and(wound_down),
-        Err(_) => {
-            tracing::warn!(
-                "The stop did not end within its grace: what is not settled stays pending, and lanes are free \
-                 after the expiry"
-            );
-            lived
-        }
-    }
+    lived.and(within_grace(shared, wind_down).await)
+}
+
+/// Drops what hangs when the grace is over: a stop without Postgres ends too.
+async fn within_grace(
+    shared: &Shared,
+    wind_down: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let grace = shared.config.host.stop_grace.saturating_sub(GOODBYES).max(GOODBYES / 2);
+    tokio::time::timeout(grace, wind_down).await.unwrap_or_else(|_| {
+        tracing::warn!(
+            "The stop did not end within its grace: what is not settled stays pending, and lanes are free after \
+             the expiry"
+        );
+        Ok(())
+    })
 }
 
 /// What looks after this host's life and after old rows, until the last step of a stop.
@@ -224,7 +232,10 @@ async fn attend(
             Some(ended) = relays.join_next() => joined(ended)?,
             _ = tick.tick() => {}
         }
-        write(handlers, intakes).await;
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = write(handlers, intakes) => {}
+        }
     }
 }
 

@@ -99,6 +99,11 @@ impl Reader {
         self.table.contains_key(section)
     }
 
+    /// Whether somebody set a key that was read.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.settings.iter().any(|setting| setting.key == key && setting.source != Source::Default)
+    }
+
     /// Whether a key's value has been refused.
     pub(super) fn refused(&self, key: &str) -> bool {
         self.errors.iter().any(|error| error.key == key)

@@ -23,8 +23,19 @@ pub struct Host {
     pub compiled: PathBuf,
     /// Bytes of compiled code that are kept; 0 keeps none.
     pub compiled_bytes_max: u64,
-    /// How long a stop waits for running calls.
+    /// How long a stop may take.
     pub stop_grace: Duration,
+}
+
+impl Host {
+    /// What of the grace is left for giving back lanes and connections.
+    const WIND_DOWN: Duration = Duration::from_secs(3);
+
+    /// How long a stop waits for running calls, their settlements and Kafka's acknowledgements.
+    #[must_use]
+    pub fn calls_grace(&self) -> Duration {
+        self.stop_grace.saturating_sub(Self::WIND_DOWN).max(self.stop_grace / 2)
+    }
 }
 
 /// `[postgres]`: the database.
@@ -34,13 +45,30 @@ pub struct Postgres {
     pub url: Secret,
     /// Connections of this process.
     pub connections_max: u32,
-    /// How long a statement waits for a lock.
+    /// How long a statement waits for a lock; in a host at most as [`Postgres::of_host`] says.
     pub lock_timeout: Duration,
-    /// How long a statement may take.
+    /// How long a statement may take; in a host likewise.
     pub statement_timeout: Duration,
-    /// How long a transaction of ours may be idle before Postgres ends it, a third of the host's expiry: a
-    /// host that is frozen inside one would keep its lanes from the next owner.
-    pub idle_timeout: Duration,
+    /// How long a command of the host may take with all of its statements, and a transaction be idle before Postgres
+    /// ends it: a third of the host's expiry, at least a second.
+    pub limit: Duration,
+    /// Which of the two timeouts somebody set to more than a host has.
+    pub above_limit: Vec<&'static str>,
+}
+
+impl Postgres {
+    /// The host's own timeouts of statements and of locks: Postgres gives up before the host does, so that the host
+    /// hears why.
+    #[must_use]
+    pub fn of_host(&self) -> (Duration, Duration) {
+        let most = Self::most(self.limit);
+        (self.statement_timeout.min(most), self.lock_timeout.min(most))
+    }
+
+    /// What a statement may have of a command's limit.
+    pub(super) fn most(limit: Duration) -> Duration {
+        limit * 4 / 5
+    }
 }
 
 /// `[sql.NAME]`: a role of the database that handlers may be granted, by the section's name.

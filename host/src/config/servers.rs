@@ -30,17 +30,19 @@ const OURS: [&str; 14] = [
 ];
 
 pub(super) fn postgres(reader: &mut Reader, servers: Servers, expiry: Duration) -> Postgres {
-    Postgres {
-        idle_timeout: expiry / 3,
-        url: postgres_url(reader, servers),
-        connections_max: reader.count("postgres.connections-max", 16, 2..=1000),
-        lock_timeout: reader.duration("postgres.lock-timeout", 5 * SECOND, MILLISECOND..=HOUR),
-        statement_timeout: reader.duration(
-            "postgres.statement-timeout",
-            30 * SECOND,
-            10 * MILLISECOND..=HOUR,
-        ),
-    }
+    const LOCK: &str = "postgres.lock-timeout";
+    const STATEMENT: &str = "postgres.statement-timeout";
+    let limit = (expiry / 3).max(SECOND);
+    let url = postgres_url(reader, servers);
+    // One for the heartbeat, one for the listener, one for all else.
+    let connections_max = reader.count("postgres.connections-max", 16, 3..=1000);
+    let lock_timeout = reader.duration(LOCK, 5 * SECOND, MILLISECOND..=HOUR);
+    let statement_timeout = reader.duration(STATEMENT, 30 * SECOND, 10 * MILLISECOND..=HOUR);
+    let timeouts = [(LOCK, lock_timeout), (STATEMENT, statement_timeout)];
+    let above =
+        timeouts.iter().filter(|(key, timeout)| *timeout > Postgres::most(limit) && reader.is_given(key));
+    let above_limit = above.map(|(key, _)| *key).collect();
+    Postgres { url, connections_max, lock_timeout, statement_timeout, limit, above_limit }
 }
 
 fn postgres_url(reader: &mut Reader, servers: Servers) -> Secret {

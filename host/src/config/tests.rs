@@ -195,6 +195,21 @@ fn properties_pass_through_whether_quoted_or_not_but_not_those_that_are_ours() {
 }
 
 #[test]
+fn a_hosts_commands_have_a_third_of_its_expiry_and_its_statements_a_little_less() {
+    let seconds = std::time::Duration::from_secs;
+    let postgres = load(SERVERS, &[]).unwrap().0.postgres;
+    assert_eq!((postgres.limit, postgres.of_host()), (seconds(10), (seconds(8), seconds(5))));
+    assert!(postgres.above_limit.is_empty(), "{:?}", postgres.above_limit);
+    let env = [("MAILROOM__HOST__EXPIRY", "1m"), ("MAILROOM__POSTGRES__LOCK_TIMEOUT", "17s")];
+    let postgres = load(SERVERS, &env).unwrap().0.postgres;
+    assert_eq!(postgres.of_host(), (seconds(16), seconds(16)));
+    assert_eq!(postgres.above_limit, ["postgres.lock-timeout"]);
+    // One for the heartbeat, one for the listener, one for commands.
+    let few = errors(SERVERS, &[("MAILROOM__POSTGRES__CONNECTIONS_MAX", "2")]);
+    assert!(few.len() == 1 && few[0].contains("must be a whole number from 3 to 1000"), "{few:?}");
+}
+
+#[test]
 fn the_url_may_lie_in_a_file_but_not_in_two_places() {
     let secret = file("postgres://from-file\n");
     let line = format!("[postgres]\nurl-file = {:?}\n[kafka]\nbrokers = \"k\"\n", secret.0);

@@ -6,10 +6,9 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Db, DbError};
+use super::{Db, DbError, Tx};
 
 /// Which letters; what is `None` or empty does not narrow.
 #[derive(Debug, Clone, Default)]
@@ -156,7 +155,7 @@ pub(crate) async fn open(
 pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> {
     let doing = || DbError::new("replaying dead letters");
     let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
-    let mut tx = db.pool().begin().await.map_err(doing())?;
+    let mut tx = db.begin("replaying dead letters").await?;
     lock_lanes(&mut tx, letters).await?;
     let inbox = sqlx::query_file_scalar!("src/db/dead_letters_replay_inbox.sql", &ids)
         .fetch_all(&mut *tx)
@@ -180,7 +179,7 @@ pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> 
         .execute(&mut *tx)
         .await
         .map_err(doing())?;
-    tx.commit().await.map_err(doing())?;
+    tx.commit().await?;
     Ok(replayed.len())
 }
 
@@ -188,7 +187,7 @@ pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> 
 pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError> {
     let doing = || DbError::new("discarding dead letters");
     let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
-    let mut tx = db.pool().begin().await.map_err(doing())?;
+    let mut tx = db.begin("discarding dead letters").await?;
     lock_lanes(&mut tx, letters).await?;
     let discarded = sqlx::query_scalar!(
         "update mailroom.dead_letter d set discarded_at = clock_timestamp()
@@ -201,26 +200,26 @@ pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError>
     .map_err(doing())?;
     unblock(&mut tx, &discarded).await?;
     sqlx::query!("select pg_notify('mailroom_inbox', '')").execute(&mut *tx).await.map_err(doing())?;
-    tx.commit().await.map_err(doing())?;
+    tx.commit().await?;
     Ok(discarded.len())
 }
 
 /// Keys that were blocked behind these letters go on, once their lanes were read again.
-async fn unblock(connection: &mut PgConnection, letters: &[Uuid]) -> Result<(), DbError> {
+async fn unblock(tx: &mut Tx, letters: &[Uuid]) -> Result<(), DbError> {
     sqlx::query!(
         "delete from mailroom.blocked_key b
           using unnest($1::uuid[]) l(id), mailroom.dead_letter d
           where d.id = l.id and d.origin = 'inbox' and b.lane = d.lane and b.seq = d.seq",
         letters,
     )
-    .execute(connection)
+    .execute(&mut **tx)
     .await
     .map_err(DbError::new("unblocking keys"))?;
     Ok(())
 }
 
 /// Takes the lanes' rows, in one order against deadlocks, and tells their owners to read again.
-async fn lock_lanes(connection: &mut PgConnection, letters: &[Open]) -> Result<(), DbError> {
+async fn lock_lanes(tx: &mut Tx, letters: &[Open]) -> Result<(), DbError> {
     let lanes: Vec<i32> = letters.iter().map(|letter| letter.lane).collect();
     sqlx::query!(
         "with locked as materialized (
@@ -228,7 +227,7 @@ async fn lock_lanes(connection: &mut PgConnection, letters: &[Open]) -> Result<(
          update mailroom.lane l set reread = l.reread + 1 from locked where l.id = locked.id",
         &lanes,
     )
-    .execute(connection)
+    .execute(&mut **tx)
     .await
     .map_err(DbError::new("locking lanes"))?;
     Ok(())

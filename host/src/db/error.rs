@@ -1,4 +1,8 @@
-//! What an error of Postgres asks its caller to do.
+//! What an error of Postgres asks its caller to do, and how far the command had got.
+
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
 
 /// An error of Postgres or of the way to it.
 #[derive(Debug, thiserror::Error)]
@@ -6,8 +10,21 @@
 pub(crate) struct DbError {
     /// What was being done, for the message.
     doing: &'static str,
+    progress: Progress,
     #[source]
     source: sqlx::Error,
+}
+
+/// How far a command that failed had got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// No connection was to be had: Postgres has seen nothing of it.
+    NotSent,
+    /// Postgres refused it, or takes back what was done: what loses its connection is rolled back.
+    NotCommitted,
+    /// Its commit was sent and not answered, or answered by an end of the server. It was done, or not, or may still
+    /// be: whoever goes by it has to read again what Postgres has.
+    Unknown,
 }
 
 /// What to do about it.
@@ -21,15 +38,36 @@ pub(crate) enum Meaning {
     Operator,
 }
 
+/// Error of a statement that is a transaction of its own, on its way through sqlx, which knows no progress.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+struct Tagged {
+    progress: Progress,
+    source: sqlx::Error,
+}
+
 impl DbError {
-    /// Wraps an error with what was being done.
+    /// Wraps an error with what was being done. A statement within a transaction is not committed.
     pub(crate) fn new(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self { doing, source }
+        move |source| {
+            let (progress, source) = untag(source);
+            Self { doing, progress, source }
+        }
+    }
+
+    /// Of a commit that was sent.
+    pub(super) fn of_commit(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self { doing, progress: progress_once_sent(&source), source }
     }
 
     /// Postgres' own code, where it said one.
     pub(crate) fn sqlstate(&self) -> Option<std::borrow::Cow<'_, str>> {
-        self.source.as_database_error().and_then(|error| error.code())
+        self.source.as_database_error().and_then(DatabaseError::code)
+    }
+
+    /// How far the command had got.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress
     }
 
     /// What to do about it, by SQLSTATE class.
@@ -50,6 +88,54 @@ impl DbError {
                 Meaning::Operator
             }
             _ => Meaning::Transient,
+        }
+    }
+}
+
+/// Error of a command that was not answered in time.
+pub(super) fn no_answer(limit: Duration) -> sqlx::Error {
+    let why = format!("no answer within {limit:?}");
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
+}
+
+/// Gives an error its progress.
+pub(super) fn tag(progress: Progress) -> impl FnOnce(sqlx::Error) -> sqlx::Error {
+    move |source| sqlx::Error::AnyDriverError(Box::new(Tagged { progress, source }))
+}
+
+fn untag(error: sqlx::Error) -> (Progress, sqlx::Error) {
+    let sqlx::Error::AnyDriverError(error) = error else { return (Progress::NotCommitted, error) };
+    match error.downcast::<Tagged>() {
+        Ok(tagged) => (tagged.progress, tagged.source),
+        Err(error) => (Progress::NotCommitted, sqlx::Error::AnyDriverError(error)),
+    }
+}
+
+/// How far a commit, or a statement that is a transaction of its own, had got once it was sent.
+pub(super) fn progress_once_sent(error: &sqlx::Error) -> Progress {
+    let known = if let sqlx::Error::Database(error) = error {
+        let code = error.code().unwrap_or_default();
+        // A pooler says 08 of a server it lost; Postgres says 57P01 to whoever waits for a standby with the commit
+        // already made, and 40003 where it does not know either.
+        !(code.starts_with("08") || code.starts_with("57P") || code == "40003")
+    } else {
+        // Its arguments never left.
+        matches!(error, sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_))
+    };
+    if known { Progress::NotCommitted } else { Progress::Unknown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_answer_is_unknown_only_where_it_was_a_commits() {
+        let lost = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        assert_eq!(DbError::new("a statement of a transaction")(lost()).progress(), Progress::NotCommitted);
+        assert_eq!(DbError::of_commit("a commit")(lost()).progress(), Progress::Unknown);
+        for progress in [Progress::NotSent, Progress::NotCommitted, Progress::Unknown] {
+            assert_eq!(DbError::new("a statement alone")(tag(progress)(lost())).progress(), progress);
         }
     }
 }

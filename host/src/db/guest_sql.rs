@@ -17,8 +17,7 @@ use super::{Db, DbError, SqlError};
 
 /// Bytes of one answer.
 const TABLE_BYTES_MAX: usize = 4 << 20;
-/// Beyond a call's deadline: for its settlement.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLING: &str = "settling a message with SQL";
 
 /// What a query gave.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -29,7 +28,7 @@ pub(crate) struct Table {
     pub(crate) affected: u64,
 }
 
-/// An open transaction of a guest. Dropping it rolls back, and closes the connection where it may be busy.
+/// An open transaction of a guest. Dropping it rolls back, since it closes the connection.
 #[derive(Debug)]
 pub(crate) struct GuestTx {
     connection: Option<PoolConnection<Postgres>>,
@@ -106,33 +105,39 @@ impl GuestTx {
         matches!(timeout_at(deadline, goes_on.fetch_one(self.db.pool())).await, Ok(Ok(true)))
     }
 
-    /// Makes ready for the host's own statements: whatever the guest has set does not hold for them.
+    /// Runs the host's own statement, which gives one row, and commits; both within a command's limit. Whatever the
+    /// guest has set does not hold for it. Then the connection is given back to be wiped.
     ///
     /// # Errors
-    /// Postgres' own.
-    pub(crate) async fn host_side(&mut self) -> Result<&mut PgConnection, DbError> {
-        let failed = || DbError::new("settling a message with SQL");
-        let connection = self.connection().map_err(failed())?;
-        bound(connection, SETTLE_TIMEOUT).await.map_err(failed())?;
-        Ok(connection)
-    }
-
-    /// Commits, and gives the connection back to be wiped.
-    ///
-    /// # Errors
-    /// Postgres' own; whether it was committed may be unknown.
-    pub(crate) async fn commit(mut self) -> Result<(), DbError> {
-        let failed = || DbError::new("settling a message with SQL");
-        sqlx::raw_sql("commit").execute(self.connection().map_err(failed())?).await.map_err(failed())?;
+    /// Its progress says whether the commit is known to have failed.
+    pub(crate) async fn settle<T: Send>(
+        mut self,
+        lane: i32,
+        settle: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, DbError> {
+        let mut watch = self.db.watch(SETTLING, lane);
+        let limit = self.db.limit();
+        let connection = self.connection().map_err(DbError::new(SETTLING))?;
+        let settled = watch.answer(async {
+            bound(connection, limit * 4 / 5).await?;
+            settle(connection).await
+        });
+        let settled = settled.await.map_err(DbError::new(SETTLING))?;
+        watch.sends();
+        let connection = self.connection().map_err(DbError::new(SETTLING))?;
+        let committed = watch.answer(sqlx::raw_sql("commit").execute(connection)).await;
+        committed.map_err(DbError::of_commit(SETTLING))?;
+        watch.committed();
         drop(self.connection.take());
-        Ok(())
+        Ok(settled)
     }
 }
 
 impl Drop for GuestTx {
     fn drop(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
-            connection.close_on_drop();
+        // Its socket is closed: to say goodbye could mean to wait for a server that is silent.
+        if let Some(connection) = self.connection.take() {
+            drop(connection.detach());
         }
     }
 }

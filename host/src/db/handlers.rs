@@ -54,7 +54,7 @@ pub(crate) async fn claim_group(
     handler: &str,
 ) -> Result<String, DbError> {
     let failed = || DbError::new("claiming a consumer group");
-    let mut tx = db.pool().begin().await.map_err(failed())?;
+    let mut tx = db.begin("claiming a consumer group").await?;
     sqlx::query!(
         "delete from mailroom.consumer_group where namespace = $1 and handler = $2 and name <> $3",
         namespace,
@@ -80,7 +80,7 @@ pub(crate) async fn claim_group(
         .fetch_one(&mut *tx)
         .await
         .map_err(failed())?;
-    tx.commit().await.map_err(failed())?;
+    tx.commit().await?;
     let ours = owner.namespace == namespace;
     Ok(if ours { owner.handler } else { format!("{} of namespace {}", owner.handler, owner.namespace) })
 }

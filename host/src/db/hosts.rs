@@ -31,7 +31,7 @@ pub(crate) async fn renew(db: &Db, id: Uuid, expiry: Duration) -> Result<bool, D
         id,
         expiry.as_secs_f64(),
     )
-    .execute(db.pool())
+    .execute(db.heartbeat())
     .await
     .map_err(DbError::new("renewing this host's expiry"))?;
     Ok(renewed.rows_affected() == 1)
@@ -54,13 +54,19 @@ pub(crate) async fn note_free_lanes(db: &Db) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Deletes the rows of hosts whose expiry has passed. Only then may their lanes be taken: a
-/// take-over that judged by the clock alone would race with a late settlement.
-pub(crate) async fn bury(db: &Db) -> Result<Vec<String>, DbError> {
+/// Deletes the rows of other hosts whose expiry has passed: `all` of them, or those of this worker's name, which were
+/// this process before it was started anew. Only then may their lanes be taken: a take-over that judged by the
+/// clock alone would race with a late settlement.
+pub(crate) async fn bury(db: &Db, host: Uuid, worker: &str, all: bool) -> Result<Vec<String>, DbError> {
     sqlx::query_scalar!(
         "delete from mailroom.host where id in (
-             select id from mailroom.host where expires_at < clock_timestamp() order by id for update skip locked)
+             select id from mailroom.host
+              where expires_at < clock_timestamp() and id <> $1 and (worker = $2 or $3)
+              order by id for update skip locked)
          returning worker",
+        host,
+        worker,
+        all,
     )
     .fetch_all(db.pool())
     .await

@@ -6,10 +6,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Db, DbError};
+use super::{Db, DbError, Tx};
 use crate::lane::Lease;
 
 /// A lane that is free for so long is anybody's, whatever its share: the host whose share it is may hang.
@@ -46,7 +45,7 @@ pub(crate) struct Opened {
 /// Those of the lanes that are ours, and stay so until the end of the transaction, with their reread
 /// counters.
 pub(crate) async fn fence(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     leases: impl Iterator<Item = &Lease>,
 ) -> Result<HashMap<i32, i64>, DbError> {
     let (lanes, tokens): (Vec<i32>, Vec<i64>) = leases.map(|lease| (lease.lane, lease.token)).unzip();
@@ -153,10 +152,11 @@ pub(crate) async fn take(
     dead_letters: Option<&str>,
 ) -> Result<Vec<Taken>, DbError> {
     let failed = || DbError::new("taking lanes");
-    let mut tx = db.pool().begin().await.map_err(failed())?;
+    let mut tx = db.begin_about("taking lanes", lanes.iter().copied()).await?;
     // A host that was buried meanwhile takes nothing.
     let alive = sqlx::query_scalar!("select id from mailroom.host where id = $1 for key share", host);
     if alive.fetch_optional(&mut *tx).await.map_err(failed())?.is_none() {
+        tx.roll_back().await;
         return Ok(Vec::new());
     }
     let free = sqlx::query!(
@@ -172,6 +172,11 @@ pub(crate) async fn take(
     .await
     .map_err(failed())?;
     let ids: Vec<i32> = free.iter().map(|lane| lane.id).collect();
+    if ids.is_empty() {
+        // Its locks alone would make a commit wait for a standby that is away.
+        tx.roll_back().await;
+        return Ok(Vec::new());
+    }
     let abandoned: Vec<i32> = free.iter().filter(|lane| lane.abandoned).map(|lane| lane.id).collect();
     let taken = sqlx::query!(
         "update mailroom.lane l set owner = $2, token = l.token + 1, owned_since = clock_timestamp(),
@@ -198,7 +203,7 @@ pub(crate) async fn take(
             .map_err(failed())?;
         crate::settle::copy_dead_letters(&mut tx, dead_letters, &letters).await?;
     }
-    tx.commit().await.map_err(failed())?;
+    tx.commit().await?;
     Ok(taken)
 }
 
@@ -248,7 +253,7 @@ pub(crate) async fn release(db: &Db, lanes: &[i32], tokens: &[i64]) -> Result<()
         tokens,
         super::wake::INBOX,
     )
-    .execute(db.pool())
+    .execute(db.about("releasing lanes", lanes))
     .await
     .map_err(DbError::new("releasing lanes"))?;
     Ok(())

@@ -2,13 +2,17 @@
 //! `mailroom migrate` applies them; a host only checks that they are there.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use sqlx::PgConnection;
 use sqlx::migrate::{AppliedMigration, Migrate as _, Migration, Migrator};
 
+use super::error::no_answer;
 use super::{Db, DbError};
 
 const TABLE: &str = "mailroom.migrations";
+/// How long Postgres has to say what is applied.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!("../migrations");
@@ -72,8 +76,12 @@ impl Pending {
 /// # Errors
 /// [`SchemaError::Newer`] and [`SchemaError::Changed`] where the database is not of this binary's line.
 pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>), SchemaError> {
-    let mut connection = db.pool().acquire().await.map_err(DbError::new("connecting to Postgres"))?;
-    let applied = applied(&mut connection).await?;
+    let doing = "reading which migrations are applied";
+    let applied = tokio::time::timeout(ANSWERS_WITHIN, async {
+        let mut connection = db.connect().await.map_err(DbError::new("connecting to Postgres"))?;
+        applied(&mut connection).await
+    });
+    let applied = applied.await.map_err(|_| DbError::new(doing)(no_answer(ANSWERS_WITHIN)))??;
     let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     if let Some(newest) = applied.iter().map(|applied| applied.version).max().filter(|newest| *newest > known)
     {
@@ -99,9 +107,8 @@ pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>
 pub(crate) async fn apply(db: &Db, mut on_each: impl FnMut(&Pending)) -> Result<(), SchemaError> {
     let (_, pending) = pending(db).await?;
     let doing = || DbError::new("migrating");
-    // A migration may take longer than a statement of the host, and "already exists" is no news. This
-    // connection does not go back to the pool.
-    let mut connection = db.pool().acquire().await.map_err(doing())?.detach();
+    // A migration may take longer than a statement of the host, and "already exists" is no news.
+    let mut connection = db.connect().await.map_err(doing())?;
     sqlx::query!(
         "select set_config('statement_timeout', '0', false) as timeout,
                 set_config('client_min_messages', 'warning', false) as messages"

@@ -1,6 +1,5 @@
 //! The first connection of a command: it says at once, with the server's address, why there is none.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -40,7 +39,7 @@ pub(crate) enum ReachError {
 /// # Errors
 /// Names the server's address, never the password.
 pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError> {
-    let db = Db::new(postgres, &BTreeMap::new())?;
+    let db = Db::of_command(postgres)?;
     let options: PgConnectOptions =
         postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
     let named = |source| Unreachable { place: place(&options), source };

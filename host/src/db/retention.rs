@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Postgres, Transaction};
-
-use super::{Db, DbError};
+use super::{Db, DbError, Tx};
 
 /// Blocks that one transaction looks at: a mebibyte, some thousand rows.
 const BLOCKS_MAX: i64 = 128;
@@ -75,9 +73,13 @@ struct Stretch {
 /// Those of Postgres; nothing was deleted then.
 pub(crate) async fn turn(db: &Db, old: Old, keep: Duration, rows_max: i64) -> Result<Turn, DbError> {
     let doing = || DbError::new("deleting old rows");
-    let mut tx = db.pool().begin().await.map_err(doing())?;
-    let Some(walk) = hold(&mut tx, old, keep).await? else { return Ok(Turn::Elsewhere) };
+    let mut tx = db.begin("deleting old rows").await?;
+    let Some(walk) = hold(&mut tx, old, keep).await? else {
+        tx.roll_back().await;
+        return Ok(Turn::Elsewhere);
+    };
     if walk.rests_secs > 0.0 {
+        tx.roll_back().await;
         return Ok(Turn::Rests(Duration::try_from_secs_f64(walk.rests_secs).unwrap_or(Duration::MAX)));
     }
     // What is settled while the walk goes on, behind it, is younger than its beginning.
@@ -104,12 +106,12 @@ pub(crate) async fn turn(db: &Db, old: Old, keep: Duration, rows_max: i64) -> Re
     if ends {
         end(&mut tx, old).await?;
     }
-    tx.commit().await.map_err(doing())?;
+    tx.commit().await?;
     Ok(if ends { Turn::Ended { deleted } } else { Turn::Walking })
 }
 
 /// Takes the walk's row; `None` where another host has it.
-async fn hold(tx: &mut Transaction<'_, Postgres>, old: Old, keep: Duration) -> Result<Option<Walk>, DbError> {
+async fn hold(tx: &mut Tx, old: Old, keep: Duration) -> Result<Option<Walk>, DbError> {
     let table = match old {
         Old::Inbox => "mailroom.inbox",
         Old::Outbox => "mailroom.outbox",
@@ -136,7 +138,7 @@ async fn hold(tx: &mut Transaction<'_, Postgres>, old: Old, keep: Duration) -> R
 
 /// Deletes within a stretch of blocks.
 async fn delete(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     old: Old,
     (from, to): (i64, i64),
     keep: Duration,
@@ -163,7 +165,7 @@ async fn delete(
     deleted.map_err(DbError::new("deleting old rows"))
 }
 
-async fn end(tx: &mut Transaction<'_, Postgres>, old: Old) -> Result<(), DbError> {
+async fn end(tx: &mut Tx, old: Old) -> Result<(), DbError> {
     sqlx::query!(
         "update mailroom.retention set next_block = 0, began_at = null, ended_at = clock_timestamp() where of = $1",
         old.as_str(),

@@ -8,7 +8,11 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Executor as _, PgConnection};
 
 use super::DbError;
+use super::error::no_answer;
 use crate::config::SqlRole;
+
+/// How long a wipe may take.
+const WIPED_WITHIN: Duration = Duration::from_secs(1);
 
 /// By the name that manifests grant.
 pub(super) type Roles = BTreeMap<String, PgPool>;
@@ -39,10 +43,16 @@ fn pool(role: &SqlRole) -> Result<PgPool, DbError> {
         .acquire_timeout(Duration::from_secs(5))
         .after_connect(|connection, _| refuse_powerful(connection))
         // What a guest set, listened to, locked or prepared goes no further than its call.
-        .after_release(|connection, _| {
-            Box::pin(async move { connection.execute("discard all").await.map(|_| true) })
-        })
+        .after_release(|connection, _| Box::pin(wipe(connection)))
         .connect_lazy_with(options))
+}
+
+/// Wipes a session for the next call; one that does not answer is dropped.
+async fn wipe(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(WIPED_WITHIN, connection.execute("discard all")).await {
+        Ok(wiped) => wiped.map(|_| true),
+        Err(_) => Err(no_answer(WIPED_WITHIN)),
+    }
 }
 
 /// A role that could become another, or read what fences the lanes, would let its guest out.

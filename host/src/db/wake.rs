@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::error::no_answer;
 use super::{Db, DbError};
 
 /// Something was inserted into the outbox while a relay slept.
@@ -12,24 +14,52 @@ pub(crate) const OUTBOX: &str = "mailroom_outbox";
 /// Lanes were given back, or an operator replayed, discarded or unlocked something.
 pub(crate) const INBOX: &str = "mailroom_inbox";
 
-/// One connection that listens; it reconnects by itself on the next call after a loss.
+const LISTENING: &str = "listening for wake-ups";
+
+/// A connection of its own that listens.
 pub(crate) struct Listener {
     inner: PgListener,
+    /// As often it is asked whether it is still there, and has as long to answer.
+    limit: Duration,
 }
 
 impl Listener {
     pub(crate) async fn connect(db: &Db) -> Result<Self, DbError> {
-        let failed = || DbError::new("listening for wake-ups");
-        let mut inner = PgListener::connect_with(db.pool()).await.map_err(failed())?;
-        inner.listen_all([OUTBOX, INBOX]).await.map_err(failed())?;
-        Ok(Self { inner })
+        let limit = db.limit();
+        let options = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+        let pool = options.connect_lazy_with(db.listener().clone());
+        let listens = async {
+            let mut inner = PgListener::connect_with(&pool).await?;
+            inner.listen_all([OUTBOX, INBOX]).await?;
+            Ok(Self { inner, limit })
+        };
+        within(limit, listens).await
     }
 
     /// The channel of the next wake-up.
+    ///
+    /// # Errors
+    /// Where the connection is lost, or silent; another has to be made then.
     pub(crate) async fn next(&mut self) -> Result<String, DbError> {
-        let wake = self.inner.recv().await.map_err(DbError::new("listening for wake-ups"))?;
-        Ok(wake.channel().to_owned())
+        loop {
+            match timeout(self.limit, self.inner.recv()).await {
+                Ok(wake) => return Ok(wake.map_err(DbError::new(LISTENING))?.channel().to_owned()),
+                // Nothing to hear, or nobody there.
+                Err(_) => {
+                    let asked = sqlx::raw_sql("select 1").execute(&mut self.inner);
+                    within(self.limit, asked).await?;
+                }
+            }
+        }
     }
+}
+
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DbError> {
+    let answer = timeout(limit, answer).await.unwrap_or_else(|_| Err(no_answer(limit)));
+    answer.map_err(DbError::new(LISTENING))
 }
 
 /// Says that this host's relay sleeps for at most `time`, so that producers wake it. The caller looks

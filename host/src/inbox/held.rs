@@ -10,7 +10,7 @@ use crate::lane::Lease;
 /// Marks rows as held; those that are no longer pending stay as they are. `false`: the lane is lost.
 pub(crate) async fn hold(db: &Db, lease: &Lease, seqs: &[i64]) -> Result<bool, DbError> {
     let failed = || DbError::new("holding messages");
-    let mut tx = db.pool().begin().await.map_err(failed())?;
+    let mut tx = db.begin_about("holding messages", std::iter::once(lease.lane)).await?;
     if lanes::fence(&mut tx, std::iter::once(lease)).await?.is_empty() {
         return Ok(false);
     }
@@ -28,7 +28,7 @@ pub(crate) async fn hold(db: &Db, lease: &Lease, seqs: &[i64]) -> Result<bool, D
     .execute(&mut *tx)
     .await
     .map_err(failed())?;
-    tx.commit().await.map_err(failed())?;
+    tx.commit().await?;
     Ok(true)
 }
 

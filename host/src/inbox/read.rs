@@ -45,7 +45,8 @@ pub(crate) async fn read(
         after,
         i64::try_from(limit).unwrap_or(i64::MAX),
     );
-    let found = rows.fetch(db.pool()).map_ok(|row| message(row, lease.lane, group, topic));
+    let mut conn = db.conn("reading a lane").await?;
+    let found = rows.fetch(&mut conn).map_ok(|row| message(row, lease.lane, group, topic));
     found.try_collect().await.map_err(DbError::new("reading a lane"))
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn mark(
     published: &[Published],
 ) -> Result<Marked, DbError> {
     let failed = || DbError::new("marking published messages");
-    let mut tx = db.pool().begin().await.map_err(failed())?;
+    let mut tx = db.begin_about("marking published messages", leases.keys().copied()).await?;
     let ours = lanes::fence(&mut tx, leases.values()).await?;
     if ours.len() < leases.len() {
         return Ok(Marked::LanesLost(
@@ -62,14 +62,14 @@ pub(crate) async fn mark(
     .execute(&mut *tx)
     .await
     .map_err(failed())?;
-    tx.commit().await.map_err(failed())?;
+    tx.commit().await?;
     Ok(Marked::Done)
 }
 
 /// Sets a row aside that the broker refuses for ever, with its dead letter.
 pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> Result<Marked, DbError> {
     let failed = || DbError::new("failing a message");
-    let mut tx = db.pool().begin().await.map_err(failed())?;
+    let mut tx = db.begin_about("failing a message", std::iter::once(lease.lane)).await?;
     if lanes::fence(&mut tx, std::iter::once(lease)).await?.is_empty() {
         return Ok(Marked::LanesLost(vec![lease.lane]));
     }
@@ -109,6 +109,6 @@ pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> 
         };
         write_dead_letters(&mut tx, &[letter], None).await?;
     }
-    tx.commit().await.map_err(failed())?;
+    tx.commit().await?;
     Ok(Marked::Done)
 }

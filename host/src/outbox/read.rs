@@ -89,7 +89,8 @@ pub(crate) async fn read(db: &Db, look: &Look) -> Result<Page, DbError> {
         look.open_below,
         look.open_max,
     );
-    let mut rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading the outbox"))?;
+    let mut conn = db.conn("reading the outbox").await?;
+    let mut rows = rows.fetch_all(&mut conn).await.map_err(DbError::new("reading the outbox"))?;
     let snapshot = rows.first_mut().map_or_else(Snapshot::default, |row| Snapshot {
         last_seq: row.last_seq,
         xmax: row.xmax,

@@ -2,12 +2,10 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
-
 use super::dead_letter::{CODE_BYTES_MAX, DETAIL_BYTES_MAX};
 use super::fresh::some;
 use super::{Settlement, Whose};
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded, tail};
 use crate::pipeline::decide::Cause;
 
@@ -27,7 +25,7 @@ impl<'s> Attempt<'s> {
 
 /// Writes those of the messages in `hit`.
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     of: &Whose,
     items: &[Settlement],
     hit: &HashSet<(i32, i64)>,

@@ -2,17 +2,15 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
-
 use super::Settlement;
 use crate::config::BehindDead;
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 use crate::pipeline::decide::{DeadReason, Verdict};
 
 /// Blocks the keys of those that die in this settlement, where their handler asks for it. What is parked
 /// is behind a blocked key already.
 pub(super) async fn keys(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     policy: BehindDead,
     items: &[Settlement],
     hit: &HashSet<(i32, i64)>,

@@ -1,10 +1,9 @@
 //! Dead letters, written in the transaction that fails their message.
 
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Settlement, Whose};
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded, tail};
 use crate::pipeline::decide::{Cause, DeadReason, Verdict};
 use crate::pipeline::outcome::Usage;
@@ -92,7 +91,7 @@ impl DeadLetter {
 /// Writes them, one statement each: deaths are rare. A message that is dead already stays dead once. Those
 /// of the inbox are copied for `topic`, if there is one.
 pub(crate) async fn write_dead_letters(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     letters: &[DeadLetter],
     topic: Option<&str>,
 ) -> Result<(), DbError> {
@@ -144,7 +143,7 @@ pub(crate) async fn write_dead_letters(
 
 /// Writes copies of letters that were written in this transaction into the outbox, for a Kafka topic.
 pub(crate) async fn copy_dead_letters(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     topic: Option<&str>,
     letters: &[Uuid],
 ) -> Result<(), DbError> {

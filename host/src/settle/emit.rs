@@ -2,16 +2,14 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
-
 use super::Settlement;
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 use crate::message::{Message, Outgoing, headers_to_json};
 
 /// Writes what the messages in `hit` emitted. Correlation, causation and trace come from the message
 /// that emitted, not from its handler.
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     group: &str,
     items: &[Settlement],
     hit: &HashSet<(i32, i64)>,

@@ -3,11 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::{Postgres, Transaction};
-
 use super::Settlement;
 use super::ending::Ending;
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 use crate::lane::Lease;
 use crate::message::{Message, headers_to_json};
 
@@ -41,11 +39,7 @@ pub(crate) struct FreshRow {
 }
 
 /// Moves the offset rows under their epochs; `false` where one is no longer where we left it.
-pub(super) async fn advance(
-    tx: &mut Transaction<'_, Postgres>,
-    group: &str,
-    advances: &[&Advance],
-) -> Result<bool, DbError> {
+pub(super) async fn advance(tx: &mut Tx, group: &str, advances: &[&Advance]) -> Result<bool, DbError> {
     let topics: Vec<&str> = advances.iter().map(|advance| &*advance.topic).collect();
     let partitions: Vec<i32> = advances.iter().map(|advance| advance.partition).collect();
     let epochs: Vec<i64> = advances.iter().map(|advance| advance.epoch).collect();
@@ -71,7 +65,7 @@ pub(super) async fn advance(
 /// Where the offset rows stand as this very batch left them, it was committed before, and its reply was lost:
 /// gives the `seq` of each of its rows. Nobody else moves the offsets under these epochs.
 pub(super) async fn committed(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     group: &str,
     advances: &[&Advance],
     rows: &[&FreshRow],
@@ -109,7 +103,7 @@ pub(super) async fn committed(
 /// Inserts the rows; those in `held` are behind a waiting message of their key. Gives the `seq` of each row
 /// that the group did not have.
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     group: &str,
     rows: &[&FreshRow],
     decided: &HashMap<i64, &Settlement>,
@@ -171,10 +165,7 @@ pub(super) async fn insert(
 }
 
 /// Messages that run while their rows are made count as begun.
-pub(super) async fn begin(
-    tx: &mut Transaction<'_, Postgres>,
-    begun: impl Iterator<Item = &Message>,
-) -> Result<(), DbError> {
+pub(super) async fn begin(tx: &mut Tx, begun: impl Iterator<Item = &Message>) -> Result<(), DbError> {
     let mut highest: HashMap<i32, i64> = HashMap::new();
     for message in begun {
         let seq = highest.entry(message.lane).or_default();

@@ -2,19 +2,14 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Postgres, Transaction};
-
 use super::Settlement;
 use super::ending::Ending;
 use super::fresh::some;
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 use crate::pipeline::decide::Verdict;
 
 /// Ends the deliveries; gives (lane, seq) of the rows that were as we left them.
-pub(super) async fn update(
-    tx: &mut Transaction<'_, Postgres>,
-    items: &[&Settlement],
-) -> Result<HashSet<(i32, i64)>, DbError> {
+pub(super) async fn update(tx: &mut Tx, items: &[&Settlement]) -> Result<HashSet<(i32, i64)>, DbError> {
     if items.is_empty() {
         return Ok(HashSet::new());
     }
@@ -43,7 +38,7 @@ pub(super) async fn update(
 /// Rows that were not hit: they were no longer as we left them. One that is as our retry left it counts as
 /// hit.
 pub(super) async fn missed(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     items: &[Settlement],
     hit: &HashSet<(i32, i64)>,
 ) -> Result<HashSet<(i32, i64)>, DbError> {
@@ -58,7 +53,7 @@ pub(super) async fn missed(
 
 /// Those of the missed rows that are as our retry left them: it was committed, and its reply was lost.
 async fn retried(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     items: &[Settlement],
     missed: &HashSet<(i32, i64)>,
 ) -> Result<HashSet<(i32, i64)>, DbError> {

@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::{Postgres, Transaction};
-
 use super::fresh::{self, Advance, Fresh, FreshRow};
 use super::state::Write;
 use super::{DeadLetter, attempt, block, emit, rows, write, write_dead_letters};
 use crate::config::BehindDead;
-use crate::db::{Db, DbError, GuestTx, lanes};
+use crate::db::{Db, DbError, GuestTx, Tx, lanes};
 use crate::lane::Lease;
 use crate::message::{Message, Outgoing};
 use crate::pipeline::decide::Verdict;
@@ -111,8 +109,26 @@ pub(crate) async fn settle(
     items: &[Settlement],
     store: Option<ToStore<'_>>,
 ) -> Result<Settled, DbError> {
-    let mut tx = db.pool().begin().await.map_err(DbError::new("settling messages"))?;
-    let ours = lanes::fence(&mut tx, leases.values()).await?;
+    let mut tx = db.begin_about("settling messages", leases.keys().copied()).await?;
+    let settled = write_all(&mut tx, of, leases, items, store).await?;
+    match settled {
+        Settled::Done { .. } => tx.commit().await?,
+        Settled::LanesLost(_) | Settled::Touched(_) | Settled::OffsetMoved | Settled::StateLost(_) => {
+            tx.roll_back().await;
+        }
+    }
+    Ok(settled)
+}
+
+/// Writes all of it; only [`Settled::Done`] is to be committed.
+async fn write_all(
+    tx: &mut Tx,
+    of: &Whose,
+    leases: &BTreeMap<i32, Lease>,
+    items: &[Settlement],
+    store: Option<ToStore<'_>>,
+) -> Result<Settled, DbError> {
+    let ours = lanes::fence(tx, leases.values()).await?;
     if ours.len() < leases.len() {
         let lost = leases.keys().copied().filter(|lane| !ours.contains_key(lane));
         return Ok(Settled::LanesLost(lost.collect()));
@@ -123,12 +139,12 @@ pub(crate) async fn settle(
     }
     let to_insert = store.as_ref().map(ToStore::rows).unwrap_or_default();
     if let Some(store) = &store
-        && !fresh::advance(&mut tx, &of.group, &store.advances()).await?
+        && !fresh::advance(tx, &of.group, &store.advances()).await?
     {
-        return match fresh::committed(&mut tx, &of.group, &store.advances(), &to_insert).await? {
+        return match fresh::committed(tx, &of.group, &store.advances(), &to_insert).await? {
             None => Ok(Settled::OffsetMoved),
             Some(rows) => {
-                let missed = rows::missed(&mut tx, items, &places_of(items, &rows)).await?;
+                let missed = rows::missed(tx, items, &places_of(items, &rows)).await?;
                 let seqs = to_insert.iter().map(|row| row.message.seq);
                 let duplicates = seqs.filter(|seq| !rows.contains(seq)).collect();
                 Ok(Settled::Done { missed, rereads: ours, duplicates })
@@ -137,10 +153,10 @@ pub(crate) async fn settle(
     }
     let new: HashSet<i64> = to_insert.iter().map(|row| row.message.seq).collect();
     let there: Vec<&Settlement> = items.iter().filter(|item| !new.contains(&item.message.seq)).collect();
-    let mut hit = rows::update(&mut tx, &there).await?;
+    let mut hit = rows::update(tx, &there).await?;
     let mut duplicates = HashSet::new();
     if let Some(store) = &store {
-        let inserted = insert(&mut tx, of, items, store, &to_insert).await?;
+        let inserted = insert(tx, of, items, store, &to_insert).await?;
         let lost = saw_duplicates(items, &new, &inserted);
         if !lost.is_empty() {
             return Ok(Settled::StateLost(lost));
@@ -148,18 +164,17 @@ pub(crate) async fn settle(
         hit.extend(places_of(items, &inserted));
         duplicates.extend(new.difference(&inserted));
     }
-    emit::insert(&mut tx, &of.group, items, &hit).await?;
-    attempt::insert(&mut tx, of, items, &hit).await?;
+    emit::insert(tx, &of.group, items, &hit).await?;
+    attempt::insert(tx, of, items, &hit).await?;
     let dead = items.iter().filter(|item| hit.contains(&item.place()));
     let dead: Vec<DeadLetter> = dead.filter_map(|item| DeadLetter::of(of, item)).collect();
-    write_dead_letters(&mut tx, &dead, of.dead_letters.as_deref()).await?;
-    block::keys(&mut tx, of.behind_dead, items, &hit).await?;
-    let lost = write::state(&mut tx, &of.group, items, &hit).await?;
+    write_dead_letters(tx, &dead, of.dead_letters.as_deref()).await?;
+    block::keys(tx, of.behind_dead, items, &hit).await?;
+    let lost = write::state(tx, &of.group, items, &hit).await?;
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
-    let missed = rows::missed(&mut tx, items, &hit).await?;
-    tx.commit().await.map_err(DbError::new("settling messages"))?;
+    let missed = rows::missed(tx, items, &hit).await?;
     Ok(Settled::Done { missed, rereads: ours, duplicates })
 }
 
@@ -170,7 +185,7 @@ fn places_of(items: &[Settlement], seqs: &HashSet<i64>) -> HashSet<(i32, i64)> {
 
 /// Inserts the records, each as it was decided; gives the `seq` of each that is new.
 async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     of: &Whose,
     items: &[Settlement],
     ToStore { held, running, .. }: &ToStore<'_>,

@@ -27,7 +27,7 @@ pub(crate) enum SettledWithSql {
 /// Settles a completed message, and commits what its handler's SQL wrote with it: all of it or nothing. `host` is
 /// the id of the lane's owner, which a guest cannot know.
 pub(crate) async fn settle_with_sql(
-    mut tx: GuestTx,
+    tx: GuestTx,
     host: Uuid,
     lease: &Lease,
     item: &Settlement,
@@ -46,12 +46,8 @@ pub(crate) async fn settle_with_sql(
         Value::Array(emitted),
         Value::Array(written),
     );
-    let settled = settled.fetch_one(tx.host_side().await?).await;
-    match settled.map_err(DbError::new("settling a message with SQL")) {
-        Ok(reread) => {
-            tx.commit().await?;
-            Ok(SettledWithSql::Done(reread))
-        }
+    match tx.settle(lease.lane, async |connection| settled.fetch_one(connection).await).await {
+        Ok(reread) => Ok(SettledWithSql::Done(reread)),
         Err(error) => match error.sqlstate().as_deref() {
             Some("MR001") => Ok(SettledWithSql::LaneLost),
             Some("MR002") => Ok(SettledWithSql::Gone),

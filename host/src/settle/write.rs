@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sqlx::{Postgres, Transaction};
-
 use super::Settlement;
 use super::state::{Identity, Write};
-use crate::db::DbError;
+use crate::db::{DbError, Tx};
 
 /// Several writes of one value, folded into the last.
 struct Folded<'s> {
@@ -18,7 +16,7 @@ struct Folded<'s> {
 
 /// Writes the state of the messages in `hit`; gives those whose reading was overtaken.
 pub(super) async fn state(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     group: &str,
     items: &[Settlement],
     hit: &HashSet<(i32, i64)>,
@@ -96,7 +94,7 @@ fn columns<'f>(
 }
 
 async fn update(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     group: &str,
     folded: &BTreeMap<&Identity, Folded<'_>>,
 ) -> Result<HashSet<Identity>, DbError> {
@@ -123,7 +121,7 @@ async fn update(
 }
 
 async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     group: &str,
     folded: &BTreeMap<&Identity, Folded<'_>>,
 ) -> Result<HashSet<Identity>, DbError> {
@@ -149,7 +147,7 @@ async fn insert(
 }
 
 async fn remove(
-    tx: &mut Transaction<'_, Postgres>,
+    tx: &mut Tx,
     group: &str,
     folded: &BTreeMap<&Identity, Folded<'_>>,
 ) -> Result<HashSet<Identity>, DbError> {

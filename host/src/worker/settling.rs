@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::entry::Key;
 use super::fresh::{Storing, Unstored};
 use crate::config::RetryPolicy;
-use crate::db::{Db, DbError, GuestTx, Meaning};
+use crate::db::{Db, DbError, GuestTx, Meaning, Progress};
 use crate::lane::Lease;
 use crate::outage::Outage;
 use crate::pipeline::decide::{Budget, Verdict, decide};
@@ -127,6 +127,10 @@ impl Settler {
             }
             Ok(SettledWithSql::Gone) => Ended::one(Fate::Gone(decided)),
             Ok(SettledWithSql::StateLost) => Ended::one(Fate::Redo(decided)),
+            Err(error) if error.progress() == Progress::Unknown => {
+                self.doubt(std::iter::once(&lease), &error);
+                Ended::one(Fate::Gone(decided))
+            }
             Err(error) if error.is_guests_doing() => {
                 self.blame(&mut decided, &error);
                 self.settle(HashMap::from([(lease.lane, lease)]), vec![decided], None).await
@@ -203,8 +207,23 @@ impl Settler {
                 batch.put_back(others);
                 batch.ended.fates.extend(redo.into_iter().map(Fate::Redo));
             }
+            // What hangs may still commit, so nothing that is known of the lanes counts any more.
+            Err(error) if error.progress() == Progress::Unknown => {
+                self.doubt(leases.values(), &error);
+                batch.put_back(now);
+            }
             Err(error) => self.failed(batch, now, &error).await,
         }
+    }
+
+    /// Whether a settlement was committed is not known: its lanes are given up, to be taken anew under another token,
+    /// which waits for whatever is still open, and read again.
+    fn doubt<'l>(&self, leases: impl Iterator<Item = &'l Lease>, error: &DbError) {
+        let lanes: Vec<i32> = leases.inspect(|lease| lease.lose()).map(|lease| lease.lane).collect();
+        tracing::warn!(
+            handler.name = %self.of.handler, ?lanes, %error,
+            "Whether messages of lanes {lanes:?} were settled is not known: the lanes are taken anew and read again"
+        );
     }
 
     async fn failed(&self, batch: &mut Batch, mut now: Vec<Decided>, error: &DbError) {
@@ -223,7 +242,6 @@ impl Settler {
             batch.rest = others;
             batch.put_back(now);
         } else {
-            // Whether it was committed may be unknown: the next try finds out.
             batch.put_back(now);
             if bad_data {
                 batch.drop_unstored();

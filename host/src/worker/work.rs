@@ -205,7 +205,7 @@ impl Work {
     pub(super) async fn finish(mut self) {
         self.stopping = true;
         self.fresh.hurry(None);
-        let deadline = Instant::now() + self.worker.config.host.stop_grace;
+        let deadline = Instant::now() + self.worker.config.host.calls_grace();
         while !self.calls.is_empty()
             || !self.settling.is_empty()
             || !self.decided.is_empty()

@@ -30,7 +30,7 @@ impl Planner {
         let mut session = PgConnection::connect(url).await?;
         for (name, value) in SETTINGS {
             ensure!(
-                product.contains(&format!("(\"{name}\", \"{value}\"")),
+                product.contains(&format!("set {name} = {value}")),
                 "the host's sessions do not set {name} = {value}: see host/src/db.rs, or change this test"
             );
             sqlx::raw_sql(AssertSqlSafe(format!("set {name} = {value}"))).execute(&mut session).await?;

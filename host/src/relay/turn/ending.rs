@@ -26,7 +26,7 @@ impl Turns {
     /// Waits for what is in flight, marks it, and gives the lanes back.
     pub(in crate::relay) async fn finish(mut self) {
         self.flight.drop_unsent();
-        let deadline = Instant::now() + self.relay.config.host.stop_grace;
+        let deadline = Instant::now() + self.relay.config.host.calls_grace();
         while (self.flight.in_flight() > 0 || self.marking.is_some() || self.has_marks())
             && Instant::now() < deadline
         {

@@ -1,0 +1,164 @@
+//! The host's own connections: so many at most, one command at a time on each.
+//!
+//! sqlx's pool asks every connection that comes back whether it is still there, and waits for the answer without a
+//! limit: one that went silent would keep its place for ever. Here what is in doubt is dropped, and what comes back
+//! clean is asked only after it was idle.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::conn::{Command, Conn};
+use super::silence::Silence;
+
+/// Idle time after which a connection is asked whether it is still there, and the limit of that.
+const ASKED_AFTER: Duration = Duration::from_secs(1);
+const ASKED_FOR: Duration = Duration::from_secs(1);
+/// Idle time after which a connection is dropped.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// Age above which a connection is not kept: servers behind a name change.
+const AGE_MAX: Duration = Duration::from_secs(1800);
+
+/// Limits of a pool's commands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// All statements of a command together; `None` for an operator's.
+    pub(super) command: Option<Duration>,
+    /// Until a command has its connection.
+    pub(super) connect: Duration,
+}
+
+/// Connections to one database as one role.
+#[derive(Debug)]
+pub(super) struct Pool {
+    options: PgConnectOptions,
+    /// Settings of each new connection: first those that must be, then those that not every server knows.
+    settings: [String; 2],
+    limits: Limits,
+    places: Arc<Semaphore>,
+    /// Clean connections, the one that was used last at the end.
+    idle: Mutex<Vec<(Live, Instant)>>,
+    silence: Arc<Silence>,
+    /// Whether nothing but probes is sent while Postgres does not answer.
+    gated: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) connection: PgConnection,
+    made_at: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        settings: [String; 2],
+        (limits, connections_max): (Limits, usize),
+        silence: &Arc<Silence>,
+    ) -> Self {
+        Self {
+            options,
+            settings,
+            limits,
+            places: Arc::new(Semaphore::new(connections_max)),
+            idle: Mutex::default(),
+            silence: Arc::clone(silence),
+            gated: true,
+        }
+    }
+
+    /// Takes the gate away: what is sent on this pool is rare and commits, and so tells whether Postgres answers again.
+    pub(super) fn ungated(self) -> Self {
+        Self { gated: false, ..self }
+    }
+
+    /// Whether an answer on it tells that Postgres commits.
+    pub(super) fn is_probe(&self) -> bool {
+        !self.gated
+    }
+
+    pub(super) fn silence(&self) -> &Arc<Silence> {
+        &self.silence
+    }
+
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.limits.command
+    }
+
+    /// A connection for a command.
+    ///
+    /// # Errors
+    /// Where there is none within the limit: nothing was sent then.
+    pub(super) async fn acquire(self: &Arc<Self>, command: Command<'_>) -> Result<Conn, sqlx::Error> {
+        let held = timeout(self.limits.connect, self.hold()).await;
+        Ok(Conn::new(held.map_err(|_| sqlx::Error::PoolTimedOut)??, self, command))
+    }
+
+    async fn hold(&self) -> Result<(Live, OwnedSemaphorePermit), sqlx::Error> {
+        let closed = |_| sqlx::Error::PoolClosed;
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
+        while self.gated
+            && let Err(at) = self.silence.admit(Instant::now())
+        {
+            sleep_until(at).await;
+        }
+        loop {
+            let Some((mut live, since)) = self.idle().pop() else { break };
+            if since.elapsed() < ASKED_AFTER {
+                return Ok((live, place));
+            }
+            match timeout(ASKED_FOR, live.connection.ping()).await {
+                Ok(Ok(())) => return Ok((live, place)),
+                Ok(Err(_)) | Err(_) => self.distrust_idle(),
+            }
+        }
+        let connection = self.connect().await?;
+        Ok((Live { connection, made_at: Instant::now() }, place))
+    }
+
+    /// A connection of nobody's, with the same settings and without a limit.
+    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let [needed, known] = &self.settings;
+        let mut connection = self.options.connect().await?;
+        sqlx::raw_sql(AssertSqlSafe(needed.clone())).execute(&mut connection).await?;
+        match sqlx::raw_sql(AssertSqlSafe(known.clone())).execute(&mut connection).await {
+            Ok(_) | Err(sqlx::Error::Database(_)) => Ok(connection),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// No code that can panic runs under it.
+    fn idle(&self) -> MutexGuard<'_, Vec<(Live, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a connection that a command left clean.
+    pub(super) fn give_back(&self, live: Live) {
+        if self.places.is_closed() || live.made_at.elapsed() > AGE_MAX {
+            return;
+        }
+        let mut idle = self.idle();
+        let old = idle.iter().take_while(|(_, since)| since.elapsed() > IDLE_MAX).count();
+        idle.drain(..old);
+        idle.push((live, Instant::now()));
+    }
+
+    /// Drops those that are idle: one that was used is gone or silent, and so may they be.
+    pub(super) fn distrust_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
+    }
+
+    /// Gives no connection any more, and says goodbye on those that are idle.
+    pub(super) async fn close(&self) {
+        self.places.close();
+        let idle = std::mem::take(&mut *self.idle());
+        let goodbyes = idle.into_iter().map(|(live, _)| live.connection.close());
+        futures_util::future::join_all(goodbyes).await;
+    }
+}
