@@ -42,6 +42,7 @@ mod retention;
 mod reuse;
 mod schema;
 mod shutdown;
+mod silence;
 mod sql;
 mod starts;
 mod status;
