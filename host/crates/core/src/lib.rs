@@ -7,5 +7,6 @@ pub mod handler_machine;
 pub mod ids;
 mod lane;
 pub mod message;
+pub mod state;
 pub mod time;
 pub mod verdict;
