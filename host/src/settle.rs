@@ -11,13 +11,14 @@ mod dead_letter;
 mod emit;
 mod ending;
 mod fresh;
+mod reads;
 mod rows;
 mod state;
 mod transaction;
 mod with_sql;
 mod write;
 
-pub(crate) use dead_letter::{DeadLetter, copy_dead_letters, write_dead_letters};
+pub(crate) use dead_letter::{DeadLetter, write_dead_letters};
 pub(crate) use fresh::{Advance, Fresh, FreshRow};
 pub(crate) use state::{Scope, StateError, StateView};
 

@@ -148,7 +148,7 @@ impl Sweep {
         if free.is_empty() {
             return Ok(());
         }
-        for taken in lanes::take(&self.db, self.session.id, &free, None).await? {
+        for taken in lanes::take(&self.db, self.session.id, &free).await? {
             let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
             held.insert(taken.lane, lease.clone());
             self.tell_relay(LaneChange::Taken(lease));

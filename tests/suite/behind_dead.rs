@@ -1,7 +1,9 @@
 //! What becomes of a key's later messages: while one waits, and once one is dead.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
-use mailroom_tests::{LATER, Manifest, SOON, Setup, World, becomes, eventually, in_world};
+use mailroom_tests::{LATER, Manifest, Message, SOON, Setup, World, becomes, eventually, in_world, passes};
 use serde_json::json;
 
 use crate::arrange::Scripted;
@@ -162,6 +164,92 @@ fn twenty_thousand_followers_of_a_blocked_key_fill_no_memory_and_hold_up_no_othe
         ensure!(world.db.column::<i64>(values).await? == in_order, "the followers were not done in order");
         let cost: i64 = world.db.one("select count(*) from mailroom.inbox where attempts_made > 0").await?;
         assert_eq!(cost, 0, "to wait costs no attempt");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// Sends a record that no handler can have, behind `before` and before a message of the same key.
+async fn send_what_cannot_be_handled(world: &World, scripted: &Scripted, before: &[Message]) -> Result<()> {
+    let manifest = Manifest::takes(&[&scripted.input]).publishes(&[&scripted.output]).as_text();
+    world.drop_handler("scripted", "scripted", &manifest.with("behind-dead = \"block\""))?;
+    let mut messages = before.to_vec();
+    messages.push(Message::to(&scripted.input).key("k").payload([0xff, 0xfe]).id("unfit"));
+    messages.extend([scripted.emits("k", 1), scripted.emits("other", 9)]);
+    world.kafka.send_all(&messages).await
+}
+
+#[test]
+fn under_block_a_record_that_cannot_be_handled_holds_up_its_key_as_any_dead_letter() {
+    in_world(Setup::default(), async |world| {
+        let scripted = scripted_with(world, "block").await?;
+        send_what_cannot_be_handled(world, &scripted, &[]).await?;
+        let host = world.start_host("a")?;
+
+        becomes("it is dead, the other key done", (1, 1), SOON, async || ends(world).await).await?;
+        let blocked = world.mailroom(&["keys", "blocked", "--json"]).await?.json()?;
+        assert_eq!((blocked[0]["key"].as_str(), blocked[0]["policy"].as_str()), (Some("k"), Some("block")));
+        world.kafka.send(&scripted.emits("other", 10)).await?;
+        becomes("the other key goes on", (1, 2), SOON, async || ends(world).await).await?;
+        assert_eq!(emitted(world, &scripted, "k").await?, Vec::<i64>::new());
+
+        world.mailroom(&["dead", "discard", "--all"]).await?.ok()?;
+        becomes("its key goes on", vec![1], SOON, async || emitted(world, &scripted, "k").await).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn what_cannot_be_handled_dies_in_its_turn_whoever_has_the_lane_then() {
+    in_world(Setup::default(), async |world| {
+        let scripted = scripted_with(world, "block").await?;
+        let waits = json!({"behave": "retry-after", "after_ms": 6_000, "until_attempt": 2,
+                           "topic": scripted.output, "value": 0});
+        send_what_cannot_be_handled(world, &scripted, &[scripted.says("k", &waits)]).await?;
+        let host = world.start_host("a")?;
+        becomes("the other key is done", (0, 1), SOON, async || ends(world).await).await?;
+        let stored = "select count(*) from mailroom.inbox";
+        becomes("all are stored", 4, SOON, async || world.db.one::<i64>(stored).await).await?;
+        let host = host.kill().await?.restart()?;
+
+        becomes("it dies once the one before it is done", (1, 2), SOON, async || ends(world).await).await?;
+        let letters = "select message_id || ' ' || reason || ' ' || error from mailroom.dead_letter";
+        let why = "unfit quarantined the payload is not UTF-8, and the subscription asks for text";
+        assert_eq!(world.db.column::<String>(letters).await?, [why]);
+        let first = "select i.completed_at < d.died_at from mailroom.inbox i, mailroom.dead_letter d
+                      where i.\"offset\" = 0";
+        assert!(world.db.one::<bool>(first).await?, "a death does not overtake a message that waits");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_death_that_waits_to_be_settled_holds_up_its_key_though_another_letter_is_closed_meanwhile() {
+    in_world(Setup::default(), async |world| {
+        let scripted = scripted_with(world, "block").await?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&scripted.says("e", &json!({"behave": "reject"}))).await?;
+        becomes("a first message is dead", (1, 0), SOON, async || ends(world).await).await?;
+        let dies = scripted.says("k", &json!({"behave": "retry-after", "after_ms": 1_500})).id("dies");
+        world.kafka.send_all(&[dies, scripted.emits("k", 1)]).await?;
+        let retries = "select count(*) from mailroom.inbox where message_id = 'dies' and attempts_made = 2";
+        becomes("its last attempt is to come", 1, SOON, async || world.db.one::<i64>(retries).await).await?;
+
+        let held = world.db.hold("select from mailroom.inbox where message_id = 'dies' for update").await?;
+        let waits = async || world.db.waits_for_lock("-- Ends deliveries").await;
+        eventually("its death waits to be settled", SOON, waits).await?;
+        world.mailroom(&["dead", "discard", "--reason", "rejected"]).await?.ok()?;
+        // Nothing outside the host tells that it has read its lane again.
+        passes(Duration::from_secs(2)).await;
+        held.release().await?;
+
+        becomes("it is dead too", 2, SOON, async || Ok(ends(world).await?.0)).await?;
+        world.kafka.send(&scripted.emits("other", 2)).await?;
+        becomes("another key goes on", vec![2], SOON, async || emitted(world, &scripted, "other").await)
+            .await?;
+        assert_eq!(emitted(world, &scripted, "k").await?, Vec::<i64>::new(), "its key waits");
         host.stop().await?;
         Ok(())
     });

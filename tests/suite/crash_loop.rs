@@ -63,6 +63,35 @@ fn a_message_that_kills_the_process_among_499_others_is_parked_alone() {
 }
 
 #[test]
+fn under_block_a_message_that_kills_the_process_holds_up_its_key_once_it_is_parked() {
+    in_world(PATIENT, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let manifest = Manifest::takes(&[&scripted.input]).publishes(&[&scripted.output]);
+        world.drop_handler("scripted", "scripted", &manifest.with("behind-dead = \"block\""))?;
+        let kills = scripted.says("killer", &json!({"behave": "sleep"})).id("the-killer");
+        world.kafka.send_all(&[kills, scripted.emits("killer", 1)]).await?;
+        let mut host = world.start_host("a")?;
+        becomes("it is stored", 1, SOON, async || world.db.one::<i64>(STORED).await).await?;
+        for lost in 1..=2 {
+            host = host.kill().await?.restart()?;
+            becomes("its delivery is lost", lost, SOON, async || world.db.one::<i32>(CRASHES).await).await?;
+        }
+        becomes("it runs alone", 1, SOON, async || world.db.one::<i64>(ALONE).await).await?;
+        let host = host.kill().await?.restart()?;
+
+        becomes("it is parked", 1, SOON, async || world.db.one::<i64>(PARKED).await).await?;
+        world.kafka.send(&scripted.emits("other", 2)).await?;
+        becomes("another key goes on", 1, SOON, async || world.db.completed().await).await?;
+        let blocked = "select convert_from(key, 'UTF8') || ' ' || policy from mailroom.blocked_key";
+        assert_eq!(world.db.column::<String>(blocked).await?, ["killer block"]);
+        world.mailroom(&["dead", "discard", "--all"]).await?.ok()?;
+        becomes("its key goes on", 2, SOON, async || world.db.completed().await).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_message_that_ran_alone_and_came_back_is_not_blamed_for_the_next_death() {
     in_world(PATIENT, async |world| {
         let scripted = Scripted::drop_into(world, 1).await?;

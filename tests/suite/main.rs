@@ -1,6 +1,7 @@
 //! The black-box suite: each test is a sentence about the real binary, seen from outside.
 
 mod arrange;
+mod at_most_once;
 mod author_tools;
 mod bad_components;
 mod bad_data;
@@ -45,6 +46,7 @@ mod shutdown;
 mod silence;
 mod sql;
 mod starts;
+mod state_reads;
 mod status;
 mod swaps;
 mod two_hosts;

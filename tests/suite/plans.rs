@@ -21,7 +21,7 @@ const BY: [(&str, &str, &[&str]); 16] = [
     ("and not held and seq > $3", "inbox_ready", &["lane", "seq"]),
     ("-- Ends deliveries", "inbox_ready", &["lane", "seq"]),
     ("p.deliveries = w.deliveries + 1", "inbox_ready", &["lane", "seq"]),
-    ("crashes = i.crashes + 1", "inbox_ready", &["lane", "seq"]),
+    ("greatest(i.crashes, $2) + 1", "inbox_ready", &["lane", "seq"]),
     ("set held = true", "inbox_ready", &["lane", "seq"]),
     ("-- The first held rows", "inbox_held", &["lane", "okey", "seq"]),
     ("-- The next rows of all lanes", "outbox_ready", &["lane", "seq"]),

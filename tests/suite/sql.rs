@@ -158,3 +158,72 @@ fn a_role_that_could_do_more_than_its_handler_may_is_refused_by_name() {
         Ok(())
     });
 }
+
+#[test]
+fn what_a_handler_read_of_its_state_beside_its_sql_holds_or_its_rows_go_with_its_message() {
+    in_world(Setup::default(), async |world| {
+        let shop = Shop::new(world).await?;
+        let host = shop.start(world)?;
+        world.kafka.send(&shop.says("first", &json!({"counts": true}))).await?;
+        becomes("there is a count", 1, SOON, async || world.db.completed().await).await?;
+
+        let held = world.db.hold("lock table mailroom.outbox in share mode").await?;
+        let insert = json!([{"sql": "insert into entry (id) values ('peeks')"}]);
+        let peeks = json!({"statements": insert, "topic": shop.output, "peeks": true});
+        world.kafka.send(&shop.says("peeks", &peeks)).await?;
+        let waits = async || world.db.waits_for_lock("settle_with_sql").await;
+        eventually("its settlement waits", SOON, waits).await?;
+        let replaced = "update mailroom.state set value = '100', version = version + 1";
+        world.db.execute(replaced).await?;
+        held.release().await?;
+
+        becomes("both are done", 2, SOON, async || world.db.completed().await).await?;
+        let said = "select convert_from(payload, 'UTF8')::jsonb->>'peeked' from mailroom.outbox";
+        assert_eq!(world.db.column::<String>(said).await?, ["100"], "it saw what was there in the end");
+        assert_eq!(world.db.one::<i64>("select count(*) from entry").await?, 1);
+        let cost = "select count(*) from mailroom.inbox where attempts_made > 0";
+        assert_eq!(world.db.one::<i64>(cost).await?, 0, "a lost race costs nothing");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// What a message leaves, but for what is each row's own.
+const LEFT: &str = "select to_jsonb(i) - array['seq', 'id', 'message_id', 'offset', 'key', 'okey', 'payload', 'created_at',
+               'updated_at', 'completed_at', 'scheduled_at', 'produced_at_ms']
+            || jsonb_build_object('emitted', to_jsonb(o) - array['seq', 'id', 'lane', 'key', 'created_at', 'updated_at',
+               'completed_at', 'scheduled_at', 'published_partition', 'published_offset', 'causation_id', 'correlation_id',
+               'status', 'idempotency_key', 'deliveries', 'payload'])
+            || jsonb_build_object('by the message', o.causation_id = i.message_id and o.correlation_id = i.message_id,
+                                  'key of its group', o.idempotency_key = i.consumer_group || chr(31) || 'once ' || i.message_id)
+          from mailroom.inbox i join mailroom.outbox o on o.causation_id = i.message_id order by i.seq";
+
+#[test]
+fn a_message_leaves_the_same_whether_its_call_used_sql_or_not() {
+    in_world(Setup::default(), async |world| {
+        let shop = Shop::new(world).await?;
+        let host = shop.start(world)?;
+        // An application's own key of that name is another one.
+        let published =
+            r#"select mailroom.publish('none', 'k', 't', '{"a": 1}', idempotency_key => 'once with')"#;
+        world.db.execute(published).await?;
+        let says = |id: &str, statements: Value| {
+            let once = format!("once {id}");
+            shop.says(
+                id,
+                &json!({"statements": statements, "topic": shop.output, "once": once, "counts": true}),
+            )
+        };
+        let with = says("with", json!([{"sql": "insert into entry (id) values ('with')"}]));
+        world.kafka.send_all(&[says("without", json!([])), with]).await?;
+
+        becomes("both are done", 2, SOON, async || world.db.completed().await).await?;
+        let left: Vec<Value> = world.db.column(LEFT).await?;
+        assert_eq!(left.len(), 2, "each has emitted one message");
+        assert_eq!(left[0], left[1]);
+        assert_eq!(left[0]["key of its group"], json!(true), "{}", left[0]);
+        assert_eq!(world.db.one::<i64>(COUNTED).await?, 2);
+        host.stop().await?;
+        Ok(())
+    });
+}

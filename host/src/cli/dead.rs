@@ -70,8 +70,8 @@ struct Narrow {
     /// Only of this Kafka topic
     #[arg(long)]
     topic: Option<String>,
-    /// Only with this reason: exhausted, rejected, crash-loop or quarantined
-    #[arg(long, value_parser = ["exhausted", "rejected", "crash-loop", "quarantined", "parked"])]
+    /// Only with this reason: exhausted, rejected, quarantined, crash-loop, interrupted or parked
+    #[arg(long, value_parser = ["exhausted", "rejected", "quarantined", "crash-loop", "interrupted", "parked"])]
     reason: Option<String>,
     /// Only with this code, the handler's own name for its failure
     #[arg(long)]

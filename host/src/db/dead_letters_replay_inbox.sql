@@ -7,7 +7,8 @@ with letter as materialized (
      order by d.seq
 )
 update mailroom.inbox i
-   set status = 'pending', failed_reason = null, attempts_made = 0, crashes = 0, begun = false, last_error = null,
+   set status = 'pending', failed_reason = null, attempts_made = 0, crashes = 0, begun = false, unfit = null,
+       last_error = null,
        scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
   from letter
  where i.message_id = letter.message_id and i.consumer_group = letter.consumer_group

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Db, DbError, Tx};
 use crate::lane::Lease;
+use crate::pipeline::crashes::LOST_MAX;
 
 /// A lane that is free for so long is anybody's, whatever its share: the host whose share it is may hang.
 const LEFT_FREE_SECONDS: f64 = 1.0;
@@ -143,14 +144,8 @@ pub(crate) async fn want(db: &Db, host: Uuid, lanes: &[i32]) -> Result<(), DbErr
 }
 
 /// Takes those of `lanes` that have no live owner. Others are left out, and so are lanes that a
-/// settlement still holds: they are asked for again. A message that killed its process becomes a dead
-/// letter, with a copy for the topic `dead_letters`.
-pub(crate) async fn take(
-    db: &Db,
-    host: Uuid,
-    lanes: &[i32],
-    dead_letters: Option<&str>,
-) -> Result<Vec<Taken>, DbError> {
+/// settlement still holds: they are asked for again. What a dead owner may have begun counts as lost with it.
+pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken>, DbError> {
     let failed = || DbError::new("taking lanes");
     let mut tx = db.begin_about("taking lanes", lanes.iter().copied()).await?;
     // A host that was buried meanwhile takes nothing.
@@ -197,11 +192,11 @@ pub(crate) async fn take(
     });
     let taken: Vec<Taken> = taken.collect();
     if !abandoned.is_empty() {
-        let letters = sqlx::query_file_scalar!("src/db/lanes_abandoned.sql", &abandoned)
-            .fetch_all(&mut *tx)
+        let lost_max = i32::try_from(LOST_MAX).unwrap_or(i32::MAX);
+        sqlx::query_file!("src/db/lanes_abandoned.sql", &abandoned, lost_max)
+            .execute(&mut *tx)
             .await
             .map_err(failed())?;
-        crate::settle::copy_dead_letters(&mut tx, dead_letters, &letters).await?;
     }
     tx.commit().await?;
     Ok(taken)

@@ -146,7 +146,8 @@ impl Component {
             End::Decided(Outcome::Completed) => effects.keep(),
             End::Decided(Outcome::Retry { .. } | Outcome::Skipped(_) | Outcome::Rejected(_))
             | End::Faulted(_)
-            | End::Unavailable(_) => (Vec::new(), effects.discard(), None),
+            | End::Unavailable(_)
+            | End::NotCalled(_) => (Vec::new(), effects.discard(), None),
         };
         Called { end, outgoing, state, sql, last_output, digest: Arc::clone(&self.digest), usage }
     }

@@ -94,7 +94,7 @@ impl Effects {
         deadline: Instant,
         mut state: StateView,
     ) -> Self {
-        state.bound_loads(manifest.limits.state_values, manifest.limits.state_bytes);
+        state.begin_call(manifest.limits.state_values, manifest.limits.state_bytes);
         Self {
             phase: Phase::Handling,
             manifest,

@@ -62,7 +62,7 @@ impl Sandbox {
         let effects = effects(deadline).with_client(self.client.clone());
         let Ok(Ok(_slot)) = slot else {
             let why = "no place for another instance within the call's deadline; raise worker.concurrency";
-            let end = End::Unavailable(why.to_owned());
+            let end = End::NotCalled(why.to_owned());
             return Ran { end, effects, last_output: None, usage: Usage::default() };
         };
         let _ticking = self.engine.clock.call();

@@ -108,7 +108,7 @@ fn fault(called: Called) -> Fault {
     assert!(called.outgoing.is_empty(), "a fault has no effects");
     match called.end {
         End::Faulted(fault) => fault,
-        end @ (End::Decided(_) | End::Unavailable(_)) => panic!("{end:?} is no fault"),
+        end @ (End::Decided(_) | End::Unavailable(_) | End::NotCalled(_)) => panic!("{end:?} is no fault"),
     }
 }
 

@@ -11,6 +11,6 @@ freed as (
     returning i.*)
 select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
        content_type, headers::text, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
-       idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun,
+       idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun, unfit,
        greatest(0, extract(epoch from scheduled_at - clock_timestamp()))::double precision as "due_secs!"
   from freed order by seq

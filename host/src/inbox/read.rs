@@ -16,7 +16,7 @@ pub(crate) struct Found {
     pub(crate) message: Arc<Message>,
     /// How long until it is due; zero where it is.
     pub(crate) due_in: Duration,
-    /// Why it cannot be handled, where somebody edited it into nonsense.
+    /// Why no handler can have it: it came so, or somebody edited it into nonsense.
     pub(crate) nonsense: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn read(
         Row,
         r#"select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
                   content_type, headers::text, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
-                  idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun,
+                  idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun, unfit,
                   greatest(0, extract(epoch from scheduled_at - clock_timestamp()))::double precision as "due_secs!"
              from mailroom.inbox
             where lane = $1 and status = 'pending' and not held and seq > $3
@@ -77,13 +77,14 @@ pub(super) struct Row {
     pub(super) deliveries: i32,
     pub(super) crashes: i32,
     pub(super) begun: bool,
+    pub(super) unfit: Option<String>,
     pub(super) due_secs: f64,
 }
 
 /// The message of a row.
 pub(super) fn message(row: Row, lane: i32, group: &Arc<str>, topic: &Arc<str>) -> Found {
     let headers = row.headers.as_deref().map_or(Ok(Vec::new()), headers_from_json);
-    let nonsense = headers.as_ref().err().cloned();
+    let nonsense = row.unfit.or_else(|| headers.as_ref().err().cloned());
     let message = Message {
         seq: row.seq,
         lane,

@@ -100,7 +100,7 @@ impl Turns {
     pub(super) async fn go_on(&mut self) {
         let without_lane = self.places(|partition| partition.assigned && partition.lane.is_none());
         if !without_lane.is_empty() {
-            match self.finder.take(&without_lane, self.dead_letters().as_deref()).await {
+            match self.finder.take(&without_lane).await {
                 Ok(taken) => self.took(taken, true).await,
                 Err(error) => {
                     self.not_before = Instant::now() + self.postgres.failed(&error);
@@ -141,15 +141,10 @@ impl Turns {
         }
         self.adopt_due = Instant::now() + ADOPT_EVERY;
         let held = self.partitions.values().filter(|partition| partition.lane.is_some()).count();
-        match self.finder.adopt(held, self.dead_letters().as_deref()).await {
+        match self.finder.adopt(held).await {
             Ok(taken) => self.took(taken, false).await,
             Err(error) => self.not_before = Instant::now() + self.postgres.failed(&error),
         }
-    }
-
-    /// The topic that gets copies of dead letters.
-    fn dead_letters(&self) -> Option<Arc<str>> {
-        self.ingest.handler.current().manifest().dead_letter_topic.clone()
     }
 
     /// Adopted lanes that Kafka's choice waits for.

@@ -53,10 +53,10 @@ pub(super) fn sort(
         position.next = of_lane.advance.to;
         stored_first |= record.offset < position.careful_to;
         match row(handler, &component, (lane, position), &of_lane.advance.topic, record) {
-            Some((message, quarantined)) => {
+            Some((message, unfit)) => {
                 lane.take(seq);
                 let message = Arc::new(Message { seq, ..message });
-                of_lane.rows.push(FreshRow { message, quarantined });
+                of_lane.rows.push(FreshRow { message, unfit });
             }
             None => unmatched += 1,
         }
@@ -111,9 +111,9 @@ fn row(
     }
     let subscription = matching::first(component.subscriptions(), &message)?;
     let text = message.payload.as_deref().is_none_or(|payload| std::str::from_utf8(payload).is_ok());
-    let quarantined = (subscription.form == Form::Text && !text)
+    let unfit = (subscription.form == Form::Text && !text)
         .then(|| "the payload is not UTF-8, and the subscription asks for text".to_owned());
-    Some((message, quarantined))
+    Some((message, unfit))
 }
 
 fn message(

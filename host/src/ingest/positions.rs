@@ -45,14 +45,10 @@ pub(super) type Found = Result<Position, Unfound>;
 
 impl Finder {
     /// Takes those of the partitions' lanes that are free, and asks for the others.
-    pub(super) async fn take(
-        &self,
-        places: &[Place],
-        dead_letters: Option<&str>,
-    ) -> Result<Vec<Took>, DbError> {
+    pub(super) async fn take(&self, places: &[Place]) -> Result<Vec<Took>, DbError> {
         let (topics, partitions) = columns(places);
         let opened = lanes::open(&self.db, &self.group, &topics, &partitions).await?;
-        let took = self.take_opened(&opened, dead_letters).await?;
+        let took = self.take_opened(&opened).await?;
         let wanted =
             opened.iter().map(|of| of.lane).filter(|lane| !took.iter().any(|of| of.lease.lane == *lane));
         let wanted: Vec<i32> = wanted.collect();
@@ -63,19 +59,15 @@ impl Finder {
     }
 
     /// Takes lanes that nobody has, up to this host's share; `held` are the handler's that it has.
-    pub(super) async fn adopt(&self, held: usize, dead_letters: Option<&str>) -> Result<Vec<Took>, DbError> {
+    pub(super) async fn adopt(&self, held: usize) -> Result<Vec<Took>, DbError> {
         let held = i64::try_from(held).unwrap_or(i64::MAX);
         let free = lanes::free_inbox(&self.db, &self.group, held).await?;
-        if free.is_empty() { Ok(Vec::new()) } else { self.take_opened(&free, dead_letters).await }
+        if free.is_empty() { Ok(Vec::new()) } else { self.take_opened(&free).await }
     }
 
-    async fn take_opened(
-        &self,
-        opened: &[lanes::Opened],
-        dead_letters: Option<&str>,
-    ) -> Result<Vec<Took>, DbError> {
+    async fn take_opened(&self, opened: &[lanes::Opened]) -> Result<Vec<Took>, DbError> {
         let ids: Vec<i32> = opened.iter().map(|of| of.lane).collect();
-        let taken = lanes::take(&self.db, self.session.id, &ids, dead_letters).await?;
+        let taken = lanes::take(&self.db, self.session.id, &ids).await?;
         let took = taken.into_iter().filter_map(|taken| {
             let of = opened.iter().find(|of| of.lane == taken.lane)?;
             Some(Took {

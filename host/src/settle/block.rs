@@ -1,46 +1,65 @@
-//! Keys that are blocked behind a dead letter, written in the transaction that fails its message.
+//! Keys that are closed behind a dead letter, written in the transaction that fails its message.
 
 use std::collections::HashSet;
 
 use super::Settlement;
 use crate::config::BehindDead;
 use crate::db::{DbError, Tx};
-use crate::pipeline::decide::{DeadReason, Verdict};
+use crate::message::Message;
+use crate::pipeline::decide::Verdict;
+use mailroom_core::verdict::Blocking;
 
-/// Blocks the keys of those that die in this settlement, where their handler asks for it. What is parked
-/// is behind a blocked key already.
+/// Closes the keys of those in `hit` that die, where their handler asks for it, in one statement; without any there
+/// is none.
 pub(super) async fn keys(
     tx: &mut Tx,
     policy: BehindDead,
     items: &[Settlement],
     hit: &HashSet<(i32, i64)>,
 ) -> Result<(), DbError> {
-    let policy = match policy {
-        BehindDead::Skip => return Ok(()),
-        BehindDead::Block => "block",
-        BehindDead::Park => "park",
-    };
-    for item in items.iter().filter(|item| hit.contains(&(item.message.lane, item.message.seq))) {
-        let message = &item.message;
-        let dies = matches!(&item.verdict, Verdict::Dead { reason, .. } if *reason != DeadReason::Parked);
-        let (true, Some(okey), Some(key)) = (dies, message.okey, &message.key) else { continue };
-        sqlx::query!(
-            r#"insert into mailroom.blocked_key (
-                 lane, okey, seq, consumer_group, topic, partition, "offset", key, policy)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing"#,
-            message.lane,
-            okey,
-            message.seq,
-            &*message.consumer_group,
-            &*message.topic,
-            message.partition,
-            message.offset,
-            key,
-            policy,
-        )
-        .execute(&mut **tx)
-        .await
-        .map_err(DbError::new("blocking a key"))?;
+    let closed: Vec<(&Message, i64, &[u8], &str)> = items
+        .iter()
+        .filter(|item| hit.contains(&item.place()))
+        .filter_map(|item| {
+            let message = &*item.message;
+            let Verdict::Dead { reason, .. } = &item.verdict else { return None };
+            Some((message, message.okey?, message.key.as_deref()?, word(reason.blocks(policy)?)))
+        })
+        .collect();
+    if closed.is_empty() {
+        return Ok(());
     }
+    let of =
+        |field: fn(&Message) -> i64| closed.iter().map(|(message, ..)| field(message)).collect::<Vec<_>>();
+    sqlx::query!(
+        r#"insert into mailroom.blocked_key (
+               lane, okey, seq, consumer_group, topic, partition, "offset", key, policy)
+           select w.lane, w.okey, w.seq, w.consumer_group, w.topic, w.partition, w."offset", w.key, w.policy
+             from unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::integer[],
+                         $7::bigint[], $8::bytea[], $9::text[])
+                  w(lane, okey, seq, consumer_group, topic, partition, "offset", key, policy)
+            order by w.lane, w.okey, w.seq
+               on conflict do nothing"#,
+        &closed.iter().map(|(message, ..)| message.lane).collect::<Vec<_>>(),
+        &closed.iter().map(|(_, okey, ..)| *okey).collect::<Vec<_>>(),
+        &of(|message| message.seq),
+        &closed.iter().map(|(message, ..)| &*message.consumer_group).collect::<Vec<_>>() as &[&str],
+        &closed.iter().map(|(message, ..)| &*message.topic).collect::<Vec<_>>() as &[&str],
+        &closed.iter().map(|(message, ..)| message.partition).collect::<Vec<_>>(),
+        &of(|message| message.offset),
+        &closed.iter().map(|(_, _, key, _)| *key).collect::<Vec<_>>() as &[&[u8]],
+        &closed.iter().map(|(.., policy)| *policy).collect::<Vec<_>>() as &[&str],
+    )
+    .execute(&mut **tx)
+    .await
+    .map_err(DbError::new("closing keys behind dead letters"))?;
     Ok(())
+}
+
+/// The policy as the table spells it.
+fn word(blocking: Blocking) -> &'static str {
+    match blocking {
+        Blocking::Wait => "block",
+        Blocking::Park => "park",
+    }
 }

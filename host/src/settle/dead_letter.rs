@@ -41,12 +41,6 @@ pub(crate) struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Of a record that can be carried to no handler.
-    pub(crate) fn quarantined(handler: &str, message: &Message, error: String) -> Self {
-        let cause = Cause { error, ..Cause::default() };
-        Self::of_inbox(handler, message, DeadReason::Quarantined, cause)
-    }
-
     /// Of a settlement that ends with a death.
     pub(super) fn of(of: &Whose, item: &Settlement) -> Option<Self> {
         let Verdict::Dead { reason, counted, cause } = &item.verdict else { return None };
@@ -142,11 +136,7 @@ pub(crate) async fn write_dead_letters(
 }
 
 /// Writes copies of letters that were written in this transaction into the outbox, for a Kafka topic.
-pub(crate) async fn copy_dead_letters(
-    tx: &mut Tx,
-    topic: Option<&str>,
-    letters: &[Uuid],
-) -> Result<(), DbError> {
+async fn copy_dead_letters(tx: &mut Tx, topic: Option<&str>, letters: &[Uuid]) -> Result<(), DbError> {
     let (Some(topic), false) = (topic, letters.is_empty()) else { return Ok(()) };
     sqlx::query_file!("src/settle/dead_letter_copy.sql", topic, letters)
         .execute(&mut **tx)

@@ -1,7 +1,7 @@
 //! What a verdict makes of a row.
 
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
-use crate::pipeline::decide::{DeadReason, Verdict};
+use crate::pipeline::decide::Verdict;
 
 /// A row's new values.
 #[derive(Debug)]
@@ -28,16 +28,6 @@ impl Ending {
             counted: 0,
             error: None,
             delay: None,
-        }
-    }
-
-    /// It can be carried to no handler.
-    pub(super) fn quarantined(reason: &str) -> Self {
-        Self {
-            status: "failed",
-            failed_reason: Some(DeadReason::Quarantined.as_str()),
-            error: Some(bounded(reason, LAST_ERROR_BYTES_MAX)),
-            ..Self::pending()
         }
     }
 

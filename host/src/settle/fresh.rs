@@ -7,7 +7,7 @@ use super::Settlement;
 use super::ending::Ending;
 use crate::db::{DbError, Tx};
 use crate::lane::Lease;
-use crate::message::{Message, headers_to_json};
+use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded, headers_to_json};
 
 /// What polls brought for one lane.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub(crate) struct Advance {
 #[derive(Debug)]
 pub(crate) struct FreshRow {
     pub(crate) message: Arc<Message>,
-    /// Why it cannot be handled: it is kept as failed, and nobody is called for it.
-    pub(crate) quarantined: Option<String>,
+    /// Why no handler can have it: it dies in its turn, and nobody is called for it.
+    pub(crate) unfit: Option<String>,
 }
 
 /// Moves the offset rows under their epochs; `false` where one is no longer where we left it.
@@ -114,14 +114,9 @@ pub(super) async fn insert(
     }
     let of = Columns(rows);
     let ended: Vec<Option<&&Settlement>> = rows.iter().map(|row| decided.get(&row.message.seq)).collect();
-    let endings: Vec<Ending> = rows
+    let endings: Vec<Ending> = ended
         .iter()
-        .zip(&ended)
-        .map(|(row, settlement)| match (settlement, &row.quarantined) {
-            (Some(settlement), _) => Ending::of(&settlement.verdict),
-            (None, Some(reason)) => Ending::quarantined(reason),
-            (None, None) => Ending::pending(),
-        })
+        .map(|settlement| settlement.map_or_else(Ending::pending, |of| Ending::of(&of.verdict)))
         .collect();
     let rows = sqlx::query_file_scalar!(
         "src/settle/fresh.sql",
@@ -159,6 +154,7 @@ pub(super) async fn insert(
         &some(ended.iter().map(|settlement| settlement.and_then(|of| of.digest.as_deref())).collect())
             as &[Option<&str>],
         &endings.iter().map(|ending| ending.delay.unwrap_or(0.0)).collect::<Vec<_>>(),
+        &some(rows.iter().map(|row| row.unfit.as_deref().map(words)).collect()) as &[Option<String>],
     );
     let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("storing records"))?;
     Ok(rows.into_iter().collect())
@@ -185,6 +181,11 @@ pub(super) async fn begin(tx: &mut Tx, begun: impl Iterator<Item = &Message>) ->
     .await
     .map_err(DbError::new("marking messages as begun"))?;
     Ok(())
+}
+
+/// A reason as a row has room for it.
+fn words(reason: &str) -> String {
+    bounded(reason, LAST_ERROR_BYTES_MAX)
 }
 
 /// The rows by column, as `unnest` takes them.

@@ -1,9 +1,12 @@
-//! A handler's state as one call sees it: what was read, with its version, and what it wrote.
+//! Reads the state of handlers from Postgres, as far as their calls ask for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+pub(crate) use mailroom_core::state::Scope;
+use mailroom_core::state::{KeyState, Taken};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};
@@ -12,15 +15,8 @@ use crate::db::{Db, DbError};
 const KEY_BYTES_MAX: usize = 1024;
 /// Bytes of a state value's name.
 const NAME_BYTES_MAX: usize = 255;
-
-/// Whose value it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Scope {
-    /// The handler's, for the message's key.
-    Keyed,
-    /// The handler's.
-    Shared,
-}
+/// A busy key carries what it read from call to call for so long.
+const AGE_MAX: Duration = Duration::from_millis(500);
 
 /// Why state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -42,28 +38,17 @@ pub(crate) enum StateError {
     Unavailable(#[from] DbError),
 }
 
-/// A value as it was read, and as the call left it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// The version read; 0 where there was none.
-    pub(crate) version: i64,
-    /// What a later read of this key sees.
-    pub(crate) value: Option<Vec<u8>>,
-    /// Whether it must be written.
-    pub(crate) dirty: bool,
-}
-
-/// The state that one key's messages see, read on demand and written by settle.
+/// The state that one key's messages see, read from Postgres on demand and written by settle.
 #[derive(Debug, Clone)]
 pub(crate) struct StateView {
     /// `None` for `handler invoke`, which has no servers.
     db: Option<Db>,
     group: Arc<str>,
-    key: Option<Vec<u8>>,
-    loaded: Vec<Scope>,
     values_max: u32,
     bytes_max: u64,
-    entries: BTreeMap<(Scope, String), Entry>,
+    /// When the first of it was read.
+    read_at: Option<Instant>,
+    known: KeyState,
 }
 
 impl StateView {
@@ -71,17 +56,24 @@ impl StateView {
     #[must_use]
     pub(crate) fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
         let (values_max, bytes_max) = (u32::MAX, u64::MAX);
-        Self { db, group, key, loaded: Vec::new(), values_max, bytes_max, entries: BTreeMap::new() }
+        let known = KeyState::new(key.map(stored_key));
+        Self { db, group, values_max, bytes_max, read_at: None, known }
     }
 
-    /// Bounds what is loaded of a scope, in values and in bytes of them and their names.
-    pub(crate) fn bound_loads(&mut self, values_max: u32, bytes_max: u64) {
+    /// A call begins, which may load so many values of a scope, and so many bytes of them and their names.
+    pub(crate) fn begin_call(&mut self, values_max: u32, bytes_max: u64) {
         (self.values_max, self.bytes_max) = (values_max, bytes_max);
+        self.known.begin_call();
     }
 
     /// Where it is read from.
     pub(crate) fn db(&self) -> Option<&Db> {
         self.db.as_ref()
+    }
+
+    /// Whether it was read so long ago that it is to be read anew.
+    pub(crate) fn is_old(&self) -> bool {
+        self.read_at.is_some_and(|at| at.elapsed() > AGE_MAX)
     }
 
     /// These values and no database.
@@ -90,15 +82,16 @@ impl StateView {
         key: Option<Vec<u8>>,
         values: impl IntoIterator<Item = ((Scope, String), Vec<u8>)>,
     ) -> Self {
-        let entry = |value| Entry { version: 1, value: Some(value), dirty: false };
-        let entries = values.into_iter().map(|(place, value)| (place, entry(value))).collect();
-        Self { entries, ..Self::new(None, "".into(), key) }
+        let mut view = Self::new(None, "".into(), key);
+        for ((scope, name), value) in values {
+            view.known.load(scope, [(name, 1, value)]);
+        }
+        view
     }
 
     /// What is known of it, in order of scope and name.
     pub(crate) fn values(&self) -> impl Iterator<Item = (Scope, &str, &[u8])> {
-        let entries = self.entries.iter();
-        entries.filter_map(|((scope, name), entry)| Some((*scope, name.as_str(), entry.value.as_deref()?)))
+        self.known.values()
     }
 
     /// The value of that name, as this key's earlier messages and this call left it.
@@ -107,7 +100,7 @@ impl StateView {
     /// See [`StateError`].
     pub(crate) async fn get(&mut self, scope: Scope, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         self.reach(scope, name).await?;
-        Ok(self.entries.get(&(scope, name.to_owned())).and_then(|entry| entry.value.clone()))
+        Ok(self.known.get(scope, name))
     }
 
     /// Sets the value, or removes it with `None`; what it was is read first, for its version.
@@ -121,13 +114,7 @@ impl StateView {
         value: Option<Vec<u8>>,
     ) -> Result<(), StateError> {
         self.reach(scope, name).await?;
-        let entry = self.entries.entry((scope, name.to_owned())).or_insert(Entry {
-            version: 0,
-            value: None,
-            dirty: false,
-        });
-        entry.dirty |= entry.value != value;
-        entry.value = value;
+        self.known.put(scope, name, value);
         Ok(())
     }
 
@@ -143,11 +130,20 @@ impl StateView {
         limit: usize,
     ) -> Result<Vec<String>, StateError> {
         self.load(scope).await?;
-        let names = self.entries.iter().filter(|((of, _), entry)| *of == scope && entry.value.is_some());
-        let names = names.map(|((_, name), _)| name);
-        let wanted =
-            names.filter(|name| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after));
-        Ok(wanted.take(limit).cloned().collect())
+        Ok(self.known.names(scope, prefix, after, limit))
+    }
+
+    /// Reads all that a call may ask for. What is too much to be loaded is left for the call to find.
+    ///
+    /// # Errors
+    /// Where Postgres is away.
+    pub(crate) async fn load_all(&mut self) -> Result<(), DbError> {
+        for scope in [Scope::Keyed, Scope::Shared] {
+            if let Err(StateError::Unavailable(error)) = self.load(scope).await {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     async fn reach(&mut self, scope: Scope, name: &str) -> Result<(), StateError> {
@@ -157,69 +153,47 @@ impl StateView {
         self.load(scope).await
     }
 
-    /// A key's values are few: one statement reads them all, once. Those beyond a bound are not sent; that there
+    /// Reads all values of the scope, once: a key's values are few. Those beyond a bound are not sent; that there
     /// is one is enough.
     async fn load(&mut self, scope: Scope) -> Result<(), StateError> {
-        let key = self.scope_key(scope)?;
-        if self.loaded.contains(&scope) {
+        let key = self.known.key(scope).ok_or(StateError::NoKey)?;
+        if self.known.has(scope) {
             return Ok(());
         }
-        if let Some(db) = &self.db {
-            let rows = sqlx::query!(
-                r#"select s.name, s.version, s.bytes as "bytes!",
-                          case when s.bytes <= $5 then s.value else ''::bytea end as "value!"
-                     from (select name, value, version,
-                                  sum(octet_length(name) + octet_length(value)) over (order by name) as bytes
-                             from mailroom.state where consumer_group = $1 and scope = $2 and key = $3
-                            limit $4) s"#,
-                &*self.group,
-                scope.as_str(),
-                key,
-                i64::from(self.values_max) + 1,
-                i64::try_from(self.bytes_max).unwrap_or(i64::MAX),
-            );
-            let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading state"))?;
-            if rows.len() > usize::try_from(self.values_max).unwrap_or(usize::MAX) {
-                return Err(StateError::TooMany(self.values_max));
-            }
-            if rows.iter().any(|row| u64::try_from(row.bytes).unwrap_or(0) > self.bytes_max) {
-                return Err(StateError::TooLarge(self.bytes_max));
-            }
-            for row in rows {
-                let entry = Entry { version: row.version, value: Some(row.value), dirty: false };
-                self.entries.insert((scope, row.name), entry);
-            }
+        let Some(db) = &self.db else {
+            self.known.load(scope, []);
+            return Ok(());
+        };
+        let read_at = Instant::now();
+        let rows = sqlx::query!(
+            r#"select s.name, s.version, s.bytes as "bytes!",
+                      case when s.bytes <= $5 then s.value else ''::bytea end as "value!"
+                 from (select name, value, version,
+                              sum(octet_length(name) + octet_length(value)) over (order by name) as bytes
+                         from mailroom.state where consumer_group = $1 and scope = $2 and key = $3
+                        limit $4) s"#,
+            &*self.group,
+            scope.as_str(),
+            key,
+            i64::from(self.values_max) + 1,
+            i64::try_from(self.bytes_max).unwrap_or(i64::MAX),
+        );
+        let rows = rows.fetch_all(db.pool()).await.map_err(DbError::new("reading state"))?;
+        if rows.len() > usize::try_from(self.values_max).unwrap_or(usize::MAX) {
+            return Err(StateError::TooMany(self.values_max));
         }
-        self.loaded.push(scope);
+        if rows.iter().any(|row| u64::try_from(row.bytes).unwrap_or(0) > self.bytes_max) {
+            return Err(StateError::TooLarge(self.bytes_max));
+        }
+        self.read_at.get_or_insert(read_at);
+        self.known.load(scope, rows.into_iter().map(|row| (row.name, row.version, row.value)));
         Ok(())
     }
 
-    fn scope_key(&self, scope: Scope) -> Result<Vec<u8>, StateError> {
-        match scope {
-            Scope::Shared => Ok(Vec::new()),
-            Scope::Keyed => self.key.as_deref().map(stored_key).ok_or(StateError::NoKey),
-        }
-    }
-
-    /// Takes what has to be written, and counts it as written: the next message of the key sees it, and
-    /// reads its version, before it is committed. Where it is not, that message is redone as well.
-    pub(crate) fn take_writes(&mut self) -> Vec<Write> {
-        let Self { entries, key, .. } = self;
-        let dirty = entries.iter_mut().filter(|(_, entry)| entry.dirty);
-        let writes = dirty.map(|((scope, name), entry)| {
-            let read = entry.version;
-            // Versions are drawn, not counted: one that was removed and made again is never taken for
-            // the one that was read.
-            entry.version = if entry.value.is_some() { fastrand::i64(1..) } else { 0 };
-            entry.dirty = false;
-            let key = match scope {
-                Scope::Keyed => key.as_deref().map(stored_key).unwrap_or_default(),
-                Scope::Shared => Vec::new(),
-            };
-            let identity = Identity { scope: *scope, key, name: name.clone() };
-            Write { identity, read, written: entry.version, value: entry.value.clone() }
-        });
-        writes.collect()
+    /// Takes what the call of message `seq` relies on and has written. The next message of the key sees the writes,
+    /// and reads their versions, before they are committed. Where they are not, that message is redone as well.
+    pub(crate) fn take(&mut self, seq: i64, has_effects: bool) -> Taken {
+        self.known.take(seq, has_effects, || fastrand::i64(1..))
     }
 
     /// The id of the message that the group published with this idempotency key, if there is one.
@@ -235,46 +209,6 @@ impl StateView {
 }
 
 /// The key as the table has it: an index entry has its limit, so a long key stands there as its hash.
-fn stored_key(key: &[u8]) -> Vec<u8> {
-    if key.len() <= KEY_BYTES_MAX { key.to_vec() } else { Sha256::digest(key).to_vec() }
-}
-
-/// Which value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Identity {
-    pub(crate) scope: Scope,
-    /// Empty in the shared scope.
-    pub(crate) key: Vec<u8>,
-    pub(crate) name: String,
-}
-
-impl Identity {
-    /// From a row; `None` for a scope that this host does not know.
-    pub(super) fn read(scope: &str, key: Vec<u8>, name: String) -> Option<Self> {
-        let scope = [Scope::Keyed, Scope::Shared].into_iter().find(|known| known.as_str() == scope)?;
-        Some(Self { scope, key, name })
-    }
-}
-
-/// One write of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) identity: Identity,
-    /// The version that was read; 0 where there was none.
-    pub(crate) read: i64,
-    /// The version that it gets; 0 where it is removed.
-    pub(crate) written: i64,
-    /// `None` removes it.
-    pub(crate) value: Option<Vec<u8>>,
-}
-
-impl Scope {
-    /// As the table spells it.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Keyed => "keyed",
-            Self::Shared => "shared",
-        }
-    }
+fn stored_key(key: Vec<u8>) -> Vec<u8> {
+    if key.len() <= KEY_BYTES_MAX { key } else { Sha256::digest(key).to_vec() }
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::fresh::{self, Advance, Fresh, FreshRow};
-use super::state::Write;
-use super::{DeadLetter, attempt, block, emit, rows, write, write_dead_letters};
+use super::{DeadLetter, attempt, block, emit, reads, rows, write, write_dead_letters};
 use crate::config::BehindDead;
 use crate::db::{Db, DbError, GuestTx, Tx, lanes};
 use crate::lane::Lease;
 use crate::message::{Message, Outgoing};
 use crate::pipeline::decide::Verdict;
 use crate::pipeline::outcome::Usage;
+use mailroom_core::state::{Read, Write};
 
 /// One delivery to end.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub(crate) struct Settlement {
     /// What ran; `None` where nothing did.
     pub(crate) digest: Option<Arc<str>>,
     pub(crate) outgoing: Vec<Outgoing>,
+    /// The message before it in its key whose writes it saw, by its `seq`; it may be committed already.
+    pub(crate) based_on: Option<i64>,
+    /// What it read of the state and did not write.
+    pub(crate) reads: Vec<Read>,
     pub(crate) writes: Vec<Write>,
     /// The transaction that the handler's SQL ran in: it is settled there.
     pub(crate) sql: Option<GuestTx>,
@@ -83,8 +87,8 @@ pub(crate) enum Settled {
     Touched(Vec<(i32, i64)>),
     /// An offset row is not where we left it; nothing was written.
     OffsetMoved,
-    /// Another wrote this state after it was read; nothing was written. The messages at these places of
-    /// the batch are to be redone.
+    /// What the messages at these places read is not so: another wrote this state after it was read, or the message
+    /// that left it has no effects. Nothing was written; they are to be redone.
     StateLost(HashSet<(i32, i64)>),
 }
 
@@ -157,12 +161,12 @@ async fn write_all(
     let mut duplicates = HashSet::new();
     if let Some(store) = &store {
         let inserted = insert(tx, of, items, store, &to_insert).await?;
-        let lost = saw_duplicates(items, &new, &inserted);
-        if !lost.is_empty() {
-            return Ok(Settled::StateLost(lost));
-        }
         hit.extend(places_of(items, &inserted));
         duplicates.extend(new.difference(&inserted));
+    }
+    let lost = reads::based_on_nothing(items, &hit);
+    if !lost.is_empty() {
+        return Ok(Settled::StateLost(lost));
     }
     emit::insert(tx, &of.group, items, &hit).await?;
     attempt::insert(tx, of, items, &hit).await?;
@@ -170,7 +174,8 @@ async fn write_all(
     let dead: Vec<DeadLetter> = dead.filter_map(|item| DeadLetter::of(of, item)).collect();
     write_dead_letters(tx, &dead, of.dead_letters.as_deref()).await?;
     block::keys(tx, of.behind_dead, items, &hit).await?;
-    let lost = write::state(tx, &of.group, items, &hit).await?;
+    let mut lost = reads::stale(tx, &of.group, items, &hit).await?;
+    lost.extend(write::state(tx, &of.group, items, &hit).await?);
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
@@ -194,33 +199,8 @@ async fn insert(
     let decided: HashMap<i64, &Settlement> = items.iter().map(|item| (item.message.seq, item)).collect();
     let inserted = fresh::insert(tx, &of.group, rows, &decided, held).await?;
     let new = rows.iter().filter(|row| inserted.contains(&row.message.seq));
-    let letters: Vec<DeadLetter> = new
-        .clone()
-        .filter_map(|row| Some(DeadLetter::quarantined(&of.handler, &row.message, row.quarantined.clone()?)))
-        .collect();
-    write_dead_letters(tx, &letters, of.dead_letters.as_deref()).await?;
     let running = new.map(|row| &*row.message).filter(|message| running.contains(&message.seq));
     let begun = running.filter(|message| !decided.contains_key(&message.seq));
     fresh::begin(tx, begun).await?;
     Ok(inserted)
-}
-
-/// Messages that saw what a duplicate before them in their key wrote: it has no row, so it has no effects.
-fn saw_duplicates(items: &[Settlement], new: &HashSet<i64>, inserted: &HashSet<i64>) -> HashSet<(i32, i64)> {
-    let mut lost = HashSet::new();
-    if inserted.len() == new.len() {
-        return lost;
-    }
-    let mut keys = HashSet::new();
-    for item in items {
-        let (lane, seq) = item.place();
-        let key = (lane, item.message.okey);
-        if item.message.okey.is_some() && keys.contains(&key) {
-            lost.insert((lane, seq));
-        }
-        if new.contains(&seq) && !inserted.contains(&seq) && !item.writes.is_empty() {
-            keys.insert(key);
-        }
-    }
-    lost
 }

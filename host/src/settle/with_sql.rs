@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use mailroom_core::state::Write;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Settlement;
-use super::state::Write;
+use super::reads::{Expected, alone};
 use crate::db::{DbError, GuestTx};
 use crate::lane::Lease;
 use crate::message::{Outgoing, headers_to_json};
@@ -35,8 +36,9 @@ pub(crate) async fn settle_with_sql(
     let emitted: Vec<Value> =
         item.outgoing.iter().enumerate().map(|(place, outgoing)| emitted(place, outgoing)).collect();
     let written: Vec<Value> = item.writes.iter().map(written).collect();
+    let seen: Vec<Value> = alone(item).iter().map(seen).collect();
     let settled = sqlx::query_scalar!(
-        r#"select mailroom.settle_with_sql($1, $2, $3, $4, $5, $6, $7, $8) as "reread!""#,
+        r#"select mailroom.settle_with_sql($1, $2, $3, $4, $5, $6, $7, $8, $9) as "reread!""#,
         host,
         lease.lane,
         lease.token,
@@ -45,6 +47,7 @@ pub(crate) async fn settle_with_sql(
         item.digest.as_deref(),
         Value::Array(emitted),
         Value::Array(written),
+        Value::Array(seen),
     );
     match tx.settle(lease.lane, async |connection| settled.fetch_one(connection).await).await {
         Ok(reread) => Ok(SettledWithSql::Done(reread)),
@@ -77,12 +80,22 @@ fn emitted(place: usize, outgoing: &Outgoing) -> Value {
 
 fn written(write: &Write) -> Value {
     json!({
-        "scope": write.identity.scope.as_str(),
-        "key": BASE64.encode(&write.identity.key),
-        "name": write.identity.name,
+        "scope": write.id.scope.as_str(),
+        "key": BASE64.encode(&write.id.key),
+        "name": write.id.name,
         "value": base64(write.value.as_deref()),
         "read": write.read,
         "written": write.written,
+    })
+}
+
+fn seen(expected: &Expected<'_>) -> Value {
+    json!({
+        "scope": expected.scope,
+        "key": BASE64.encode(expected.key),
+        "name": expected.name,
+        "version": expected.version,
+        "count": expected.count,
     })
 }
 

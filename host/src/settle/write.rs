@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Settlement;
-use super::state::{Identity, Write};
 use crate::db::{DbError, Tx};
+use mailroom_core::state::{ValueId, Write};
 
 /// Several writes of one value, folded into the last.
+#[derive(Debug, PartialEq, Eq)]
 struct Folded<'s> {
-    /// The version that the first of them read; 0 for none.
-    read: i64,
+    /// The version that the first of them found, 0 for none; `None` where it does not matter.
+    read: Option<i64>,
     last: &'s Write,
+    /// Those of them that rely on what they found.
     rows: Vec<(i32, i64)>,
 }
 
@@ -25,147 +27,47 @@ pub(super) async fn state(
     if folded.is_empty() {
         return Ok(lost);
     }
-    let mut written = update(tx, group, &folded).await?;
-    written.extend(insert(tx, group, &folded).await?);
-    written.extend(remove(tx, group, &folded).await?);
-    for (identity, fold) in &folded {
-        let nothing_to_do = fold.read == 0 && fold.last.value.is_none();
-        if !written.contains(*identity) && !nothing_to_do {
-            lost.extend(&fold.rows);
-        }
-    }
+    let ids = || folded.keys();
+    let overtaken = sqlx::query_file_scalar!(
+        "src/settle/write_state.sql",
+        group,
+        &ids().map(|id| id.scope.as_str()).collect::<Vec<_>>() as &[&str],
+        &ids().map(|id| id.key.as_slice()).collect::<Vec<_>>() as &[&[u8]],
+        &ids().map(|id| id.name.as_str()).collect::<Vec<_>>() as &[&str],
+        &folded.values().map(|fold| fold.last.value.as_deref()).collect::<Vec<_>>() as &[Option<&[u8]>],
+        &folded.values().map(|fold| fold.read).collect::<Vec<_>>() as &[Option<i64>],
+        &folded.values().map(|fold| fold.last.written).collect::<Vec<_>>(),
+    );
+    let overtaken = overtaken.fetch_all(&mut **tx).await.map_err(DbError::new("writing state"))?;
+    let overtaken: HashSet<i64> = overtaken.into_iter().collect();
+    let folds = (1..).zip(folded.into_values()).filter(|(place, _)| overtaken.contains(place));
+    lost.extend(folds.flat_map(|(_, fold)| fold.rows));
     Ok(lost)
 }
 
-/// Folds writes by value, in the order of their messages. A write that did not read what the one
-/// before it wrote lost a race within this host.
+/// Folds writes by value, in the order of their messages. A write that did not find what the one before it wrote
+/// lost a race within this host; one that does not rely on what it finds loses none.
 fn fold<'s>(
     items: &'s [Settlement],
     hit: &HashSet<(i32, i64)>,
-) -> (BTreeMap<&'s Identity, Folded<'s>>, HashSet<(i32, i64)>) {
-    let mut folded: BTreeMap<&Identity, Folded<'_>> = BTreeMap::new();
+) -> (BTreeMap<&'s ValueId, Folded<'s>>, HashSet<(i32, i64)>) {
+    let mut folded: BTreeMap<&ValueId, Folded<'_>> = BTreeMap::new();
     let mut lost = HashSet::new();
-    for item in items {
-        let row = (item.message.lane, item.message.seq);
-        if !hit.contains(&row) {
-            continue;
-        }
+    for item in items.iter().filter(|item| hit.contains(&item.place())) {
         for write in &item.writes {
-            match folded.get_mut(&write.identity) {
+            let relies = write.read.map(|_| item.place());
+            match folded.get_mut(&write.id) {
                 None => {
-                    folded.insert(&write.identity, Folded { read: write.read, last: write, rows: vec![row] });
+                    let rows = relies.into_iter().collect();
+                    folded.insert(&write.id, Folded { read: write.read, last: write, rows });
                 }
-                Some(fold) if fold.last.written == write.read => {
+                Some(fold) if write.read.is_none_or(|read| read == fold.last.written) => {
                     fold.last = write;
-                    fold.rows.push(row);
+                    fold.rows.extend(relies);
                 }
-                Some(_) => {
-                    lost.insert(row);
-                }
+                Some(_) => lost.extend(relies),
             }
         }
     }
     (folded, lost)
-}
-
-/// The folded writes that `choose` picks, by column.
-struct Columns<'f> {
-    scopes: Vec<&'f str>,
-    keys: Vec<&'f [u8]>,
-    names: Vec<&'f str>,
-    values: Vec<&'f [u8]>,
-    read: Vec<i64>,
-    written: Vec<i64>,
-}
-
-fn columns<'f>(
-    folded: &'f BTreeMap<&Identity, Folded<'f>>,
-    choose: impl Fn(&Folded<'_>) -> bool,
-) -> Option<Columns<'f>> {
-    let chosen: Vec<_> = folded.iter().filter(|(_, fold)| choose(fold)).collect();
-    (!chosen.is_empty()).then(|| Columns {
-        scopes: chosen.iter().map(|(identity, _)| identity.scope.as_str()).collect(),
-        keys: chosen.iter().map(|(identity, _)| identity.key.as_slice()).collect(),
-        names: chosen.iter().map(|(identity, _)| identity.name.as_str()).collect(),
-        values: chosen.iter().map(|(_, fold)| fold.last.value.as_deref().unwrap_or_default()).collect(),
-        read: chosen.iter().map(|(_, fold)| fold.read).collect(),
-        written: chosen.iter().map(|(_, fold)| fold.last.written).collect(),
-    })
-}
-
-async fn update(
-    tx: &mut Tx,
-    group: &str,
-    folded: &BTreeMap<&Identity, Folded<'_>>,
-) -> Result<HashSet<Identity>, DbError> {
-    let Some(of) = columns(folded, |fold| fold.read != 0 && fold.last.value.is_some()) else {
-        return Ok(HashSet::new());
-    };
-    let rows = sqlx::query!(
-        "update mailroom.state s set value = w.value, version = w.written, updated_at = clock_timestamp()
-           from unnest($2::text[], $3::bytea[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[])
-                w(scope, key, name, value, read, written)
-          where s.consumer_group = $1 and s.scope = w.scope and s.key = w.key and s.name = w.name
-            and s.version = w.read
-         returning s.scope, s.key, s.name",
-        group,
-        &of.scopes as &[&str],
-        &of.keys as &[&[u8]],
-        &of.names as &[&str],
-        &of.values as &[&[u8]],
-        &of.read,
-        &of.written,
-    );
-    let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("writing state"))?;
-    Ok(rows.into_iter().filter_map(|row| Identity::read(&row.scope, row.key, row.name)).collect())
-}
-
-async fn insert(
-    tx: &mut Tx,
-    group: &str,
-    folded: &BTreeMap<&Identity, Folded<'_>>,
-) -> Result<HashSet<Identity>, DbError> {
-    let Some(of) = columns(folded, |fold| fold.read == 0 && fold.last.value.is_some()) else {
-        return Ok(HashSet::new());
-    };
-    let rows = sqlx::query!(
-        "insert into mailroom.state (consumer_group, scope, key, name, value, version)
-         select $1, w.scope, w.key, w.name, w.value, w.written
-           from unnest($2::text[], $3::bytea[], $4::text[], $5::bytea[], $6::bigint[])
-                w(scope, key, name, value, written)
-         on conflict do nothing
-         returning scope, key, name",
-        group,
-        &of.scopes as &[&str],
-        &of.keys as &[&[u8]],
-        &of.names as &[&str],
-        &of.values as &[&[u8]],
-        &of.written,
-    );
-    let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("writing state"))?;
-    Ok(rows.into_iter().filter_map(|row| Identity::read(&row.scope, row.key, row.name)).collect())
-}
-
-async fn remove(
-    tx: &mut Tx,
-    group: &str,
-    folded: &BTreeMap<&Identity, Folded<'_>>,
-) -> Result<HashSet<Identity>, DbError> {
-    let Some(of) = columns(folded, |fold| fold.read != 0 && fold.last.value.is_none()) else {
-        return Ok(HashSet::new());
-    };
-    let rows = sqlx::query!(
-        "delete from mailroom.state s
-          using unnest($2::text[], $3::bytea[], $4::text[], $5::bigint[]) w(scope, key, name, read)
-          where s.consumer_group = $1 and s.scope = w.scope and s.key = w.key and s.name = w.name
-            and s.version = w.read
-         returning s.scope, s.key, s.name",
-        group,
-        &of.scopes as &[&str],
-        &of.keys as &[&[u8]],
-        &of.names as &[&str],
-        &of.read,
-    );
-    let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("removing state"))?;
-    Ok(rows.into_iter().filter_map(|row| Identity::read(&row.scope, row.key, row.name)).collect())
 }

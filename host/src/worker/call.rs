@@ -9,19 +9,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::entry::Key;
 use super::queues::Started;
-use crate::config::{Ack, Form};
+use crate::config::{Ack, Form, Manifest};
 use crate::db::Db;
 use crate::handler::Component;
 use crate::inbox;
 use crate::ingest::matching;
 use crate::message::Message;
+use crate::pipeline::crashes::runs_alone;
 use crate::pipeline::outcome::{self, End, Usage};
 use crate::settle::StateView;
 
 /// More calls than run at once in any host.
 const PLACES: usize = 1 << 16;
-/// A message that lost so many deliveries with their hosts runs alone from then on.
-const LOST_MAX: u32 = 2;
 
 /// The guests' runtime. The last one to go ends it, without waiting for guests.
 #[derive(Debug, Clone)]
@@ -50,11 +49,8 @@ pub(super) struct Called {
     pub(super) call: u64,
     pub(super) message: Arc<Message>,
     pub(super) outcome: outcome::Called,
-}
-
-/// Whether nothing else is to run beside it.
-pub(super) fn runs_alone(message: &Message) -> bool {
-    message.crashes >= LOST_MAX
+    /// Whether the outcome's state is what it was before the call, and what the call wrote; else it is lost.
+    pub(super) keeps_state: bool,
 }
 
 impl Guests {
@@ -76,8 +72,8 @@ impl Guests {
 
     /// A place among the calls of this process, or all of them for a message that must run alone: what
     /// dies then is its doing.
-    async fn place(&self, db: &Db, message: &Message) -> Result<OwnedSemaphorePermit, String> {
-        let alone = runs_alone(message);
+    async fn place(&self, db: &Db, token: i64, message: &Message) -> Result<OwnedSemaphorePermit, String> {
+        let alone = runs_alone(message.crashes);
         let wanted = if alone { u32::try_from(PLACES).unwrap_or(u32::MAX) } else { 1 };
         let place =
             Arc::clone(&self.places).acquire_many_owned(wanted).await.map_err(|error| error.to_string())?;
@@ -86,7 +82,7 @@ impl Guests {
                 message.id = %message.id,
                 "Message {} lost {} deliveries with their hosts; it runs alone", message.id, message.crashes
             );
-            let marked = inbox::mark_lone(db, message).await.map_err(|error| error.to_string())?;
+            let marked = inbox::mark_lone(db, token, message).await.map_err(|error| error.to_string())?;
             if !marked {
                 return Err("its row changed".to_owned());
             }
@@ -99,47 +95,62 @@ impl Guests {
         &self,
         db: &Db,
         component: &Component,
+        token: i64,
         started: Started,
         fresh: StateView,
     ) -> Called {
         let Started { key, entry, state, call, parked: _ } = started;
         let mut message = entry.message;
         let form = matching::first(component.subscriptions(), &message).map_or(Form::Binary, |of| of.form);
-        let state = state.unwrap_or_else(|| fresh.clone());
-        let once = component.manifest().ack == Ack::AtMostOnce;
-        let place = match self.place(db, &message).await {
-            Ok(place) if once => begun(db, &message).await.map(|()| place),
+        let mut state = state.unwrap_or_else(|| fresh.clone());
+        let manifest = component.manifest();
+        let once = manifest.ack == Ack::AtMostOnce;
+        let place = match self.place(db, token, &message).await {
+            Ok(place) if once => {
+                hand_over_once(db, manifest, token, &message, &mut state).await.map(|()| place)
+            }
             place => place,
         };
-        let outcome = match place {
-            Ok(_place) => {
-                if once {
-                    Arc::make_mut(&mut message).begun = true;
-                }
-                AssertUnwindSafe(component.call(&message, form, state)).catch_unwind().await.map_err(|_| {
-                    // A bug of the host, not of the guest: the message waits, and standard error has the panic.
-                    tracing::error!(message.id = %message.id, "A call ended without an answer");
-                    "the host failed while the handler ran".to_owned()
-                })
-            }
-            Err(reason) => Err(reason),
-        };
-        let outcome = outcome.unwrap_or_else(|reason| outcome::Called {
-            end: End::Unavailable(reason),
+        let uncalled = |end, state| outcome::Called {
+            end,
             outgoing: Vec::new(),
-            state: fresh,
+            state,
             sql: None,
             last_output: None,
             digest: Arc::clone(component.digest()),
             usage: Usage::default(),
+        };
+        let called = match place {
+            Ok(_place) => AssertUnwindSafe(component.call(&message, form, state)).catch_unwind().await,
+            Err(reason) => Ok(uncalled(End::NotCalled(reason), state)),
+        };
+        let keeps_state = called.is_ok();
+        let outcome = called.unwrap_or_else(|_| {
+            // A bug of the host, not of the guest: the message waits, and standard error has the panic.
+            tracing::error!(message.id = %message.id, "A call ended without an answer");
+            uncalled(End::Unavailable("the host failed while the handler ran".to_owned()), fresh)
         });
-        Called { key, call, message, outcome }
+        if once && !matches!(outcome.end, End::NotCalled(_)) {
+            Arc::make_mut(&mut message).begun = true;
+        }
+        Called { key, call, message, outcome, keeps_state }
     }
 }
 
-/// Notes that a message is begun that may be begun once.
-async fn begun(db: &Db, message: &Message) -> Result<(), String> {
-    match inbox::mark_begun(db, message).await {
+/// Notes that a message is begun that may be begun once. Its state is read before: while Postgres is away nothing is
+/// handed over, and nothing is spent.
+async fn hand_over_once(
+    db: &Db,
+    manifest: &Manifest,
+    token: i64,
+    message: &Message,
+    state: &mut StateView,
+) -> Result<(), String> {
+    if manifest.grants.state {
+        state.begin_call(manifest.limits.state_values, manifest.limits.state_bytes);
+        state.load_all().await.map_err(|error| error.to_string())?;
+    }
+    match inbox::mark_begun(db, token, message).await {
         Ok(true) => Ok(()),
         Ok(false) => Err("its row changed".to_owned()),
         Err(error) => Err(error.to_string()),

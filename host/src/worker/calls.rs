@@ -26,7 +26,7 @@ pub(super) struct Calls {
     side: Arc<Side>,
     under_way: usize,
     /// They begin with the next [`Calls::go`].
-    started: Vec<(Arc<Component>, Started, StateView)>,
+    started: Vec<(Arc<Component>, i64, Started, StateView)>,
     threads: usize,
 }
 
@@ -62,10 +62,16 @@ impl Calls {
         self.under_way == 0
     }
 
-    /// Starts a call; `fresh` is the state where nothing of the key was read yet.
-    pub(super) fn start(&mut self, component: Arc<Component>, started: Started, fresh: StateView) {
+    /// Starts a call under its lane's token; `fresh` is the state where nothing of the key was read yet.
+    pub(super) fn start(
+        &mut self,
+        component: Arc<Component>,
+        token: i64,
+        started: Started,
+        fresh: StateView,
+    ) {
         self.under_way += 1;
-        self.started.push((component, started, fresh));
+        self.started.push((component, token, started, fresh));
     }
 
     /// Those that were started begin. The calls of a task take turns whenever one waits or gives way.
@@ -75,11 +81,11 @@ impl Calls {
         while !self.started.is_empty() {
             let some = self.started.drain(..of_task.min(self.started.len()));
             let calls: FuturesUnordered<_> = some
-                .map(|(component, started, fresh)| {
+                .map(|(component, token, started, fresh)| {
                     let side = Arc::clone(&self.side);
                     async move {
                         side.begins();
-                        let called = side.guests.call(&side.db, &component, started, fresh).await;
+                        let called = side.guests.call(&side.db, &component, token, started, fresh).await;
                         side.ended(called);
                     }
                 })

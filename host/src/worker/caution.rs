@@ -80,7 +80,9 @@ impl Caution {
                 (Sign::Good, None)
             }
             End::Faulted(fault) => (Sign::Fault, Some(fault)),
-            End::Decided(Outcome::Retry { .. }) | End::Unavailable(_) => (Sign::None, None),
+            End::Decided(Outcome::Retry { .. }) | End::Unavailable(_) | End::NotCalled(_) => {
+                (Sign::None, None)
+            }
         };
         let error = error.map_or_else(String::new, ToString::to_string);
         match self.breaker.ended(sign, policy, clock::now()) {

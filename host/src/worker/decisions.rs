@@ -51,9 +51,9 @@ impl Decisions {
         self.0.remove(&lane);
     }
 
-    /// Takes back those of a key.
-    pub(super) fn take_key(&mut self, key: Key) -> Vec<Decided> {
-        self.take_if(key.lane, |decided| decided.key == key)
+    /// Takes back those of a key that can be called again.
+    pub(super) fn take_repeatable(&mut self, key: Key) -> Vec<Decided> {
+        self.take_if(key.lane, |decided| decided.key == key && !decided.settlement.message.begun)
     }
 
     /// Takes back those of a lane that `choose` picks.

@@ -37,15 +37,26 @@ struct Queue {
 struct Blocked {
     /// Its messages are parked rather than waiting.
     parks: bool,
-    since: Instant,
+    /// Since when the death is known to be committed; `None` while it is only decided.
+    written: Option<Instant>,
 }
 
 impl Queue {
+    /// Whether its messages wait for the dead letter.
+    fn is_blocked(&self) -> bool {
+        self.blocked.is_some_and(|blocked| !blocked.parks)
+    }
+
+    /// Whether its next message has to wait for a settlement. State is read only where nothing of the key waits to
+    /// be written: else the message would see a past that those before it have changed.
+    fn awaits_settling(&self) -> bool {
+        self.awaits_settling || (self.state.is_none() && self.unsettled > 0)
+    }
+
     /// Whether its first message waits for something other than its turn.
     fn waits(&self) -> bool {
-        let blocked = self.blocked.is_some_and(|blocked| !blocked.parks);
         let not_due = self.waiting.front().is_some_and(|first| first.due > Instant::now());
-        self.awaits_settling || blocked || not_due
+        self.awaits_settling || self.is_blocked() || not_due
     }
 }
 
@@ -107,7 +118,7 @@ pub(super) struct Started {
 /// What may start next.
 #[derive(Debug)]
 pub(super) enum Next {
-    Started(Started),
+    Started(Box<Started>),
     /// It is to be noted first that the next messages are begun.
     Unnoted,
     Nothing,
@@ -126,7 +137,7 @@ impl Queues {
             self.held.insert(key, 0);
         }
         for (okey, parks) in &standing.blocked {
-            self.block(Key { lane, order: Order::Key(*okey) }, *parks);
+            self.block(Key { lane, order: Order::Key(*okey) }, *parks, true);
         }
     }
 
@@ -186,8 +197,7 @@ impl Queues {
     /// Puts a key where its first message belongs: ready, or on the clock.
     fn arm(&mut self, key: Key) {
         let Some(queue) = self.queues.get(&key) else { return };
-        let blocked = queue.blocked.is_some_and(|blocked| !blocked.parks);
-        if queue.running.is_some() || queue.awaits_settling || blocked {
+        if queue.running.is_some() || queue.awaits_settling() || queue.is_blocked() {
             return;
         }
         let Some(first) = queue.waiting.front() else { return };
@@ -224,9 +234,11 @@ impl Queues {
         while let Some((at, key)) = self.ready.pop_first() {
             let Some(queue) = self.queues.get_mut(&key) else { continue };
             let due = queue.waiting.front().is_some_and(|first| first.due <= Instant::now());
+            // What was read is read anew now and then, however busy the key is.
+            queue.state.take_if(|state| state.is_old());
             // A key may stand here twice, or have been overtaken by what happened since.
             let parks = queue.blocked.map(|blocked| blocked.parks);
-            let blocked = queue.running.is_some() || queue.awaits_settling || parks == Some(false);
+            let blocked = queue.running.is_some() || queue.awaits_settling() || queue.is_blocked();
             let waits = self.closing.contains(&key.lane) || self.paused.contains_key(&key.lane);
             if blocked || !due || waits {
                 continue;
@@ -239,13 +251,8 @@ impl Queues {
             let call = self.next_call;
             self.next_call += 1;
             queue.running = Some((call, entry.message.seq));
-            return Next::Started(Started {
-                key,
-                entry,
-                state: queue.state.take(),
-                call,
-                parked: parks == Some(true),
-            });
+            let state = queue.state.take();
+            return Next::Started(Box::new(Started { key, entry, state, call, parked: parks == Some(true) }));
         }
         Next::Nothing
     }
@@ -314,6 +321,8 @@ impl Queues {
             queue.valid_from = self.next_call;
             queue.state = None;
             queue.awaits_settling = false;
+            // A death that is not committed is undecided again, or is told once more when it is.
+            queue.blocked.take_if(|blocked| blocked.written.is_none());
         }
     }
 

@@ -29,6 +29,16 @@ impl Decided {
     pub(super) fn new(key: Key, settlement: Settlement) -> Self {
         Self { key, settlement, blamed: false }
     }
+
+    /// Its place in its key.
+    fn place(&self) -> (Key, i64) {
+        (self.key, self.settlement.message.seq)
+    }
+
+    /// The place behind it in its key.
+    fn behind(&self) -> (Key, i64) {
+        (self.key, self.settlement.message.seq + 1)
+    }
 }
 
 /// What came of it.
@@ -167,9 +177,10 @@ impl Settler {
                         lease.saw_reread(counter);
                     }
                 }
+                let is_missed = |decided: &Decided| missed.contains(&decided.settlement.place());
+                batch.fall(now.iter().filter(|decided| is_missed(decided)).map(Decided::behind));
                 batch.ended.fates.extend(now.into_iter().map(|decided| {
-                    let is_missed = missed.contains(&decided.settlement.place());
-                    if is_missed { Fate::Gone(decided) } else { Fate::Settled(decided) }
+                    if is_missed(&decided) { Fate::Gone(decided) } else { Fate::Settled(decided) }
                 }));
                 let storing = batch.storing.take();
                 batch.ended.stored.extend(storing.map(|storing| Stored::Done { storing, duplicates }));
@@ -199,13 +210,10 @@ impl Settler {
                 batch.drop_unstored();
             }
             Ok(Settled::StateLost(lost)) => {
-                // Later messages of the same key saw what the overtaken one wrote.
-                let lost = |decided: &&Decided| lost.contains(&decided.settlement.place());
-                let keys: BTreeSet<Key> = now.iter().filter(lost).map(|of| of.key).collect();
-                let (redo, others): (Vec<_>, Vec<_>) =
-                    now.into_iter().partition(|decided| keys.contains(&decided.key));
-                batch.put_back(others);
-                batch.ended.fates.extend(redo.into_iter().map(Fate::Redo));
+                batch.put_back(now);
+                let lost = batch.rest.iter().filter(|decided| lost.contains(&decided.settlement.place()));
+                let places: Vec<(Key, i64)> = lost.map(Decided::place).collect();
+                batch.fall(places.into_iter());
             }
             // What hangs may still commit, so nothing that is known of the lanes counts any more.
             Err(error) if error.progress() == Progress::Unknown => {
@@ -233,13 +241,8 @@ impl Settler {
             batch.one_by_one = true;
             batch.put_back(now);
         } else if bad_data && !now.is_empty() {
-            let keys: BTreeSet<Key> = now.iter().map(|guilty| guilty.key).collect();
             now.iter_mut().for_each(|guilty| self.blame(guilty, error));
-            // Later messages of the same key saw effects that are none.
-            let (redo, others): (Vec<_>, Vec<_>) =
-                batch.rest.drain(..).partition(|decided| keys.contains(&decided.key));
-            batch.ended.fates.extend(redo.into_iter().map(Fate::Redo));
-            batch.rest = others;
+            batch.fall(now.iter().map(Decided::behind));
             batch.put_back(now);
         } else {
             batch.put_back(now);
@@ -297,6 +300,24 @@ impl Batch {
     fn put_back(&mut self, mut now: Vec<Decided>) {
         now.append(&mut self.rest);
         self.rest = now;
+    }
+
+    /// From these places on, keys fall: what comes there saw what is not so, and is called again. What is left of
+    /// each key is settled in its order, however often the batch is divided. A message that cannot be called again
+    /// relies on nothing, and stays.
+    fn fall(&mut self, from: impl Iterator<Item = (Key, i64)>) {
+        let mut firsts: BTreeMap<Key, i64> = BTreeMap::new();
+        for (key, seq) in from {
+            firsts.entry(key).and_modify(|first| *first = seq.min(*first)).or_insert(seq);
+        }
+        if firsts.is_empty() {
+            return;
+        }
+        let falls = |decided: &mut Decided| {
+            let message = &decided.settlement.message;
+            !message.begun && firsts.get(&decided.key).is_some_and(|first| message.seq >= *first)
+        };
+        self.ended.fates.extend(self.rest.extract_if(.., falls).map(Fate::Redo));
     }
 
     fn leases_of(&self, items: &[Settlement]) -> BTreeMap<i32, Lease> {

@@ -11,6 +11,8 @@ use super::{EXPIRY, Game, HOSTS, PARTITIONS};
 
 /// How long a stall may be, in seconds: about an expiry and more.
 const STALL_SECS: std::ops::Range<f64> = 0.1..0.5;
+/// How many deaths of its owners are counted against a message that never ran alone.
+const CRASHES_MAX: i32 = 2;
 
 /// A message in memory.
 #[derive(Debug, Clone)]
@@ -128,7 +130,8 @@ impl<'g> Host<'g> {
             taken.fetch_all(&mut *tx).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
         let abandoned: Vec<i32> = free.iter().filter(|(_, left)| *left).map(|(lane, _)| *lane).collect();
         if !abandoned.is_empty() {
-            let lost = sqlx::query(AssertSqlSafe(statements.abandoned.as_str())).bind(&abandoned);
+            let lost =
+                sqlx::query(AssertSqlSafe(statements.abandoned.as_str())).bind(&abandoned).bind(CRASHES_MAX);
             lost.execute(&mut *tx).await?;
         }
         self.stall(&mut tx).await?;

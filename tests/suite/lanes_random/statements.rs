@@ -51,7 +51,7 @@ impl Statements {
             alive: with("select id from mailroom.host where id = $1 for key share")?,
             free: with("for update of l skip locked")?,
             take: with("set owner = $2, token = l.token + 1")?,
-            abandoned: with("set deliveries = i.deliveries + 1, crashes = i.crashes + 1")?,
+            abandoned: with("set deliveries = i.deliveries + 1, lone = false")?,
             release: with("with released as")?,
             start: with("insert into mailroom.partition_offset")?,
             take_over: with("set epoch = o.epoch + 1")?,

@@ -315,6 +315,7 @@ async fn store(
         .bind(&nothing)
         .bind(&nothing)
         .bind(each(records, |record| if record.verdict == Some(Verdict::Retry) { RETRY_SECS } else { 0.0 }))
+        .bind(&nothing)
         .fetch_all(connection)
         .await?;
     ensure!(rows.len() == records.len(), "a record was stored before");

@@ -95,6 +95,6 @@ fn code(end: &End) -> Result<u8, Failure> {
         End::Decided(Outcome::Rejected(_)) => Ok(12),
         End::Faulted(fault) if fault.is_failure() => Ok(13),
         End::Faulted(_) => Ok(14),
-        End::Unavailable(why) => Err(Failure::Host(why.clone())),
+        End::Unavailable(why) | End::NotCalled(why) => Err(Failure::Host(why.clone())),
     }
 }

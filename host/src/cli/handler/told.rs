@@ -75,7 +75,7 @@ impl Ending {
                 let outcome = if fault.is_failure() { "failure" } else { "fault" };
                 Self { outcome, cause: cause(Fault::clone(fault)), retry: None }
             }
-            End::Unavailable(why) => said("unavailable", why),
+            End::Unavailable(why) | End::NotCalled(why) => said("unavailable", why),
         }
     }
 }

@@ -162,7 +162,7 @@ async fn a_full_pool_is_not_the_guests_fault() {
         calls.spawn(async move { call(&component, r#"{"behave": "sleep"}"#).await.end });
     }
     let ends = calls.join_all().await;
-    let waited = ends.iter().filter(|end| matches!(end, End::Unavailable(_))).count();
+    let waited = ends.iter().filter(|end| matches!(end, End::NotCalled(_))).count();
     let faulted = ends.iter().filter(|end| matches!(end, End::Faulted(Fault::Deadline { .. }))).count();
     assert!(waited > 0 && faulted >= 4 && waited + faulted == 40, "{ends:?}");
 }

@@ -162,14 +162,14 @@ impl Queues {
         self.held.iter_mut().filter(|(key, _)| key.lane == lane).for_each(|(_, none_to)| *none_to = 0);
     }
 
-    /// Everything of the lane that is not held was read. Keys that were blocked before `as_of` and are not
-    /// among `blocked` go on.
+    /// Everything of the lane that is not held was read. Keys behind deaths that were committed before `as_of` and
+    /// are not among `blocked` go on. A death that is still to be written is not taken for a letter that was closed.
     pub(in crate::worker) fn caught_up(&mut self, lane: i32, blocked: &[(i64, bool)], as_of: Instant) {
         self.read_to.insert(lane, i64::MAX);
         let mut freed = Vec::new();
         for (key, queue) in self.queues.iter_mut().filter(|(key, _)| key.lane == lane) {
             let still = blocked.iter().any(|(okey, _)| key.order == Order::Key(*okey));
-            if queue.blocked.is_some_and(|of| of.since < as_of) && !still {
+            if queue.blocked.is_some_and(|of| of.written.is_some_and(|at| at < as_of)) && !still {
                 queue.blocked = None;
                 freed.push(*key);
             }
@@ -177,10 +177,10 @@ impl Queues {
         freed.into_iter().for_each(|key| self.arm(key));
     }
 
-    /// The key is behind a dead message from now on.
-    pub(in crate::worker) fn block(&mut self, key: Key, parks: bool) {
+    /// The key is behind a dead message from now on, whose death is committed where it is `written`.
+    pub(in crate::worker) fn block(&mut self, key: Key, parks: bool, written: bool) {
         let queue = self.queues.entry(key).or_default();
-        queue.blocked = Some(Blocked { parks, since: Instant::now() });
+        queue.blocked = Some(Blocked { parks, written: written.then(Instant::now) });
         self.shed(key);
     }
 

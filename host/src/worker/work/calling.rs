@@ -6,8 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Work;
-use crate::config::{BehindDead, BreakerPolicy};
+use mailroom_core::state::Taken;
+use mailroom_core::verdict::Blocking;
+
+use crate::config::BreakerPolicy;
 use crate::message::Message;
+use crate::pipeline::crashes::killed_its_process;
 use crate::pipeline::decide::{Budget, Cause, DeadReason, Verdict, decide};
 use crate::pipeline::outcome::{self as pipeline, Usage};
 use crate::settle::{Settlement, StateView};
@@ -42,7 +46,7 @@ impl Work {
                 .queues
                 .start(|lane, seq| self.begun.has(lane, seq) || !self.fresh.has_row(lane, seq))
             {
-                Next::Started(started) => started,
+                Next::Started(started) => *started,
                 Next::Unnoted => return self.note_begun(manifest.concurrency),
                 Next::Nothing => return,
             };
@@ -53,7 +57,8 @@ impl Work {
                 self.note_begun(manifest.concurrency);
             }
             if let Some(verdict) = without_call(&started) {
-                self.block_behind(started.key, &verdict);
+                self.tell_uncalled(&started.entry.message, &verdict);
+                self.block_behind(started.key, &verdict, false);
                 let (key, call) = (started.key, started.call);
                 let state = started.state.unwrap_or_else(|| self.view(&started.entry));
                 if self.queues.ended(key, call) == Worth::Valid {
@@ -63,7 +68,9 @@ impl Work {
                 continue;
             }
             let fresh = self.view(&started.entry);
-            self.calls.start(Arc::clone(&component), started, fresh);
+            // What is queued is of a lane that is ours.
+            let Some(token) = self.leases.get(&lane).map(|lease| lease.token) else { continue };
+            self.calls.start(Arc::clone(&component), token, started, fresh);
         }
     }
 
@@ -77,14 +84,15 @@ impl Work {
     }
 
     pub(super) fn called(&mut self, called: Called) {
-        let Called { key, call, message, outcome } = called;
+        let Called { key, call, message, outcome, keeps_state } = called;
         match self.queues.ended(key, call) {
             Worth::Gone => return,
-            Worth::Void => {
+            // What cannot be called again counts as it ended.
+            Worth::Void if !message.begun => {
                 self.queues.requeue(key, Entry::due_at(message, Instant::now()));
                 return;
             }
-            Worth::Valid => {}
+            Worth::Valid | Worth::Void => {}
         }
         let pipeline::Called { end, outgoing, mut state, sql, last_output, digest, usage } = outcome;
         let budget = Budget {
@@ -99,28 +107,58 @@ impl Work {
         self.tell(&message, &verdict, &digest, usage);
         if let Verdict::Again { delay, .. } = verdict {
             // As it was before the call: with what earlier messages of the key wrote.
-            self.queues.keep(key, state);
+            if keeps_state {
+                self.queues.keep(key, state);
+            }
             self.queues.requeue(key, Entry::due_at(message, Instant::now() + delay));
             return;
         }
         let completed = verdict == Verdict::Completed;
-        let writes = if completed { state.take_writes() } else { Vec::new() };
         let outgoing = if completed { outgoing } else { Vec::new() };
-        // What SQL wrote is seen by nobody before it is committed.
-        let waits = matches!(verdict, Verdict::Retry { .. }) || sql.is_some();
-        self.block_behind(key, &verdict);
+        // Whatever did not complete has written nothing.
+        let taken = state.take(message.seq, !outgoing.is_empty() || sql.is_some());
+        // A call that cannot be repeated stands, whatever became of what it read.
+        let Taken { based_on, reads, writes } = if message.begun { taken.unchecked() } else { taken };
+        // What SQL wrote is seen by nobody before it is committed, and commits on its own: nothing of its key may be
+        // on the way beside it. Nor beside what cannot be called again if those before it fall.
+        let apart = component.manifest().grants.sql.is_some() || message.begun;
+        let waits = matches!(verdict, Verdict::Retry { .. }) || apart;
+        self.block_behind(key, &verdict, false);
         self.queues.decided(key, state, waits);
-        let digest = Some(digest);
-        let settlement = Settlement { message, verdict, digest, outgoing, writes, sql, last_output, usage };
+        let settlement = Settlement {
+            message,
+            verdict,
+            digest: Some(digest),
+            outgoing,
+            based_on,
+            reads,
+            writes,
+            sql,
+            last_output,
+            usage,
+        };
         self.decide(Decided::new(key, settlement));
     }
 
-    /// Behind a dead message the key goes on only where the handler lets it.
-    pub(super) fn block_behind(&mut self, key: Key, verdict: &Verdict) {
+    /// Behind a dead message the key goes on only where the handler lets it, from the decision on; once the death is
+    /// `written`, only an operator lets it go.
+    pub(super) fn block_behind(&mut self, key: Key, verdict: &Verdict, written: bool) {
         let policy = self.worker.handler.current().manifest().behind_dead;
-        let dies = matches!(verdict, Verdict::Dead { reason, .. } if *reason != DeadReason::Parked);
-        if dies && policy != BehindDead::Skip && matches!(key.order, Order::Key(_)) {
-            self.queues.block(key, policy == BehindDead::Park);
+        let Verdict::Dead { reason, .. } = verdict else { return };
+        let Some(blocking) = reason.blocks(policy) else { return };
+        if matches!(key.order, Order::Key(_)) && self.queues.has(key.lane) {
+            self.queues.block(key, blocking == Blocking::Park, written);
+        }
+    }
+
+    /// What dies without a call says so where it may have run before.
+    fn tell_uncalled(&self, message: &Message, verdict: &Verdict) {
+        let Verdict::Dead { reason, cause, .. } = verdict else { return };
+        if matches!(reason, DeadReason::CrashLoop | DeadReason::Interrupted) {
+            tracing::warn!(
+                message.id = %message.id, handler.name = %self.settler.of.handler,
+                "Message {} is dead ({}): {}", message.id, reason.as_str(), cause.error
+            );
         }
     }
 
@@ -158,12 +196,16 @@ fn without_call(started: &Started) -> Option<Verdict> {
         let cause = Cause { error: error.to_owned(), ..Cause::default() };
         Some(Verdict::Dead { reason, counted: false, cause })
     };
+    let message = &started.entry.message;
     match &started.entry.nonsense {
         Some(reason) => dead(DeadReason::Quarantined, reason),
         None if started.parked => dead(DeadReason::Parked, "an earlier message of its key is dead"),
-        None if started.entry.message.begun => Some(Verdict::Skipped {
-            reason: "it was begun before and did not end, and its handler takes it at most once".to_owned(),
-        }),
+        None if message.begun => Some(Verdict::interrupted(
+            "it was begun, and how it ended is not known; its handler takes it at most once".to_owned(),
+        )),
+        None if killed_its_process(message.crashes) => {
+            dead(DeadReason::CrashLoop, "its process died while it ran alone")
+        }
         None => None,
     }
 }
@@ -175,6 +217,8 @@ fn uncalled(entry: Entry, verdict: Verdict) -> Settlement {
         verdict,
         digest: None,
         outgoing: Vec::new(),
+        based_on: None,
+        reads: Vec::new(),
         writes: Vec::new(),
         sql: None,
         last_output: None,

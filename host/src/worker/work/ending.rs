@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{SETTLE_APART, SETTLEMENTS_MAX, Work};
 use crate::config::Settle;
+use crate::pipeline::crashes::runs_alone;
 use crate::pipeline::decide::Verdict;
-use crate::worker::call::runs_alone;
 use crate::worker::decisions::Share;
 use crate::worker::entry::{Entry, Key};
 use crate::worker::fresh::{Storing, Unstored};
@@ -93,6 +93,7 @@ impl Work {
                         // Those behind it saw effects that are none.
                         self.void(decided.key);
                     }
+                    self.block_behind(decided.key, &decided.settlement.verdict, true);
                     emitted |= !decided.settlement.outgoing.is_empty();
                     self.ended(decided);
                 }
@@ -169,7 +170,7 @@ impl Work {
         if matches!(decided.settlement.verdict, Verdict::Retry { counted: true, .. }) {
             message.attempts_made += 1;
         }
-        if runs_alone(&message) {
+        if runs_alone(message.crashes) {
             // As its row says now: whoever ran alone and came back kills nobody.
             message.crashes = 0;
         }
@@ -185,10 +186,10 @@ impl Work {
         self.worker.in_hand.remove(left);
     }
 
-    /// What was decided on the ground of overtaken state is decided again.
+    /// What was decided on the ground of overtaken state is decided again, but for what cannot be called again.
     pub(super) fn void(&mut self, key: Key) {
         self.queues.void(key);
-        for decided in self.decided.take_key(key).into_iter().chain(self.fresh.undo(key)) {
+        for decided in self.decided.take_repeatable(key).into_iter().chain(self.fresh.undo(key)) {
             self.redo(decided);
         }
     }

@@ -74,9 +74,11 @@ impl Work {
     /// Queues a record, where it is to be handled now.
     fn push_fresh(&mut self, fresh: &Fresh, row: &FreshRow) -> bool {
         let ordered = self.ordered();
-        row.quarantined.is_none()
-            && fresh.direct
-            && self.queues.push(Entry::due_at(Arc::clone(&row.message), Instant::now()), ordered)
+        let entry = || Entry {
+            nonsense: row.unfit.clone(),
+            ..Entry::due_at(Arc::clone(&row.message), Instant::now())
+        };
+        fresh.direct && self.queues.push(entry(), ordered)
     }
 
     /// Records have rows now.
@@ -86,6 +88,8 @@ impl Work {
             let (lane, seq) = (row.message.lane, row.message.seq);
             if duplicates.contains(&seq) {
                 let key = Entry::due_at(Arc::clone(&row.message), Instant::now()).key(self.ordered());
+                // What came behind it may have seen what it wrote, and is decided already.
+                self.void(key);
                 let dropped = self.queues.drop_message(key, seq);
                 self.worker.in_hand.remove(dropped);
             } else if stored_first && self.push_fresh(&fresh, row) {

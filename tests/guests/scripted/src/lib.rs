@@ -59,11 +59,18 @@ fn act(script: &Script, message: &Message) -> Result<(), Stop> {
         }
         None => None,
     };
+    let scope = if script.shared { state::shared() } else { state::keyed() };
+    let peeked = match &script.peek {
+        Some(name) => Some(scope.get::<serde_json::Value>(name)?),
+        None => None,
+    };
+    let names = if script.list { Some(scope.names("", None, 100)?) } else { None };
     let Some(topic) = &script.topic else { return Ok(()) };
     for n in 0..script.count {
         let payload = json!({
             "in": message.message_id, "attempt": message.attempt, "delivery": message.delivery,
             "value": script.value, "n": n, "sum": sum, "config": config, "calls": calls,
+            "peeked": peeked, "names": names,
         });
         let mut outgoing = Outgoing::json(topic, "scripted.done", &payload)?;
         outgoing = match &script.as_key {

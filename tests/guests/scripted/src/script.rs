@@ -30,6 +30,11 @@ pub struct Script {
     pub value: serde_json::Value,
     /// Is added to `sum` in state, which comes back too.
     pub add: Option<i64>,
+    /// A value of state that it reads and leaves, and that comes back.
+    pub peek: Option<String>,
+    /// The names of all values come back.
+    #[serde(default)]
+    pub list: bool,
     /// A configuration key, whose value comes back.
     pub config: Option<String>,
     /// Lines that it logs first, by level, context and text.
@@ -45,7 +50,7 @@ pub struct Script {
     pub hold_mib: usize,
     /// The key of what is published, in place of the message's own.
     pub as_key: Option<String>,
-    /// Keeps `sum` in shared state instead of the key's.
+    /// All of it is about shared state instead of the key's.
     #[serde(default)]
     pub shared: bool,
 }

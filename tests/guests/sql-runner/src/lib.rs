@@ -19,6 +19,11 @@ struct Script {
     /// Adds one to the shared state `count`.
     #[serde(default)]
     counts: bool,
+    /// Reads the shared state `count`, and emits it.
+    #[serde(default)]
+    peeks: bool,
+    /// The idempotency key of what is emitted.
+    once: Option<String>,
     /// Fails after all of them.
     #[serde(default)]
     fails: bool,
@@ -53,7 +58,13 @@ impl Handler for SqlRunner {
             state::shared().set("count", &(count + 1))?;
         }
         if let Some(topic) = &script.topic {
-            Outgoing::json(topic, "sql.ran", &json!({ "answers": answers }))?.key_of(&message).publish()?;
+            let peeked = if script.peeks { state::shared().get::<i64>("count")? } else { None };
+            let mut outgoing =
+                Outgoing::json(topic, "sql.ran", &json!({ "answers": answers, "peeked": peeked }))?;
+            if let Some(once) = &script.once {
+                outgoing = outgoing.idempotency_key(once);
+            }
+            outgoing.key_of(&message).publish()?;
         }
         if script.fails { Err(Stop::fail("told to fail").into()) } else { Ok(()) }
     }

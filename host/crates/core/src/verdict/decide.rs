@@ -52,10 +52,17 @@ impl Verdict {
     pub fn at_most_once(self) -> Self {
         let cause = match self {
             Self::Retry { cause, .. } => cause,
-            Self::Again { error, .. } => Cause { error, ..Cause::default() },
+            Self::Again { error, .. } => return Self::interrupted(error),
             Self::Completed | Self::Skipped { .. } | Self::Dead { .. } => return self,
         };
         Self::Dead { reason: DeadReason::Exhausted, counted: true, cause }
+    }
+
+    /// The end of a message that may be handed over once, was, and of which no end is known.
+    #[must_use]
+    pub fn interrupted(error: String) -> Self {
+        let cause = Cause { error, ..Cause::default() };
+        Self::Dead { reason: DeadReason::Interrupted, counted: false, cause }
     }
 
     /// What failed, where the handler's end of it is settled as a failure.
@@ -153,7 +160,7 @@ pub fn decide(end: End, budget: Budget, policy: &RetryPolicy, chance: f64) -> Ve
             judge.counted(after, Cause { error: reason, ..Cause::default() })
         }
         End::Faulted(fault) => judge.counted(None, cause(fault)),
-        End::Unavailable(error) => {
+        End::Unavailable(error) | End::NotCalled(error) => {
             Verdict::Again { delay: judge.backoff(1).min(Duration::from_secs(1)), error }
         }
     }
@@ -271,9 +278,28 @@ mod tests {
             "{again:?}"
         );
         assert_eq!(Verdict::Completed.at_most_once(), Verdict::Completed);
+        let lost = decide(End::Unavailable("away".into()), budget(0), &POLICY, 1.0).at_most_once();
+        assert_eq!(lost, Verdict::interrupted("away".into()), "it was begun, and who knows what it did");
         let dead = decide(failed(), budget(0), &POLICY, 1.0).at_most_once();
         let whole = Verdict::Dead { reason: DeadReason::Exhausted, counted: true, cause: told() };
         assert_eq!(dead, whole, "nothing of the cause is dropped");
+    }
+
+    #[test]
+    fn every_way_to_die_closes_its_key_as_the_policy_says_but_parking_which_finds_it_closed() {
+        let closing = [
+            DeadReason::Exhausted,
+            DeadReason::Rejected,
+            DeadReason::Quarantined,
+            DeadReason::CrashLoop,
+            DeadReason::Interrupted,
+        ];
+        let policies = [BehindDead::Skip, BehindDead::Block, BehindDead::Park];
+        for reason in closing {
+            let blocks = policies.map(|policy| reason.blocks(policy));
+            assert_eq!(blocks, [None, Some(Blocking::Wait), Some(Blocking::Park)], "{reason:?}");
+        }
+        assert_eq!(policies.map(|policy| DeadReason::Parked.blocks(policy)), [None, None, None]);
     }
 
     #[test]

@@ -176,6 +176,8 @@ pub enum End {
     Faulted(Fault),
     /// Something outside the guest was away (Postgres, a full pool); the message waits, uncounted.
     Unavailable(String),
+    /// The handler was not called (a full pool); the message waits, uncounted.
+    NotCalled(String),
 }
 
 /// What one call cost.
