@@ -18,7 +18,7 @@ use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
 use crate::db::{Db, DbError, Meaning, migrate};
 use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler, StoreSettings};
-use crate::kafka::KafkaError;
+use crate::kafka::{KafkaError, TopicWatch, Topics};
 use crate::sweep;
 use crate::worker::Guests;
 
@@ -53,6 +53,7 @@ pub(crate) enum Error {
 struct Shared {
     config: Arc<Config>,
     db: Db,
+    topics: TopicWatch,
     guests: Guests,
     /// Something was written to the outbox.
     outbox_wake: Arc<Notify>,
@@ -81,6 +82,7 @@ pub(crate) async fn run(
     let engine = Engine::new(settings, guests.handle().clone())?;
     let shared = Shared {
         db: Db::new(&config.postgres, &config.sql)?,
+        topics: TopicWatch::new(Topics::new(&config.kafka)?),
         guests,
         outbox_wake: Arc::new(Notify::new()),
         inbox_wake: Arc::new(Notify::new()),
@@ -108,6 +110,11 @@ pub(crate) async fn run(
         Ok(())
     });
     loops.spawn(listen(shared.clone(), stop.clone()));
+    let (topics, topics_stop) = (shared.topics.clone(), stop.clone());
+    loops.spawn(async move {
+        topics.run(topics_stop).await;
+        Ok(())
+    });
     loops.spawn(lives(shared.clone(), changes, stop.clone()));
     let mut ended = Ok(());
     while let Some(joined) = loops.join_next().await {

@@ -12,6 +12,7 @@ mod partition;
 mod positions;
 mod reporting;
 mod seqs;
+mod topic_ids;
 mod turn;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::db::Db;
 use crate::handler::Handler;
-use crate::kafka::KafkaError;
+use crate::kafka::{KafkaError, TopicWatch};
 use crate::lane::{Lease, Session};
 use crate::worker::{Feed, InHand};
 
@@ -32,6 +33,7 @@ pub(crate) struct Ingest {
     pub(crate) db: Db,
     pub(crate) session: Arc<Session>,
     pub(crate) handler: Arc<Handler>,
+    pub(crate) topics: TopicWatch,
     pub(crate) feed: mpsc::Sender<Feed>,
     pub(crate) in_hand: Arc<InHand>,
     /// Where the sweep learns of lanes that were taken.

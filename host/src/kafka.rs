@@ -8,6 +8,7 @@ mod error;
 mod mock;
 mod native;
 mod producer;
+mod topic_watch;
 mod topics;
 mod voice;
 
@@ -15,4 +16,5 @@ pub(crate) use consumer::{Consumer, Event, Place};
 pub(crate) use error::{KafkaError, ProduceMeaning};
 pub(crate) use mock::MockKafka;
 pub(crate) use producer::{Delivery, Outbound, Producer};
-pub(crate) use topics::{Bounds, Topics};
+pub(crate) use topic_watch::{TopicWatch, WatchedTopics};
+pub(crate) use topics::{Bounds, Spot, TopicState, Topics};

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::future::try_join_all;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 pub use message::Message;
@@ -109,6 +109,27 @@ impl Kafka {
             self.admin.delete_topics(&names, &admin_options()).await?;
         }
         Ok(())
+    }
+
+    /// Gives a topic more partitions, and waits until they can be written to.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn add_partitions(&self, topic: &str, in_all: usize) -> Result<()> {
+        let made =
+            self.admin.create_partitions([&NewPartitions::new(topic, in_all)], &admin_options()).await?;
+        if let Some(Err((topic, code))) = made.into_iter().next() {
+            bail!("could not add partitions to topic {topic}: {code}");
+        }
+        let producer = self.producer.clone();
+        let topic = topic.to_owned();
+        eventually("the producer knows the partitions", SOON, async move || {
+            let (producer, topic) = (producer.clone(), topic.clone());
+            let ask = move || producer.client().fetch_metadata(Some(&topic), Duration::from_secs(5));
+            let metadata = tokio::task::spawn_blocking(ask).await??;
+            Ok(metadata.topics().iter().any(|topic| topic.partitions().len() == in_all))
+        })
+        .await
     }
 
     /// Deletes a topic and waits until it is gone.

@@ -134,3 +134,66 @@ fn a_topic_that_is_gone_is_told_by_a_host_that_works_off_what_was_stored_of_it()
         Ok(())
     });
 }
+
+/// Deletes the input under a host that has read `read` of it, and fills it anew beyond that, from 101 on.
+async fn made_again_and_refilled(world: &World, scripted: &Scripted, read: i64) -> Result<()> {
+    world.kafka.delete_topic(&scripted.input).await?;
+    world.kafka.create(&scripted.input, 1).await?;
+    for value in 101..=100 + 4 * read {
+        world.kafka.send(&scripted.emits("k", value)).await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_is_made_again_and_refilled_under_the_host_stops_and_names_what_may_be_of_either() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        for value in 1..=5 {
+            world.kafka.send(&scripted.emits("k", value)).await?;
+        }
+        becomes("they are completed", 5, SOON, async || world.db.completed().await).await?;
+
+        made_again_and_refilled(world, &scripted, 5).await?;
+
+        host.wait_log("was deleted and made again").await?;
+        host.wait_log("is stopped:").await?;
+        host.stop().await?;
+        let host = world.start_host_with("b", &SKIP)?;
+        let all: Vec<i64> = (1..=5).chain(101..=120).collect();
+        becomes("all of the new one is emitted, once", all, SOON, async || {
+            let mut values = emitted(world, &scripted).await?;
+            values.sort_unstable();
+            Ok(values)
+        })
+        .await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_topic_that_is_made_again_and_refilled_is_read_from_its_start_and_once_where_gaps_are_skipped() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host_with("a", &SKIP)?;
+        for value in 1..=5 {
+            world.kafka.send(&scripted.emits("k", value)).await?;
+        }
+        becomes("they are completed", 5, SOON, async || world.db.completed().await).await?;
+
+        made_again_and_refilled(world, &scripted, 5).await?;
+
+        host.wait_log("was deleted and made again").await?;
+        let all: Vec<i64> = (1..=5).chain(101..=120).collect();
+        becomes("all of the new one is emitted, once", all, SOON, async || {
+            let mut values = emitted(world, &scripted).await?;
+            values.sort_unstable();
+            Ok(values)
+        })
+        .await?;
+        host.stop().await?;
+        Ok(())
+    });
+}

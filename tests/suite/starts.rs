@@ -1,7 +1,7 @@
 //! Where a topic is begun that was never read: resolved once, and kept whatever happens then.
 
 use anyhow::Result;
-use mailroom_tests::{Manifest, SOON, Setup, World, becomes, in_world};
+use mailroom_tests::{LATER, Manifest, Message, SOON, Setup, World, becomes, in_world};
 
 use crate::arrange::Scripted;
 
@@ -69,6 +69,52 @@ fn a_moment_beyond_the_newest_record_is_the_end() {
         world.kafka.send(&scripted.emits("k", 2)).await?;
 
         becomes("only what came then", vec![1], SOON, async || handled(world).await).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// Messages of `keys` keys, with these values.
+fn by_key(scripted: &Scripted, keys: i64, value: i64) -> Vec<Message> {
+    (0..keys).map(|key| scripted.emits(&format!("k{key}"), value)).collect()
+}
+
+#[test]
+fn two_hosts_begin_a_topic_with_the_latest_at_the_end_of_every_partition() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 24).await?;
+        let manifest = Manifest::takes(&[&scripted.input]).publishes(&[&scripted.output]);
+        world.kafka.send_all(&by_key(&scripted, 200, 1)).await?;
+        world.drop_handler("scripted", "scripted", &manifest.with("start = \"latest\""))?;
+
+        let (first, second) = (world.start_host("a")?, world.start_host("b")?);
+        let read = "select count(*) from mailroom.partition_offset where owner is not null";
+        becomes("all partitions are read", 24_i64, LATER, async || world.db.one(read).await).await?;
+        world.kafka.send_all(&by_key(&scripted, 200, 2)).await?;
+
+        becomes("what comes then is handled", 200, LATER, async || world.db.completed().await).await?;
+        let rows = world.db.one::<i64>("select count(*) from mailroom.inbox").await?;
+        assert_eq!(rows, 200, "nothing of what was there before is taken in");
+        first.stop().await?;
+        second.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_partition_that_is_added_to_a_topic_begins_at_its_first_record_though_the_topic_began_at_its_end() {
+    in_world(Setup::default(), async |world| {
+        let scripted = scripted_with(world, "start = \"latest\"").await?;
+        world.kafka.send(&scripted.emits("k", 1)).await?;
+        let host = world.start_host("a")?;
+        host.wait_log("from offset 1").await?;
+        host.stop().await?;
+
+        world.kafka.add_partitions(&scripted.input, 8).await?;
+        world.kafka.send_all(&by_key(&scripted, 50, 2)).await?;
+        let host = world.start_host("b")?;
+
+        becomes("all of it is handled", 50, SOON, async || world.db.completed().await).await?;
         host.stop().await?;
         Ok(())
     });

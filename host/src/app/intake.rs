@@ -63,6 +63,7 @@ pub(super) async fn run(
         db: shared.db.clone(),
         session: Arc::clone(&session),
         handler: Arc::clone(&handler),
+        topics: shared.topics.clone(),
         feed: sender,
         in_hand: Arc::clone(&in_hand),
         leases: sweep.leases,

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Db, DbError};
+use super::{Conn, Db, DbError};
 
 /// The offset row of a partition that was taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,28 +74,119 @@ pub(crate) async fn take_over(
     .map_err(DbError::new("taking partitions over"))
 }
 
-/// Writes where reading starts, once: a row that is there already stays.
-pub(crate) async fn start(
+/// Begins a topic: writes that it is begun and where all its partitions start, or, where another host has begun it,
+/// nothing.
+pub(crate) async fn begin_topic(
+    db: &Db,
+    group: &str,
+    topic: &str,
+    topic_id: Uuid,
+    starts: &[(i32, i64)],
+) -> Result<(), DbError> {
+    let doing = "beginning a topic";
+    let mut tx = db.begin(doing).await?;
+    // A host that begins it at the same time is waited for.
+    let begun = sqlx::query!(
+        "insert into mailroom.topic_start (consumer_group, topic, topic_id) values ($1, $2, $3)
+             on conflict do nothing",
+        group,
+        topic,
+        topic_id,
+    );
+    if begun.execute(&mut *tx).await.map_err(DbError::new(doing))?.rows_affected() == 1 {
+        start(&mut tx, group, topic, topic_id, starts).await?;
+    }
+    tx.commit().await
+}
+
+/// Writes where partitions start that were added to a topic that is begun.
+pub(crate) async fn begin_partitions(
+    db: &Db,
+    group: &str,
+    topic: &str,
+    topic_id: Uuid,
+    starts: &[(i32, i64)],
+) -> Result<(), DbError> {
+    let mut connection = db.conn("beginning partitions").await?;
+    start(&mut connection, group, topic, topic_id, starts).await
+}
+
+/// A row that is there already stays.
+async fn start(
+    connection: &mut Conn,
+    group: &str,
+    topic: &str,
+    topic_id: Uuid,
+    starts: &[(i32, i64)],
+) -> Result<(), DbError> {
+    let (partitions, offsets): (Vec<i32>, Vec<i64>) = starts.iter().copied().unzip();
+    sqlx::query!(
+        "insert into mailroom.partition_offset (consumer_group, topic, partition, topic_id, next_offset)
+         select $1, $2, w.partition, $3, w.next from unnest($4::integer[], $5::bigint[]) w(partition, next)
+             on conflict do nothing",
+        group,
+        topic,
+        topic_id,
+        &partitions,
+        &offsets,
+    )
+    .execute(connection)
+    .await
+    .map_err(DbError::new("writing where partitions start"))?;
+    Ok(())
+}
+
+/// Those of the topics that the group has begun.
+pub(crate) async fn begun(db: &Db, group: &str, topics: &[String]) -> Result<Vec<String>, DbError> {
+    sqlx::query_scalar!(
+        "select topic from mailroom.topic_start where consumer_group = $1 and topic = any($2)",
+        group,
+        topics,
+    )
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::new("looking for topics that are begun"))
+}
+
+/// Writes the topic's id to a row that was made before it was known.
+pub(crate) async fn learn_topic_id(
     db: &Db,
     group: &str,
     topic: &str,
     partition: i32,
-    topic_id: Option<Uuid>,
-    next_offset: i64,
+    epoch: i64,
+    topic_id: Uuid,
 ) -> Result<(), DbError> {
     sqlx::query!(
-        "insert into mailroom.partition_offset (consumer_group, topic, partition, topic_id, next_offset)
-         values ($1, $2, $3, $4, $5) on conflict do nothing",
+        "update mailroom.partition_offset set topic_id = $5
+          where consumer_group = $1 and topic = $2 and partition = $3 and epoch = $4",
         group,
         topic,
         partition,
+        epoch,
         topic_id,
-        next_offset,
     )
     .execute(db.pool())
     .await
-    .map_err(DbError::new("writing where a partition starts"))?;
+    .map_err(DbError::new("writing the id of a topic"))?;
     Ok(())
+}
+
+/// A record that was stored: its offset, time and key.
+pub(crate) type StoredRecord = (i64, i64, Option<Vec<u8>>);
+
+/// The records that were stored under these ids, which are their places in the log.
+pub(crate) async fn stored_at(db: &Db, group: &str, places: &[String]) -> Result<Vec<StoredRecord>, DbError> {
+    let rows = sqlx::query!(
+        r#"select i."offset", i.produced_at_ms, i.key
+             from unnest($2::text[]) w(place)
+             join mailroom.inbox i on i.message_id = w.place and i.consumer_group = $1"#,
+        group,
+        places,
+    );
+    let rows =
+        rows.fetch_all(db.pool()).await.map_err(DbError::new("looking for records that are stored"))?;
+    Ok(rows.into_iter().map(|row| (row.offset, row.produced_at_ms, row.key)).collect())
 }
 
 /// Moves a partition's row by hand of the gap policy.
@@ -105,7 +196,7 @@ pub(crate) async fn skip_to(
     topic: &str,
     partition: i32,
     epoch: i64,
-    topic_id: Option<Uuid>,
+    topic_id: Uuid,
     next_offset: i64,
 ) -> Result<bool, DbError> {
     let moved = sqlx::query!(
@@ -122,17 +213,4 @@ pub(crate) async fn skip_to(
     .await
     .map_err(DbError::new("skipping a gap"))?;
     Ok(moved.rows_affected() == 1)
-}
-
-/// Whether the group has read any partition of the topic: one that appears later then starts at 0.
-pub(crate) async fn knows_topic(db: &Db, group: &str, topic: &str) -> Result<bool, DbError> {
-    sqlx::query_scalar!(
-        r#"select exists (select 1 from mailroom.partition_offset
-                          where consumer_group = $1 and topic = $2) as "known!""#,
-        group,
-        topic,
-    )
-    .fetch_one(db.pool())
-    .await
-    .map_err(DbError::new("looking for a topic's offsets"))
 }

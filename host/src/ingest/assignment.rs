@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use mailroom_core::topic::VouchedOffsets;
 use tokio::time::Instant;
 
-use super::partition::{Lane, Partition, Position};
-use super::positions::{Found, Took};
+use super::partition::{Lane, Partition, Position, Search};
+use super::positions::{Found, Lost, Took, Unfound};
 use super::turn::{ADOPT_EVERY, Turns};
+use crate::clock;
 use crate::inbox;
 use crate::kafka::Place;
 use crate::message::Record;
@@ -108,19 +110,28 @@ impl Turns {
                 }
             }
         }
-        let lost_place = self.places(|partition| {
-            partition.assigned && partition.lane.is_some() && partition.position.is_none()
-        });
-        if lost_place.is_empty() {
+        let now = Instant::now();
+        let is_lost = |partition: &Partition| {
+            partition.assigned
+                && partition.lane.is_some()
+                && partition.position.is_none()
+                && partition.search.is_due(now)
+        };
+        let lost = self.partitions.iter().filter(|(_, partition)| is_lost(partition));
+        let lost = lost
+            .map(|(place, partition)| Lost { place: place.clone(), doubtful: partition.doubtful.clone() });
+        let lost: Vec<Lost> = lost.collect();
+        if lost.is_empty() {
             return;
         }
         let start = self.ingest.handler.current().manifest().start;
-        match self.finder.find(&lost_place, start).await {
+        match self.finder.find(lost, start).await {
             Ok(found) => {
                 self.postgres.over();
                 self.fetch(found);
             }
-            Err(error) => self.not_before = Instant::now() + self.postgres.failed(&error),
+            Err(Unfound::Db(error)) => self.not_before = Instant::now() + self.postgres.failed(&error),
+            Err(error) => self.not_before = Instant::now() + self.kafka.failed(&error),
         }
     }
 
@@ -190,8 +201,9 @@ impl Turns {
             let position = match found {
                 Ok(position) => position,
                 Err(error) => {
-                    // Only this partition waits; the others go on.
-                    self.not_before = Instant::now() + self.kafka.failed(&error);
+                    if let Some(partition) = self.partitions.get_mut(&place) {
+                        partition.search.failed(&place, &error);
+                    }
                     continue;
                 }
             };
@@ -209,7 +221,9 @@ impl Turns {
                 let careful = i64::try_from(careful).unwrap_or(i64::MAX);
                 let abandoned = partition.lane.as_ref().is_some_and(|lane| lane.abandoned);
                 let careful_to = if abandoned { position.next.saturating_add(careful) } else { 0 };
-                partition.position = Some(Position { careful_to, ..position });
+                (partition.search, partition.doubtful) = (Search::default(), None);
+                let vouched = VouchedOffsets::from(position.next, clock::now());
+                partition.position = Some(Position { careful_to, vouched, ..position });
             }
         }
         if offsets.is_empty() {

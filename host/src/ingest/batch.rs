@@ -10,7 +10,7 @@ use super::partition::{Lane, Partition, Position};
 use crate::config::{Ack, Form, Settle};
 use crate::handler::{Component, Handler};
 use crate::kafka::Place;
-use crate::message::{Decoded, Message, Record, decode, order_key};
+use crate::message::{Decoded, Message, Record, decode, order_key, place_in_log};
 use crate::settle::{Advance, Fresh, FreshRow};
 
 /// What a poll's records come to.
@@ -52,6 +52,9 @@ pub(super) fn sort(
         of_lane.advance.to = record.offset + 1;
         position.next = of_lane.advance.to;
         stored_first |= record.offset < position.careful_to;
+        if position.passes_over(&record) {
+            continue;
+        }
         match row(handler, &component, (lane, position), &of_lane.advance.topic, record) {
             Some((message, unfit)) => {
                 lane.take(seq);
@@ -64,6 +67,14 @@ pub(super) fn sort(
         of_lane.direct = !lane.backlog;
     }
     Sorted { fresh: fresh.into_values().collect(), unmatched, stored_first }
+}
+
+impl Position {
+    /// Whether the record was stored before its topic was seen to be another one.
+    fn passes_over(&mut self, record: &Record) -> bool {
+        !self.passed_over.is_empty()
+            && self.passed_over.remove(&(record.offset, record.timestamp_ms, record.key.clone()))
+    }
 }
 
 impl Lane {
@@ -87,11 +98,7 @@ fn row(
     topic: &Arc<str>,
     record: Record,
 ) -> Option<(Message, Option<String>)> {
-    // A topic that is deleted and made again counts its offsets from 0: its id tells them apart.
-    let place = match position.topic_id {
-        Some(id) => format!("{topic}:{}:{}:{id}", record.partition, record.offset),
-        None => format!("{topic}:{}:{}", record.partition, record.offset),
-    };
+    let place = place_in_log(topic, record.partition, record.offset, position.topic_id);
     let (decoded, undecodable) = match decode(&record, topic, &place) {
         Ok(decoded) => (decoded, None),
         Err(error) => {

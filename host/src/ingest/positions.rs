@@ -1,16 +1,26 @@
 //! Finding where a partition goes on: take its lane, take its offset row over, compare with the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use mailroom_core::topic::{VouchedOffsets, is_replaced};
+use uuid::Uuid;
 
 use super::partition::Position;
+use crate::clock;
 use crate::config::Start;
 use crate::config::{Config, Gap};
+use crate::db::offsets::StoredRecord;
 use crate::db::{Db, DbError, lanes, offsets};
-use crate::kafka::{Bounds, KafkaError, Place, Topics};
+use crate::kafka::{Bounds, KafkaError, Place, Spot, TopicState, Topics};
 use crate::lane::{Lease, Session};
+use crate::message::place_in_log;
+
+/// Offsets below the stored one that are compared with a topic that was made again: more than a host reads
+/// between two looks at the topic's id.
+const LOOKED_BACK: i64 = 20_000;
 
 /// What finding needs.
 #[derive(Clone)]
@@ -31,6 +41,14 @@ pub(super) struct Took {
     pub(super) abandoned: bool,
 }
 
+/// A partition whose position is looked for.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) place: Place,
+    /// Offsets that were read while its topic may have been another one.
+    pub(super) doubtful: Option<Range<i64>>,
+}
+
 /// Why a position was not found.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfound {
@@ -38,6 +56,8 @@ pub(super) enum Unfound {
     Db(#[from] DbError),
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    #[error("{0}")]
+    Topic(String),
 }
 
 /// Where a partition goes on, or why that is not known.
@@ -80,20 +100,88 @@ impl Finder {
     }
 
     /// Finds where partitions go on whose lanes are ours. One that cannot be found holds up no other.
-    pub(super) async fn find(&self, places: &[Place], start: Start) -> Result<Vec<(Place, Found)>, DbError> {
-        let mut rows = self.take_over(places).await?;
-        let fresh: Vec<Place> = places.iter().filter(|place| !rows.contains_key(*place)).cloned().collect();
-        let begun = join_all(fresh.iter().map(|place| self.begin(place, start))).await;
-        let failed =
-            fresh.iter().zip(begun).filter_map(|(place, begun)| Some((place.clone(), Err(begun.err()?))));
-        let mut found: Vec<(Place, Found)> = failed.collect();
-        rows.extend(self.take_over(&fresh).await?);
-        let checked = rows.into_iter().map(async |(place, row)| {
-            let position = self.check(&place, row).await;
-            (place, position)
+    ///
+    /// # Errors
+    /// Where Postgres or Kafka is away.
+    pub(super) async fn find(&self, lost: Vec<Lost>, start: Start) -> Result<Vec<(Place, Found)>, Unfound> {
+        let mut topics: Vec<String> = lost.iter().map(|of| of.place.topic.to_string()).collect();
+        topics.sort();
+        topics.dedup();
+        // No partition is read before its topic's id is known.
+        let mut states = self.topics.describe(topics).await?;
+        let mut found: Vec<(Place, Found)> = Vec::new();
+        let mut known: Vec<(Lost, Uuid)> = Vec::new();
+        for of in lost {
+            match states.get(&*of.place.topic) {
+                Some(TopicState::Known { id, .. }) => known.push((of, *id)),
+                Some(TopicState::Missing) => {
+                    found.push((of.place, Err(Unfound::Topic("the topic does not exist".to_owned()))));
+                }
+                Some(TopicState::Refused(code)) => {
+                    found.push((of.place, Err(Unfound::Topic(code.to_string()))));
+                }
+                None => found.push((of.place, Err(Unfound::Topic("Kafka did not name it".to_owned())))),
+            }
+        }
+        let places: Vec<Place> = known.iter().map(|(of, _)| of.place.clone()).collect();
+        let mut rows = self.take_over(&places).await?;
+        let fresh: Vec<Place> = places.into_iter().filter(|place| !rows.contains_key(place)).collect();
+        if !fresh.is_empty() {
+            self.begin(&fresh, &mut states, start, &mut found).await?;
+            rows.extend(self.take_over(&fresh).await?);
+        }
+        let checked = known.into_iter().filter_map(|(of, id)| Some((rows.remove(&of.place)?, of, id)));
+        let checked = checked.map(async |(row, of, id)| {
+            let position = self.check(&of, id, row).await;
+            (of.place, position)
         });
         found.extend(join_all(checked).await);
         Ok(found)
+    }
+
+    /// Begins partitions that have no offset row, topic by topic. Those of a topic that cannot be begun are added to
+    /// `found` with the reason.
+    async fn begin(
+        &self,
+        fresh: &[Place],
+        states: &mut HashMap<String, TopicState>,
+        start: Start,
+        found: &mut Vec<(Place, Found)>,
+    ) -> Result<(), Unfound> {
+        let mut topics: Vec<String> = fresh.iter().map(|place| place.topic.to_string()).collect();
+        topics.sort();
+        topics.dedup();
+        let begun = offsets::begun(&self.db, &self.group, &topics).await?;
+        for topic in topics {
+            let Some(TopicState::Known { id, partitions }) = states.remove(&topic) else { continue };
+            let of_topic = || fresh.iter().filter(|place| *place.topic == *topic);
+            let is_begun = begun.contains(&topic);
+            let (asked, spot) = if is_begun {
+                // Partitions that were added later: nothing of them was seen before.
+                (of_topic().map(|place| place.partition).collect(), Spot::First)
+            } else {
+                let spot = match start {
+                    Start::Earliest => Spot::First,
+                    Start::Latest => Spot::End,
+                    Start::At(moment) => Spot::At(moment.timestamp_millis()),
+                };
+                (partitions, spot)
+            };
+            let starts = match self.topics.offsets(&topic, &asked, spot).await {
+                Ok(starts) => starts,
+                Err(error) => {
+                    let reason = error.to_string();
+                    found.extend(of_topic().map(|of| (of.clone(), Err(Unfound::Topic(reason.clone())))));
+                    continue;
+                }
+            };
+            if is_begun {
+                offsets::begin_partitions(&self.db, &self.group, &topic, id, &starts).await?;
+            } else {
+                offsets::begin_topic(&self.db, &self.group, &topic, id, &starts).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn take_over(&self, places: &[Place]) -> Result<HashMap<Place, offsets::Position>, DbError> {
@@ -107,38 +195,30 @@ impl Finder {
         Ok(positions.into_iter().map(|position| (place(&position), position)).collect())
     }
 
-    /// Writes where a partition starts that was never read.
-    async fn begin(&self, place: &Place, start: Start) -> Result<(), Unfound> {
-        let topic_id = self.topics.id(&place.topic).await;
-        // A partition that was added to a topic we read: nothing of it was seen before.
-        let known = offsets::knows_topic(&self.db, &self.group, &place.topic).await?;
-        let bounds = self.topics.bounds(place).await?;
-        let next = match start {
-            Start::Earliest => bounds.low,
-            Start::Latest | Start::At(_) if known => bounds.low,
-            Start::Latest => bounds.high,
-            Start::At(moment) => {
-                self.topics.offset_at(place, moment.timestamp_millis()).await?.unwrap_or(bounds.high)
-            }
-        };
-        offsets::start(&self.db, &self.group, &place.topic, place.partition, topic_id, next).await?;
-        Ok(())
-    }
-
     /// Compares the stored position with the log.
-    async fn check(&self, place: &Place, row: offsets::Position) -> Found {
-        let topic_id = self.topics.id(&place.topic).await;
-        let bounds = self.topics.bounds(place).await?;
+    async fn check(&self, of: &Lost, topic_id: Uuid, row: offsets::Position) -> Found {
+        let Place { topic, partition } = &of.place;
+        let found_at = clock::now();
+        let bounds = self.topics.bounds(&of.place).await?;
         let mut position = Position {
             next: row.next_offset,
             epoch: row.epoch,
-            topic_id: topic_id.or(row.topic_id),
+            // A broker that does not know ids says nothing against the one that is known.
+            topic_id: if topic_id.is_nil() { row.topic_id.unwrap_or_default() } else { topic_id },
+            found_at,
+            vouched: VouchedOffsets::from(row.next_offset, found_at),
             careful_to: 0,
+            passed_over: HashSet::new(),
             stopped: false,
         };
-        let replaced = matches!((row.topic_id, topic_id), (Some(old), Some(new)) if old != new);
-        let Some((gap, to)) = gap(replaced, row.next_offset, bounds) else { return Ok(position) };
-        let Place { topic, partition } = place;
+        let replaced = is_replaced(row.topic_id, topic_id);
+        let Some((gap, to)) = gap(replaced, of.doubtful.as_ref(), row.next_offset, bounds) else {
+            if row.topic_id != Some(position.topic_id) {
+                let (epoch, id) = (position.epoch, position.topic_id);
+                offsets::learn_topic_id(&self.db, &self.group, topic, *partition, epoch, id).await?;
+            }
+            return Ok(position);
+        };
         match self.config.ingest.gap {
             Gap::Stop => {
                 tracing::error!(
@@ -153,21 +233,52 @@ impl Finder {
                     messaging.consumer.group.name = %self.group,
                     "Partition {partition} of topic {topic}: {gap}. Going on at offset {to}, as ingest.gap = \"skip\" says"
                 );
+                if replaced {
+                    position.passed_over = self.stored_before(&of.place, &row, bounds).await?;
+                }
                 let (epoch, id) = (position.epoch, position.topic_id);
                 offsets::skip_to(&self.db, &self.group, topic, *partition, epoch, id, to).await?;
                 position.next = to;
+                position.vouched = VouchedOffsets::from(to, found_at);
             }
         }
         Ok(position)
     }
+
+    /// Records without an id of their producer that were stored under the topic's former id, and may be of the new
+    /// topic. Those with an id are found by it.
+    async fn stored_before(
+        &self,
+        place: &Place,
+        row: &offsets::Position,
+        bounds: Bounds,
+    ) -> Result<HashSet<StoredRecord>, DbError> {
+        let former = row.topic_id.unwrap_or_default();
+        let from = row.next_offset.saturating_sub(LOOKED_BACK).max(bounds.low);
+        let places: Vec<String> = (from..row.next_offset.min(bounds.high))
+            .map(|offset| place_in_log(&place.topic, place.partition, offset, former))
+            .collect();
+        let stored = offsets::stored_at(&self.db, &self.group, &places).await?;
+        Ok(stored.into_iter().collect())
+    }
 }
 
 /// What is between the stored offset and the log, and where one could go on.
-fn gap(replaced: bool, next: i64, bounds: Bounds) -> Option<(String, i64)> {
+fn gap(replaced: bool, doubtful: Option<&Range<i64>>, next: i64, bounds: Bounds) -> Option<(String, i64)> {
     let Bounds { low, high } = bounds;
     if replaced {
+        let read = match doubtful.filter(|range| !range.is_empty()) {
+            Some(range) => format!(
+                "; offsets {} to {} were read since its id was last seen, and may be of the old topic or the new one",
+                range.start,
+                range.end - 1
+            ),
+            None => String::new(),
+        };
         Some((
-            "the topic was deleted and made again, so the stored offset means nothing in it".to_owned(),
+            format!(
+                "the topic was deleted and made again, so the stored offset {next} means nothing in it{read}"
+            ),
             low,
         ))
     } else if next < low {
@@ -196,12 +307,15 @@ mod tests {
     fn a_gap_on_either_side_is_told_and_bridged() {
         let bounds = Bounds { low: 10, high: 20 };
         for next in [10, 15, 20] {
-            assert_eq!(gap(false, next, bounds), None, "{next} is in the log or its end");
+            assert_eq!(gap(false, None, next, bounds), None, "{next} is in the log or its end");
         }
-        let (told, to) = gap(false, 7, bounds).unwrap();
+        let (told, to) = gap(false, None, 7, bounds).unwrap();
         assert!(told.contains("7 to 9") && to == 10, "{told}");
-        let (told, to) = gap(false, 21, bounds).unwrap();
+        let (told, to) = gap(false, None, 21, bounds).unwrap();
         assert!(told.contains("beyond the end") && to == 20, "{told}");
-        assert_eq!(gap(true, 15, bounds).map(|(_, to)| to), Some(10));
+        let (told, to) = gap(true, Some(&(13..15)), 15, bounds).unwrap();
+        assert!(told.contains("offsets 13 to 14 were read") && to == 10, "{told}");
+        let (told, to) = gap(true, Some(&(15..15)), 15, bounds).unwrap();
+        assert!(!told.contains("were read") && to == 10, "{told}");
     }
 }

@@ -11,7 +11,7 @@ use super::positions::Finder;
 use super::reporting::Reporting;
 use super::seqs::Seqs;
 use super::{Ingest, backlog, batch};
-use crate::kafka::{Consumer, Event, KafkaError, Place, Topics};
+use crate::kafka::{Consumer, Event, KafkaError, Place, WatchedTopics};
 use crate::lane::Lease;
 use crate::message::Record;
 use crate::outage::Outage;
@@ -40,7 +40,10 @@ pub(super) struct Turns {
     pub(super) ingest: Ingest,
     pub(super) consumer: Consumer,
     pub(super) finder: Finder,
-    subscribed: Vec<String>,
+    pub(super) subscribed: Vec<String>,
+    pub(super) watched: WatchedTopics,
+    /// A subscribed topic was not there at the last look.
+    pub(super) absent: bool,
     missing: Vec<String>,
     topics_due: Instant,
     pub(super) partitions: HashMap<Place, Partition>,
@@ -74,7 +77,7 @@ impl Turns {
             config: Arc::clone(&ingest.config),
             db: ingest.db.clone(),
             session: Arc::clone(&ingest.session),
-            topics: Topics::new(&ingest.config.kafka)?,
+            topics: ingest.topics.topics.clone(),
             group: Arc::clone(&ingest.handler.group),
         };
         let mut tick = tokio::time::interval(TICK);
@@ -82,6 +85,8 @@ impl Turns {
         Ok(Self {
             consumer,
             finder,
+            watched: ingest.topics.of(&subscribed),
+            absent: false,
             subscribed,
             missing: Vec::new(),
             topics_due: Instant::now(),
@@ -126,6 +131,7 @@ impl Turns {
             Step::Kafka(Event::Revoked(places)) => self.revoked(&places).await,
             Step::Kafka(Event::OutOfLog) => self.find_all_again(),
             Step::Kafka(Event::TopicUnavailable(error)) => {
+                self.watched.hurry();
                 tracing::debug!(%error, "A subscribed topic is missing or closed to us");
                 self.topics_due = self.topics_due.min(Instant::now() + TICK);
             }
@@ -141,6 +147,7 @@ impl Turns {
 
     async fn look_after(&mut self) {
         self.drop_lost();
+        self.on_look();
         if Instant::now() >= self.not_before {
             self.go_on().await;
             self.adopt().await;
@@ -226,7 +233,7 @@ impl Turns {
         let assigned = |topic: &String| {
             self.partitions.iter().any(|(place, partition)| partition.assigned && *place.topic == **topic)
         };
-        let without = self.subscribed.iter().any(|topic| !assigned(topic));
+        let without = self.absent || self.subscribed.iter().any(|topic| !assigned(topic));
         if !without {
             self.missing.clear();
             return;

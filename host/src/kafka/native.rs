@@ -9,6 +9,7 @@ use std::{ptr, slice};
 
 use rdkafka::bindings as c;
 use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaErrorCode as Code;
 use uuid::Uuid;
 
 use crate::message::{Header, HeaderName};
@@ -43,49 +44,91 @@ fn header(list: *const c::rd_kafka_headers_t, index: usize) -> Option<Header> {
     }
 }
 
-/// Kafka's id of a topic: one that was deleted and made again has another. `None` where the cluster
-/// does not know the topic, or does not answer within the time.
-pub(super) fn topic_id(client: *mut c::rd_kafka_t, topic: &str, timeout_ms: i32) -> Option<Uuid> {
-    let name = CString::new(topic).ok()?;
-    let mut names = [name.as_ptr()];
-    // SAFETY: the client outlives the call; queue, collection, options and event are made and destroyed
-    // here; the description is read before its event is destroyed.
+/// What the cluster says of one topic.
+pub(super) struct Description {
+    pub(super) name: String,
+    /// No error: the topic is there.
+    pub(super) error: Code,
+    /// Nil where the cluster has no topic ids.
+    pub(super) id: Uuid,
+    pub(super) partitions: Vec<i32>,
+}
+
+/// Asks for topics in one request. Each that was asked for is answered.
+///
+/// # Errors
+/// Where the cluster does not answer within the time, or refuses the request as a whole.
+pub(super) fn describe_topics(
+    client: *mut c::rd_kafka_t,
+    topics: &[String],
+    timeout_ms: i32,
+) -> Result<Vec<Description>, Code> {
+    let names: Result<Vec<CString>, _> = topics.iter().map(|name| CString::new(name.as_str())).collect();
+    let names = names.map_err(|_| Code::InvalidTopic)?;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: the client and the names outlive the call; queue, collection, options and event are made and
+    // destroyed here; the descriptions are read before their event is destroyed.
     unsafe {
-        let topics = c::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let topics = c::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let options =
             c::rd_kafka_AdminOptions_new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        c::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
         let queue = c::rd_kafka_queue_new(client);
         c::rd_kafka_DescribeTopics(client, topics, options, queue);
-        let event = c::rd_kafka_queue_poll(queue, timeout_ms);
-        let id = described_id(event);
+        // The request ends by itself within its timeout; a little more is for the way.
+        let event = c::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1_000));
+        let described = if event.is_null() { Err(Code::OperationTimedOut) } else { descriptions(event) };
         if !event.is_null() {
             c::rd_kafka_event_destroy(event);
         }
         c::rd_kafka_queue_destroy(queue);
         c::rd_kafka_AdminOptions_destroy(options);
         c::rd_kafka_TopicCollection_destroy(topics);
-        id
+        described
     }
 }
 
 /// # Safety
-/// `event` is null or an event that is alive.
-unsafe fn described_id(event: *mut c::rd_kafka_event_t) -> Option<Uuid> {
+/// `event` is the result of a DescribeTopics request, and alive.
+unsafe fn descriptions(event: *mut c::rd_kafka_event_t) -> Result<Vec<Description>, Code> {
     // SAFETY: every pointer is checked, and all belong to the event.
     unsafe {
-        let result = (!event.is_null()).then(|| c::rd_kafka_event_DescribeTopics_result(event))?;
-        let mut count = 0_usize;
-        let descriptions =
-            (!result.is_null()).then(|| c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count))?;
-        let description = *(count > 0 && !descriptions.is_null()).then_some(descriptions)?;
-        let id = c::rd_kafka_TopicDescription_topic_id(description);
-        if id.is_null() {
-            return None;
+        let error = c::rd_kafka_event_error(event);
+        if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(error.into());
         }
-        let high = c::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
-        let low = c::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
-        let id = Uuid::from_u64_pair(high, low);
-        (!id.is_nil()).then_some(id)
+        let result = c::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Err(Code::BadMessage);
+        }
+        let mut count = 0_usize;
+        let topics = c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        let topics = if topics.is_null() { &[] } else { slice::from_raw_parts(topics, count) };
+        Ok(topics.iter().map(|topic| description(*topic)).collect())
+    }
+}
+
+/// # Safety
+/// `topic` belongs to an event that is alive.
+unsafe fn description(topic: *const c::rd_kafka_TopicDescription_t) -> Description {
+    // SAFETY: what is read belongs to the description, and is copied.
+    unsafe {
+        let name = CStr::from_ptr(c::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
+        // No error is null, whose code is "no error".
+        let error = c::rd_kafka_error_code(c::rd_kafka_TopicDescription_error(topic)).into();
+        let id = c::rd_kafka_TopicDescription_topic_id(topic);
+        let id = if id.is_null() {
+            Uuid::nil()
+        } else {
+            let high = c::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned();
+            let low = c::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned();
+            Uuid::from_u64_pair(high, low)
+        };
+        let mut count = 0_usize;
+        let infos = c::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
+        let infos = if infos.is_null() { &[] } else { slice::from_raw_parts(infos, count) };
+        let partitions = infos.iter().map(|info| c::rd_kafka_TopicPartitionInfo_partition(*info)).collect();
+        Description { name, error, id, partitions }
     }
 }
 

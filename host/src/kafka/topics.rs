@@ -1,11 +1,12 @@
-//! What the cluster says about topics: their ids and the bounds of their logs. Calls block in
-//! librdkafka, so each runs on a thread of its own with a time limit.
+//! What the cluster says about topics: their ids, their partitions and the bounds of their logs. Calls block
+//! in librdkafka, so each runs on a thread of its own with a time limit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use uuid::Uuid;
 
@@ -28,6 +29,29 @@ pub(crate) struct Bounds {
     pub(crate) high: i64,
 }
 
+/// What the cluster says of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TopicState {
+    /// It is there. A topic that was deleted and made again has another id; the id is nil where the cluster has
+    /// no topic ids.
+    Known { id: Uuid, partitions: Vec<i32> },
+    /// It does not exist.
+    Missing,
+    /// The cluster does not say, or not to us.
+    Refused(Code),
+}
+
+/// A place in a log that is described and not numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spot {
+    /// The first record.
+    First,
+    /// Behind the last record.
+    End,
+    /// The first record whose time is not before this, in milliseconds since 1970; else the end.
+    At(i64),
+}
+
 impl Topics {
     pub(crate) fn new(kafka: &config::Kafka) -> Result<Self, KafkaError> {
         let client = client::metadata(kafka)
@@ -45,35 +69,68 @@ impl Topics {
         Ok(Bounds { low, high })
     }
 
-    /// The first record whose time is not before `moment_ms`, milliseconds since 1970; `None` where every
-    /// record is older.
-    pub(crate) async fn offset_at(&self, place: &Place, moment_ms: i64) -> Result<Option<i64>, KafkaError> {
-        let (client, place) = (Arc::clone(&self.client), place.clone());
-        let ask = move || {
-            let mut asked = TopicPartitionList::new();
-            asked.add_partition_offset(&place.topic, place.partition, Offset::Offset(moment_ms))?;
-            let answered = client.offsets_for_times(asked, ANSWER_WITHIN)?;
-            let Some(found) = answered.find_partition(&place.topic, place.partition) else {
-                return Err(rdkafka::error::KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition));
-            };
-            found.error()?;
-            Ok(match found.offset() {
-                Offset::Offset(offset) => Some(offset),
-                Offset::Beginning
-                | Offset::End
-                | Offset::Stored
-                | Offset::Invalid
-                | Offset::OffsetTail(_) => None,
-            })
+    /// The offset of a spot in each of these partitions of a topic.
+    ///
+    /// # Errors
+    /// Where that of any partition cannot be told.
+    pub(crate) async fn offsets(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+        spot: Spot,
+    ) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let (client, topic, partitions) = (Arc::clone(&self.client), topic.to_owned(), partitions.to_vec());
+        let ask = move || match spot {
+            Spot::First => offsets_for(&client, &topic, &partitions, Offset::Beginning),
+            Spot::End => offsets_for(&client, &topic, &partitions, Offset::End),
+            Spot::At(moment_ms) => {
+                let ends = offsets_for(&client, &topic, &partitions, Offset::End)?;
+                let found = offsets_for(&client, &topic, &partitions, Offset::Offset(moment_ms))?;
+                let at = |(partition, end): (i32, Option<i64>)| {
+                    let at = found.iter().find(|(other, _)| *other == partition).and_then(|(_, at)| *at);
+                    (partition, at.or(end))
+                };
+                Ok(ends.into_iter().map(at).collect())
+            }
         };
-        blocking(ask).await.map_err(KafkaError::new("asking for the offset of a moment"))
+        let all = |found: Vec<(i32, Option<i64>)>| {
+            let known = |(partition, offset): (i32, Option<i64>)| Some((partition, offset?));
+            let all: Option<Vec<(i32, i64)>> = found.into_iter().map(known).collect();
+            all.ok_or(rdkafka::error::KafkaError::OffsetFetch(Code::NoOffset))
+        };
+        let found = blocking(ask).await.and_then(all);
+        found.map_err(KafkaError::new("asking for offsets"))
     }
 
-    /// Kafka's id of the topic, where the cluster tells one.
-    pub(crate) async fn id(&self, topic: &str) -> Option<Uuid> {
-        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
-        let ask = move || Ok(native::topic_id(client.client().native_ptr(), &topic, 5_000));
-        blocking(ask).await.ok().flatten()
+    /// What the cluster says of these topics, in one request. Each of them is answered.
+    ///
+    /// # Errors
+    /// Where the cluster does not answer.
+    pub(crate) async fn describe(
+        &self,
+        topics: Vec<String>,
+    ) -> Result<HashMap<String, TopicState>, KafkaError> {
+        if topics.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let client = Arc::clone(&self.client);
+        let timeout_ms = i32::try_from(ANSWER_WITHIN.as_millis()).unwrap_or(i32::MAX);
+        let ask = move || {
+            let described = native::describe_topics(client.client().native_ptr(), &topics, timeout_ms)
+                .map_err(rdkafka::error::KafkaError::AdminOp)?;
+            let states = described.into_iter().map(|of| {
+                let state = if of.error == Code::NoError {
+                    TopicState::Known { id: of.id, partitions: of.partitions }
+                } else if matches!(of.error, Code::UnknownTopicOrPartition | Code::UnknownTopic) {
+                    TopicState::Missing
+                } else {
+                    TopicState::Refused(of.error)
+                };
+                (of.name, state)
+            });
+            Ok(states.collect())
+        };
+        blocking(ask).await.map_err(KafkaError::new("asking Kafka for its topics"))
     }
 
     /// Those of `topics` that the cluster does not have. Each is asked for by its name: where the cluster
@@ -94,8 +151,37 @@ impl Topics {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, rdkafka::error::KafkaError> + Send + 'static,
-) -> Result<T, rdkafka::error::KafkaError> {
+type Asked<T> = Result<T, rdkafka::error::KafkaError>;
+
+/// One offset for each partition; `None` where every record is older than the moment asked for.
+fn offsets_for(
+    client: &BaseConsumer<Quiet>,
+    topic: &str,
+    partitions: &[i32],
+    spot: Offset,
+) -> Asked<Vec<(i32, Option<i64>)>> {
+    let mut asked = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        // Kafka's ListOffsets takes the two ends of a log as moments of their own.
+        asked.add_partition_offset(topic, *partition, spot)?;
+    }
+    let answered = client.offsets_for_times(asked, ANSWER_WITHIN)?;
+    let offset = |partition: &i32| {
+        let Some(found) = answered.find_partition(topic, *partition) else {
+            return Err(rdkafka::error::KafkaError::OffsetFetch(Code::UnknownPartition));
+        };
+        found.error()?;
+        let offset = match found.offset() {
+            Offset::Offset(offset) => Some(offset),
+            Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => {
+                None
+            }
+        };
+        Ok((*partition, offset))
+    };
+    partitions.iter().map(offset).collect()
+}
+
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Asked<T> + Send + 'static) -> Asked<T> {
     tokio::task::spawn_blocking(call).await.unwrap_or(Err(rdkafka::error::KafkaError::Canceled))
 }

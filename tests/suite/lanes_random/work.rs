@@ -134,8 +134,8 @@ impl Host<'_> {
                 return Ok(());
             }
             let start = sqlx::query(AssertSqlSafe(statements.start.as_str()));
-            let start =
-                start.bind(&self.game.group).bind(TOPIC).bind(partition).bind(None::<Uuid>).bind(0_i64);
+            let start = start.bind(&self.game.group).bind(TOPIC).bind(None::<Uuid>);
+            let start = start.bind(vec![partition]).bind(vec![0_i64]);
             start.execute(self.game.pool).await?;
         }
         Ok(())

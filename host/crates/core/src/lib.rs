@@ -9,4 +9,5 @@ mod lane;
 pub mod message;
 pub mod state;
 pub mod time;
+pub mod topic;
 pub mod verdict;

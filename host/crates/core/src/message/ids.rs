@@ -18,6 +18,17 @@ pub fn emitted_id(parent: Uuid, position: usize) -> Uuid {
         .into_uuid()
 }
 
+/// The id of a record that its producer gave none. A topic that is deleted and made again counts its offsets from 0:
+/// its id, nil where the cluster has none, tells them apart.
+#[must_use]
+pub fn place_in_log(topic: &str, partition: i32, offset: i64, topic_id: Uuid) -> String {
+    if topic_id.is_nil() {
+        format!("{topic}:{partition}:{offset}")
+    } else {
+        format!("{topic}:{partition}:{offset}:{topic_id}")
+    }
+}
+
 /// 64 bits of a hash over where a key came from. A collision only makes two keys wait for each other.
 /// `None`, no order, for a record without a key.
 #[must_use]
