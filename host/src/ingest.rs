@@ -10,6 +10,7 @@ mod batch;
 pub(crate) mod matching;
 mod partition;
 mod positions;
+mod rejoin;
 mod reporting;
 mod seqs;
 mod topic_ids;

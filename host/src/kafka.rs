@@ -5,6 +5,7 @@
 mod client;
 mod consumer;
 mod error;
+mod member;
 mod mock;
 mod native;
 mod producer;

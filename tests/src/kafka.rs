@@ -3,6 +3,7 @@
 pub mod message;
 pub mod record;
 
+mod acl;
 mod header_name;
 mod read;
 
@@ -153,6 +154,15 @@ impl Kafka {
         before.add_partition_offset(topic, partition, Offset::Offset(offset))?;
         let deleted = self.admin.delete_records(&before, &admin_options()).await?;
         Ok(deleted.elements().iter().try_for_each(|partition| partition.error())?)
+    }
+
+    /// Denies everybody everything on a consumer group, or takes that back.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn deny_group(&self, group: &str, deny: bool) -> Result<()> {
+        let (brokers, group) = (self.brokers.clone(), group.to_owned());
+        tokio::task::spawn_blocking(move || acl::deny_group(&brokers, &group, deny)).await?
     }
 
     /// Forgets what Kafka knows of a consumer group, its offsets too. Its members must be gone.

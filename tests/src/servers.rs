@@ -80,6 +80,9 @@ fn start_kafka(folder: &Path, proxy_port: Option<u16>) -> Result<Kafka> {
         // A killed host's partitions go to another within seconds.
         ("group.min.session.timeout.ms", "1000"),
         ("offsets.topic.num.partitions", "4"),
+        // A test may close a group; whatever nobody closed is open.
+        ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+        ("allow.everyone.if.no.acl.found", "true"),
     ];
     let mut properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
     if let Some(port) = proxy_port {

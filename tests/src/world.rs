@@ -180,6 +180,14 @@ impl World {
         start.ran(args).await
     }
 
+    /// Writes the configuration file that commands of this world use, and gives its path.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub fn settings_file(&self) -> Result<PathBuf> {
+        Ok(self.start("cli")?.config)
+    }
+
     /// Does something to this world's own Postgres, off the test's thread.
     ///
     /// # Errors

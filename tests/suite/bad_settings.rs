@@ -39,6 +39,22 @@ fn a_wrong_value_in_the_environment_is_named_by_its_key() {
 }
 
 #[test]
+fn one_group_instance_id_for_all_consumers_is_refused_with_its_reason() {
+    in_world(Setup::default(), async |world| {
+        let file = world.folder().join("wrong.toml");
+        let right = fs::read_to_string(world.settings_file()?)?;
+        let wrong =
+            right.replace("[kafka.properties]", "[kafka.properties]\n\"group.instance.id\" = \"one\"");
+        fs::write(&file, wrong)?;
+        let named = ["kafka.properties.group.instance.id", "throw the others out of the group", "remove it"];
+
+        world.mailroom_at(&file, &["config", "check"]).await?.refused(2, &named)?;
+        world.mailroom_at(&file, &["run"]).await?.refused(2, &named)?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_good_configuration_is_said_to_be_good_and_shown_without_its_secrets() {
     in_world(Setup::default(), async |world| {
         world.mailroom(&["config", "check"]).await?.ok()?;

@@ -13,6 +13,7 @@ mod behind_dead;
 mod breaker;
 mod commands;
 mod compiled;
+mod consumers;
 mod crash;
 mod crash_loop;
 mod crash_points;

@@ -134,14 +134,24 @@ fn properties(reader: &mut Reader) -> BTreeMap<String, String> {
     for (name, (value, source)) in &found {
         let key = format!("{KEY}.{name}");
         let shown = if is_secret(name) { MASK.to_owned() } else { format!("{value:?}") };
-        if OURS.contains(&name.as_str()) {
-            let problem = "is set by mailroom, whose promises rest on it; remove it".to_owned();
-            reader.refuse(&key, Some(shown), problem);
-        } else {
-            reader.note(&key, shown, *source);
+        match refusal(name) {
+            Some(problem) => reader.refuse(&key, Some(shown), problem.to_owned()),
+            None => reader.note(&key, shown, *source),
         }
     }
     found.into_iter().map(|(name, (value, _))| (name, value)).collect()
+}
+
+/// Why a property of librdkafka cannot be given.
+fn refusal(name: &str) -> Option<&'static str> {
+    match name {
+        "group.instance.id" => Some(
+            "would be the same in every consumer of this host and in every host with this configuration, and each would \
+             throw the others out of the group; remove it: a host that restarts finds its partitions by itself",
+        ),
+        _ if OURS.contains(&name) => Some("is set by mailroom, whose promises rest on it; remove it"),
+        _ => None,
+    }
 }
 
 /// Properties with dots in their names, whether quoted (one key) or not (nested tables).

@@ -135,7 +135,7 @@ impl Turns {
         }
     }
 
-    fn places(&self, which: impl Fn(&Partition) -> bool) -> Vec<Place> {
+    pub(super) fn places(&self, which: impl Fn(&Partition) -> bool) -> Vec<Place> {
         self.partitions
             .iter()
             .filter(|(_, partition)| which(partition))

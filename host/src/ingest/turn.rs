@@ -138,6 +138,8 @@ impl Turns {
             Step::Kafka(Event::Away(error)) => {
                 self.kafka.failed(&error);
             }
+            Step::Kafka(Event::Stuck(error)) => self.on_repeated_error(&error).await,
+            Step::Kafka(Event::Fatal(error)) => self.rejoin(&error).await,
             Step::Tick => self.look_after().await,
             Step::Room => {}
         }

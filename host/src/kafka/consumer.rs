@@ -1,23 +1,17 @@
 //! One handler's consumer. Rebalances are handed out as events, because the partitions' offsets come
 //! from Postgres; until an event is answered librdkafka pauses everything.
+//!
+//! Invariant: a consumer that its library gave up is dropped and another one joins in its place.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, StreamConsumer};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
-use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
-use tokio::sync::mpsc;
+use mailroom_core::rejoin::{ErrorStreak, RejoinBackoff};
+use tokio::time::{Duration, Instant};
 
-use super::voice::Voice;
-use super::{KafkaError, client, native};
-use crate::config;
+use super::KafkaError;
+use super::member::Member;
 use crate::message::Record;
+use crate::{clock, config};
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,63 +35,24 @@ pub(crate) enum Event {
     TopicUnavailable(String),
     /// Kafka is away; the client reconnects by itself.
     Away(String),
+    /// The same error has come for a minute: answer with [`Consumer::rejoin`] if Kafka answers others.
+    Stuck(String),
+    /// The library or Kafka gave the consumer up, and all its partitions with it: answer with
+    /// [`Consumer::rejoin`].
+    Fatal(String),
 }
 
-struct Context {
-    rebalances: mpsc::UnboundedSender<Event>,
-    voice: Voice,
-    /// Set before the consumer is dropped: nobody would answer then, and the drop would hang.
-    closing: AtomicBool,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Voice::log(level, facility, message);
-    }
-
-    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        self.voice.error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Context {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        reason: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let assigned = reason == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        let places = places(list);
-        let event = if assigned { Event::Assigned(places) } else { Event::Revoked(places) };
-        if self.closing.load(Ordering::SeqCst) || self.rebalances.send(event).is_err() {
-            let answer = if assigned {
-                consumer.incremental_assign(&TopicPartitionList::new())
-            } else {
-                consumer.incremental_unassign(list)
-            };
-            if let Err(error) = answer {
-                tracing::debug!(%error, "Answering a rebalance while closing");
-            }
-        }
-    }
-}
-
-fn places(list: &TopicPartitionList) -> Vec<Place> {
-    let place = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Place {
-        topic: element.topic().into(),
-        partition: element.partition(),
-    };
-    list.elements().iter().map(place).collect()
-}
-
-/// A member of a handler's consumer group.
+/// A handler's place in its consumer group, held by one consumer after another.
 pub(crate) struct Consumer {
-    inner: Arc<StreamConsumer<Context>>,
-    rebalances: mpsc::UnboundedReceiver<Event>,
-    topics: HashMap<String, Arc<str>>,
-    /// What came behind records, and is told with the next call.
-    next: Option<Event>,
+    kafka: config::Kafka,
+    group: Arc<str>,
+    topics: Vec<String>,
+    /// None from the end of one to the start of the next.
+    member: Option<Member>,
+    joined_at: Instant,
+    join_due: Instant,
+    backoff: RejoinBackoff,
+    streak: ErrorStreak,
 }
 
 impl Consumer {
@@ -107,158 +62,106 @@ impl Consumer {
     /// Where librdkafka refuses a setting, which it names.
     pub(crate) fn subscribe(
         kafka: &config::Kafka,
-        group: &str,
+        group: &Arc<str>,
         topics: &[String],
     ) -> Result<Self, KafkaError> {
-        let (sender, rebalances) = mpsc::unbounded_channel();
-        let context =
-            Context { rebalances: sender, voice: Voice::default(), closing: AtomicBool::new(false) };
-        let inner: StreamConsumer<Context> = client::consumer(kafka, group)
-            .create_with_context(context)
-            .map_err(KafkaError::new("making a consumer"))?;
-        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        inner.subscribe(&names).map_err(KafkaError::new("subscribing"))?;
-        let topics = topics.iter().map(|topic| (topic.clone(), Arc::from(topic.as_str()))).collect();
-        Ok(Self { inner: Arc::new(inner), rebalances, topics, next: None })
+        let now = Instant::now();
+        Ok(Self {
+            member: Some(Member::join(kafka, group, topics)?),
+            kafka: kafka.clone(),
+            group: Arc::clone(group),
+            topics: topics.to_vec(),
+            joined_at: now,
+            join_due: now,
+            backoff: RejoinBackoff::default(),
+            streak: ErrorStreak::default(),
+        })
     }
 
     /// The next event; records come as many as are there, within the bounds. Cancel safe.
     pub(crate) async fn next(&mut self, rows_max: usize, bytes_max: usize) -> Event {
-        if let Some(event) = self.next.take() {
-            return event;
-        }
-        let inner = Arc::clone(&self.inner);
-        let first = tokio::select! {
-            biased;
-            Some(event) = self.rebalances.recv() => return event,
-            first = inner.recv() => first,
-        };
-        let mut records = match first {
-            Ok(message) => vec![self.record(&message)],
-            Err(error) => return translate(&error),
-        };
-        let mut bytes = size(&records);
-        while records.len() < rows_max && bytes < bytes_max {
-            let message = match inner.recv().now_or_never() {
-                None => break,
-                Some(Ok(message)) => message,
-                // Told once, it does not come again.
-                Some(Err(error)) => {
-                    self.next = Some(translate(&error));
-                    break;
+        loop {
+            if let Some(member) = &mut self.member {
+                let event = member.next(rows_max, bytes_max).await;
+                return self.weigh(event);
+            }
+            tokio::time::sleep_until(self.join_due).await;
+            match Member::join(&self.kafka, &self.group, &self.topics) {
+                Ok(member) => {
+                    self.joined_at = Instant::now();
+                    self.member = Some(member);
                 }
-            };
-            let record = self.record(&message);
-            bytes += record.1.payload.as_ref().map_or(0, Vec::len);
-            records.push(record);
+                Err(error) => {
+                    self.join_due = Instant::now() + self.backoff.after(Duration::ZERO);
+                    return Event::Away(error.to_string());
+                }
+            }
         }
-        Event::Records(records)
     }
 
-    fn record(&mut self, message: &BorrowedMessage<'_>) -> (Arc<str>, Record) {
-        let topic = match self.topics.get(message.topic()) {
-            Some(topic) => Arc::clone(topic),
-            None => Arc::from(message.topic()),
-        };
-        let record = Record {
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-            headers: native::headers(message),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-        };
-        (topic, record)
+    fn weigh(&mut self, event: Event) -> Event {
+        if matches!(event, Event::Records(_) | Event::Assigned(_)) {
+            self.streak.clear();
+        }
+        if let Event::Away(error) = &event
+            && self.streak.on_error(error, clock::now())
+        {
+            return Event::Stuck(error.clone());
+        }
+        event
+    }
+
+    /// Kafka as a whole is away: that explains the errors, and no other consumer would do better.
+    pub(crate) fn is_not_to_blame(&mut self) {
+        self.streak.clear();
+    }
+
+    /// Drops the consumer; another one joins after the wait that this gives.
+    pub(crate) fn rejoin(&mut self) -> Duration {
+        self.streak.clear();
+        let wait = self.backoff.after(self.joined_at.elapsed());
+        self.join_due = Instant::now() + wait;
+        if let Some(member) = self.member.take() {
+            // A fenced member may be long in leaving.
+            drop(member.begin_to_leave());
+        }
+        wait
     }
 
     /// Reads partitions from these offsets. The answer to [`Event::Assigned`], even if empty, and later
     /// for partitions whose lane had to be waited for.
     pub(crate) fn assign(&self, places: &[(Place, i64)]) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::new();
-        for (place, offset) in places {
-            list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset))
-                .map_err(KafkaError::new("assigning partitions"))?;
-        }
-        self.inner.incremental_assign(&list).map_err(KafkaError::new("assigning partitions"))
+        self.member.as_ref().map_or(Ok(()), |member| member.assign(places))
     }
 
     /// Gives partitions up. The answer to [`Event::Revoked`], even if none of these is read.
     pub(crate) fn unassign(&self, places: &[Place]) -> Result<(), KafkaError> {
-        // A place that is not read would make librdkafka refuse all of them.
-        let read = self.inner.assignment().map_err(KafkaError::new("giving partitions up"))?;
-        let read = self::places(&read);
-        let places: Vec<Place> = places.iter().filter(|place| read.contains(place)).cloned().collect();
-        self.inner.incremental_unassign(&list(&places)).map_err(KafkaError::new("giving partitions up"))
+        self.member.as_ref().map_or(Ok(()), |member| member.unassign(places))
     }
 
     /// Stops fetching; the assignment stays.
     pub(crate) fn pause(&self, places: &[Place]) -> Result<(), KafkaError> {
-        if places.is_empty() {
-            return Ok(());
-        }
-        self.inner.pause(&list(places)).map_err(KafkaError::new("pausing partitions"))
+        let member = self.member.as_ref().filter(|_| !places.is_empty());
+        member.map_or(Ok(()), |member| member.pause(places))
     }
 
     /// Fetches again, from where it stopped.
     pub(crate) fn resume(&self, places: &[Place]) -> Result<(), KafkaError> {
-        if places.is_empty() {
-            return Ok(());
-        }
-        self.inner.resume(&list(places)).map_err(KafkaError::new("resuming partitions"))
+        let member = self.member.as_ref().filter(|_| !places.is_empty());
+        member.map_or(Ok(()), |member| member.resume(places))
     }
 
-    /// Tells Kafka how far we are, for tools that show lag; Postgres is the truth, so nobody waits.
+    /// Commits offsets to Kafka for tools that show lag; Postgres is the truth, so nobody waits.
     pub(crate) fn report(&self, places: &[(Place, i64)]) {
-        let mut offsets = TopicPartitionList::new();
-        for (place, offset) in places {
-            if offsets.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset)).is_err() {
-                return;
-            }
-        }
-        if let Err(error) = self.inner.commit(&offsets, CommitMode::Async) {
-            tracing::debug!(%error, "Reporting offsets to Kafka");
+        if let Some(member) = &self.member {
+            member.report(places);
         }
     }
 
-    /// Leaves the group; bounded, since it is a courtesy to the other members.
-    pub(crate) async fn close(mut self) {
-        self.inner.context().closing.store(true, Ordering::SeqCst);
-        // What was asked before and not answered would keep the drop waiting.
-        while let Ok(event) = self.rebalances.try_recv() {
-            let answered =
-                if let Event::Revoked(places) = &event { self.unassign(places) } else { self.assign(&[]) };
-            if let Err(error) = answered {
-                tracing::debug!(%error, "Answering a rebalance while closing");
-            }
+    /// Leaves the group, within a bounded time.
+    pub(crate) async fn close(self) {
+        if let Some(member) = self.member {
+            member.leave().await;
         }
-        let inner = self.inner;
-        let leave = tokio::task::spawn_blocking(move || drop(inner));
-        if tokio::time::timeout(Duration::from_secs(5), leave).await.is_err() {
-            tracing::debug!("Kafka did not confirm that the group was left");
-        }
-    }
-}
-
-fn list(places: &[Place]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(places.len());
-    for place in places {
-        list.add_partition(&place.topic, place.partition);
-    }
-    list
-}
-
-fn size(records: &[(Arc<str>, Record)]) -> usize {
-    records.iter().map(|(_, record)| record.payload.as_ref().map_or(0, Vec::len)).sum()
-}
-
-fn translate(error: &rdkafka::error::KafkaError) -> Event {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Event::OutOfLog,
-        Some(
-            RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::TopicAuthorizationFailed,
-        ) => Event::TopicUnavailable(error.to_string()),
-        _ => Event::Away(error.to_string()),
     }
 }

@@ -7,6 +7,7 @@ pub mod handler_machine;
 pub mod ids;
 mod lane;
 pub mod message;
+pub mod rejoin;
 pub mod state;
 pub mod time;
 pub mod topic;
