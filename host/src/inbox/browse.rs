@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};
+use crate::message::id_time_ms;
 
 /// Which messages; what is `None` does not narrow.
 #[derive(Debug)]
@@ -91,7 +92,8 @@ pub(crate) async fn show(db: &Db, id: &str) -> Result<Vec<Shown>, DbError> {
     if !found.is_empty() {
         return Ok(found);
     }
-    // No index holds row ids; they are made with the time of their row, and that has one.
+    // No index holds row ids. They have the time of their record, which is about that of the row unless the record
+    // waited on Kafka; and the row's time has an index.
     match row_around(db, row, made_at(row)).await? {
         Some(shown) => Ok(vec![shown]),
         None => Ok(row_around(db, row, None).await?.into_iter().collect()),
@@ -113,8 +115,7 @@ async fn row_around(db: &Db, row: Uuid, made_at: Option<DateTime<Utc>>) -> Resul
     .map_err(DbError::new("reading a message of the inbox"))
 }
 
-/// The time inside an id of version 7.
+/// The time inside an id.
 fn made_at(id: Uuid) -> Option<DateTime<Utc>> {
-    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
-    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)
+    DateTime::from_timestamp_millis(id_time_ms(id)?)
 }

@@ -1,16 +1,14 @@
-//! From a poll's records to a batch of rows. Pure but for the ids it draws.
+//! From a poll's records to a batch of rows. Pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-
-use uuid::Uuid;
 
 use super::matching;
 use super::partition::{Lane, Partition, Position};
 use crate::config::{Ack, Form, Settle};
 use crate::handler::{Component, Handler};
 use crate::kafka::Place;
-use crate::message::{Decoded, Message, Record, decode, order_key, place_in_log};
+use crate::message::{Decoded, Message, Record, decode, order_key, place_in_log, record_id};
 use crate::settle::{Advance, Fresh, FreshRow};
 
 /// What a poll's records come to.
@@ -112,7 +110,7 @@ fn row(
             (bare, Some(error.to_string()))
         }
     };
-    let message = message(handler, component, lane, topic, (record, decoded));
+    let message = message(handler, component, (lane, position), topic, (record, decoded));
     if undecodable.is_some() {
         return Some((message, undecodable));
     }
@@ -126,7 +124,7 @@ fn row(
 fn message(
     handler: &Handler,
     component: &Component,
-    lane: &Lane,
+    (lane, position): (&Lane, &Position),
     topic: &Arc<str>,
     (record, decoded): (Record, Decoded),
 ) -> Message {
@@ -136,7 +134,14 @@ fn message(
         seq: 0,
         lane: lane.lease.lane,
         okey: order_key(topic, record.partition, record.key.as_deref()),
-        id: Uuid::now_v7(),
+        id: record_id(
+            &handler.group,
+            topic,
+            position.topic_id,
+            record.partition,
+            record.offset,
+            record.timestamp_ms,
+        ),
         message_id: decoded.message_id,
         consumer_group: Arc::clone(&handler.group),
         topic: Arc::clone(topic),

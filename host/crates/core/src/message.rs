@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use decode::{Decoded, decode};
 pub use header::{Header, HeaderName, headers_from_json, headers_to_json};
-pub use ids::{emitted_id, order_key, place_in_log};
+pub use ids::{emitted_id, id_time_ms, order_key, place_in_log, record_id};
 pub use outgoing::Outgoing;
 pub use record::Record;
 pub use text::{LAST_ERROR_BYTES_MAX, bounded, tail};
