@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use super::registry::Shown;
 use super::{Error, Shared};
 use crate::config::HandlerName;
 use crate::db::handlers;
@@ -54,7 +56,7 @@ pub(super) async fn run(
     tokio::select! {
         () = stop.cancelled() => return Ok(name),
         () = session.ended().cancelled() => return Ok(name),
-        () = claim(&shared, &handler, &standings) => {}
+        () = claim(&shared, session.id, &handler, &standings) => {}
     }
     let (sender, feed) = mpsc::channel(FEED_DEPTH);
     let in_hand = Arc::new(InHand::default());
@@ -92,7 +94,7 @@ pub(super) async fn run(
 }
 
 /// Waits until the consumer group is the handler's.
-async fn claim(shared: &Shared, handler: &Handler, standings: &mpsc::UnboundedSender<Standing>) {
+async fn claim(shared: &Shared, host: Uuid, handler: &Handler, standings: &mpsc::UnboundedSender<Standing>) {
     let mut outage = shared.db.outage();
     let namespace = shared.config.namespace.as_str();
     let (began, mut told) = (Instant::now(), None);
@@ -102,7 +104,8 @@ async fn claim(shared: &Shared, handler: &Handler, standings: &mpsc::UnboundedSe
         }
     };
     loop {
-        match handlers::claim_group(&shared.db, namespace, &handler.group, handler.name.as_str()).await {
+        let shown = Shown::running(handler);
+        match handlers::claim_group(&shared.db, host, namespace, &shown.entry(&handler.name)).await {
             Ok(owner) if owner == handler.name.as_str() => {
                 if told.is_some() {
                     tell(Standing::Claimed(handler.name.clone()));

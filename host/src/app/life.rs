@@ -80,13 +80,14 @@ struct Intakes<'l> {
 impl Intakes<'_> {
     /// Starts the handler's work; where it works already, in another form, that is stopped first and
     /// this begins when it has ended.
-    fn start(&mut self, handler: &Arc<Handler>) {
+    fn start(&mut self, handler: &Arc<Handler>, registry: &mut Registry) {
         if let Some(stop) = self.stops.get(&handler.name) {
             stop.cancel();
             return;
         }
         let stop = CancellationToken::new();
         self.stops.insert(handler.name.clone(), stop.clone());
+        registry.began(&handler.name, &handler.group);
         let (shared, session, handler) = (self.shared.clone(), Arc::clone(self.session), Arc::clone(handler));
         let sweep = FromSweep { leases: self.leases.clone(), breakers: self.breakers.clone() };
         self.tasks.spawn(intake::run(shared, session, handler, sweep, self.standings.0.clone(), stop));
@@ -152,7 +153,7 @@ pub(super) async fn live(
         () = write(handlers, &intakes) => {}
     }
     for handler in handlers.running.values() {
-        intakes.start(handler);
+        intakes.start(handler, &mut handlers.registry);
     }
     let lived = attend(handlers, &mut intakes, &mut relays, stop).await;
     let wind_down = async {
@@ -257,7 +258,7 @@ fn changed(handlers: &mut Handlers, intakes: &mut Intakes<'_>, change: Change) {
             handlers.waiting.remove(&handler.name);
             handlers.show(&handler);
             handlers.running.insert(handler.name.clone(), Arc::clone(&handler));
-            intakes.start(&handler);
+            intakes.start(&handler, &mut handlers.registry);
         }
         Change::Swapped(handler) => handlers.show(&handler),
         Change::Refused { name, reason, keeps } => {
@@ -284,8 +285,9 @@ fn changed(handlers: &mut Handlers, intakes: &mut Intakes<'_>, change: Change) {
 /// A handler's work ended: it begins anew where the handler is still there, in another form.
 fn intake_ended(handlers: &mut Handlers, intakes: &mut Intakes<'_>, name: &HandlerName) {
     intakes.stops.remove(name);
+    handlers.registry.ended(name);
     if let Some(handler) = handlers.running.get(name) {
-        intakes.start(handler);
+        intakes.start(handler, &mut handlers.registry);
     } else if handlers.leaving.contains(name) {
         handlers.removed(name);
     }

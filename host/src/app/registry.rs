@@ -35,6 +35,18 @@ impl Shown {
         }
     }
 
+    pub(super) fn entry<'s>(&'s self, name: &'s HandlerName) -> Entry<'s> {
+        Entry {
+            name: name.as_str(),
+            group: &self.group,
+            digest: self.digest.as_deref(),
+            version: self.version.as_deref(),
+            state: self.state,
+            subscriptions: self.subscriptions.clone(),
+            last_error: self.last_error.as_deref(),
+        }
+    }
+
     /// One of which nothing runs, in the group that it would have by its name.
     pub(super) fn without_version(name: &HandlerName, namespace: &Namespace, state: &'static str) -> Self {
         Self {
@@ -52,6 +64,8 @@ impl Shown {
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     shown: BTreeMap<HandlerName, Shown>,
+    /// The groups in which handlers work, or end their work, whatever their newest versions say.
+    at_work: BTreeMap<HandlerName, Arc<str>>,
     unwritten: Vec<HandlerName>,
 }
 
@@ -69,12 +83,25 @@ impl Registry {
         }
     }
 
+    /// Work in a group begins.
+    pub(super) fn began(&mut self, name: &HandlerName, group: &Arc<str>) {
+        self.at_work.insert(name.clone(), Arc::clone(group));
+        self.unwritten.push(name.clone());
+    }
+
+    /// Work has ended, to the last call.
+    pub(super) fn ended(&mut self, name: &HandlerName) {
+        self.at_work.remove(name);
+        self.unwritten.push(name.clone());
+    }
+
     pub(super) fn has(&self, name: &HandlerName) -> bool {
         self.shown.contains_key(name)
     }
 
     /// A new life has no rows yet.
     pub(super) fn begin(&mut self) {
+        self.at_work.clear();
         self.unwritten = self.shown.keys().cloned().collect();
     }
 
@@ -82,16 +109,9 @@ impl Registry {
     pub(super) async fn write(&mut self, db: &Db, host: Uuid) -> Result<(), DbError> {
         while let Some(name) = self.unwritten.last() {
             if let Some(shown) = self.shown.get(name) {
-                let entry = Entry {
-                    name: name.as_str(),
-                    group: &shown.group,
-                    digest: shown.digest.as_deref(),
-                    version: shown.version.as_deref(),
-                    state: shown.state,
-                    subscriptions: shown.subscriptions.clone(),
-                    last_error: shown.last_error.as_deref(),
-                };
-                handlers::record(db, host, &entry).await?;
+                let entry = shown.entry(name);
+                let group = self.at_work.get(name).map_or(entry.group, |group| group);
+                handlers::record(db, host, &Entry { group, ..entry }).await?;
             }
             self.unwritten.pop();
         }

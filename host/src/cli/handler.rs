@@ -56,22 +56,28 @@ pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode,
         Verb::Pause { name, reason } => {
             let config = settings.load()?;
             let db = settings.open().await?;
-            let group = known_group(&db, &config, &name).await?;
-            pauses::pause(&db, &group, config.host.worker.as_str(), reason.as_deref()).await?;
-            print::line(&format!(
-                "{group} is paused: hosts start nothing more of it, end what runs, and go on storing its messages. \
-                 `mailroom handler resume {name}` lets it go on."
-            ))
+            for group in known_groups(&db, &config, &name).await? {
+                pauses::pause(&db, &group, config.host.worker.as_str(), reason.as_deref()).await?;
+                print::line(&format!(
+                    "{group} is paused: hosts start nothing more of it, end what runs, and go on storing its \
+                     messages. `mailroom handler resume {name}` lets it go on."
+                ))?;
+            }
+            Ok(())
         }
         Verb::Resume { name } => {
             let config = settings.load()?;
             let db = settings.open().await?;
-            let group = known_group(&db, &config, &name).await?;
-            if pauses::resume(&db, &group).await? {
-                print::line(&format!("{group} goes on."))
-            } else {
-                Err(Failure::NotFound(format!("{name} is not paused; `mailroom status` lists what is")))
+            let mut resumed = false;
+            for group in known_groups(&db, &config, &name).await? {
+                if pauses::resume(&db, &group).await? {
+                    resumed = true;
+                    print::line(&format!("{group} goes on."))?;
+                }
             }
+            let not_paused =
+                || Failure::NotFound(format!("{name} is not paused; `mailroom status` lists what is"));
+            resumed.then_some(()).ok_or_else(not_paused)
         }
         Verb::Reset { name } => reset(&name, settings).await,
     }?;
@@ -112,12 +118,15 @@ fn refused(file: &Path, refused: &Refused) -> Failure {
     Failure::Refused(format!("{}: {refused}", file.display()))
 }
 
-async fn known_group(db: &Db, config: &Config, name: &str) -> Result<String, Failure> {
-    let unknown = || {
+async fn known_groups(db: &Db, config: &Config, name: &str) -> Result<Vec<String>, Failure> {
+    let groups = pauses::groups_of(db, config.namespace.as_str(), name).await?;
+    if groups.is_empty() {
         let known = "`mailroom handler list` shows those that hosts have loaded";
-        Failure::NotFound(format!("no host has worked on a handler or consumer group {name}; {known}"))
-    };
-    pauses::group_of(db, config.namespace.as_str(), name).await?.ok_or_else(unknown)
+        return Err(Failure::NotFound(format!(
+            "no host has worked on a handler or consumer group {name}; {known}"
+        )));
+    }
+    Ok(groups)
 }
 
 /// Also part of `status`.

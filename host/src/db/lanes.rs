@@ -95,10 +95,15 @@ pub(crate) async fn open(
     .map_err(DbError::new("opening lanes"))
 }
 
-/// Inbox lanes of a group that have no live owner: as many as are this host's share of the group's lanes
-/// beyond the `held` that it has, and those that others leave free. Kafka may not have given their partitions to
-/// anybody yet, or their topics may be none that the handler still subscribes to.
-pub(crate) async fn free_inbox(db: &Db, group: &str, held: i64) -> Result<Vec<Opened>, DbError> {
+/// Inbox lanes of a group that have no live owner, of topics that this host's version takes: as many as are this
+/// host's share of them beyond the `held` that it has, and those that others leave free. Kafka may not have given
+/// their partitions to anybody yet. Lanes of other topics wait for a host whose version takes them.
+pub(crate) async fn free_inbox(
+    db: &Db,
+    group: &str,
+    topics: &[String],
+    held: i64,
+) -> Result<Vec<Opened>, DbError> {
     sqlx::query_as!(
         Opened,
         r#"with share as (
@@ -106,11 +111,11 @@ pub(crate) async fn free_inbox(db: &Db, group: &str, held: i64) -> Result<Vec<Op
                           select count(*) from mailroom.handler r join mailroom.host h on h.id = r.host
                            where r.consumer_group = $1 and r.state = 'running'
                              and h.expires_at >= clock_timestamp())))::bigint as lanes
-                 from mailroom.lane where consumer_group = $1)
+                 from mailroom.lane where consumer_group = $1 and topic = any($4))
            select free.id as lane, free.topic as "topic!", free.partition as "partition!" from (
                select l.id, l.topic, l.partition, l.free_since, row_number() over (order by l.id) as place
                  from mailroom.lane l
-                where l.consumer_group = $1
+                where l.consumer_group = $1 and l.topic = any($4)
                   and (l.owner is null or not exists (select 1 from mailroom.host h where h.id = l.owner))
            ) free
             where free.place <= (select lanes from share) - $2
@@ -119,6 +124,7 @@ pub(crate) async fn free_inbox(db: &Db, group: &str, held: i64) -> Result<Vec<Op
         group,
         held,
         LEFT_FREE_SECONDS,
+        topics,
     )
     .fetch_all(db.pool())
     .await

@@ -17,15 +17,16 @@ pub(crate) struct Paused {
     pub(crate) reason: Option<String>,
 }
 
-/// The consumer group of a handler, or the one of that name, where any host ever worked on it.
-pub(crate) async fn group_of(db: &Db, namespace: &str, name: &str) -> Result<Option<String>, DbError> {
-    let group = sqlx::query_scalar!(
+/// The consumer groups of a handler, of which it has two while it changes from one to the other, or the one of that
+/// name; where any host ever worked on them.
+pub(crate) async fn groups_of(db: &Db, namespace: &str, name: &str) -> Result<Vec<String>, DbError> {
+    let groups = sqlx::query_scalar!(
         "select name from mailroom.consumer_group
-          where name = $2 or (namespace = $1 and handler = $2) order by name = $2 limit 1",
+          where name = $2 or (namespace = $1 and handler = $2) order by name",
         namespace,
         name,
     );
-    group.fetch_optional(db.pool()).await.map_err(DbError::new("looking for a consumer group"))
+    groups.fetch_all(db.pool()).await.map_err(DbError::new("looking for a consumer group"))
 }
 
 /// Pauses a handler. Of one that is paused the reason is replaced, where there is a new one.

@@ -144,7 +144,7 @@ impl Turns {
     }
 
     /// Lanes of the group that nobody has are worked off here until somebody wants them: those of a host that
-    /// died before Kafka noticed, and of topics that the handler no longer takes.
+    /// died before Kafka noticed, and of partitions that Kafka gave to nobody yet.
     pub(super) async fn adopt(&mut self) {
         self.give_to_others().await;
         if Instant::now() < self.adopt_due {
@@ -152,7 +152,7 @@ impl Turns {
         }
         self.adopt_due = Instant::now() + ADOPT_EVERY;
         let held = self.partitions.values().filter(|partition| partition.lane.is_some()).count();
-        match self.finder.adopt(held).await {
+        match self.finder.adopt(&self.subscribed, held).await {
             Ok(taken) => self.took(taken, false).await,
             Err(error) => self.not_before = Instant::now() + self.postgres.failed(&error),
         }

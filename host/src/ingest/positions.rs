@@ -79,9 +79,9 @@ impl Finder {
     }
 
     /// Takes lanes that nobody has, up to this host's share; `held` are the handler's that it has.
-    pub(super) async fn adopt(&self, held: usize) -> Result<Vec<Took>, DbError> {
+    pub(super) async fn adopt(&self, topics: &[String], held: usize) -> Result<Vec<Took>, DbError> {
         let held = i64::try_from(held).unwrap_or(i64::MAX);
-        let free = lanes::free_inbox(&self.db, &self.group, held).await?;
+        let free = lanes::free_inbox(&self.db, &self.group, topics, held).await?;
         if free.is_empty() { Ok(Vec::new()) } else { self.take_opened(&free).await }
     }
 
