@@ -60,6 +60,7 @@ fn a_message_becomes_a_committed_effect_and_its_event_is_back_on_kafka() {
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0], (first.to_string(), "completed".into(), "completed".into(), ids[0].clone()));
         assert_eq!(rows[1].3, ids[1]);
+        assert!(!host.log()?.contains(" ERROR "), "the first message of a database is no error");
         host.stop().await?;
         Ok(())
     });

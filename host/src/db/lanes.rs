@@ -23,6 +23,8 @@ pub(crate) struct Taken {
     pub(crate) reread: i64,
     /// Its owner died with it.
     pub(crate) abandoned: bool,
+    /// The highest place that the inbox has given out: what the lane's owners wrote lies at or below it.
+    pub(crate) last_seq: i64,
 }
 
 /// A lane of a host, as the table has it.
@@ -190,11 +192,18 @@ pub(crate) async fn take(db: &Db, host: Uuid, lanes: &[i32]) -> Result<Vec<Taken
     .fetch_all(&mut *tx)
     .await
     .map_err(failed())?;
+    // Read after the lanes are ours: their last owners write nothing any more.
+    let last_seq = sqlx::query_scalar!(
+        // One that gave nothing yet has its first value there.
+        r#"select case when is_called then last_value else 0 end as "last!" from mailroom.inbox_seq_seq"#
+    );
+    let last_seq = last_seq.fetch_one(&mut *tx).await.map_err(failed())?;
     let taken = taken.into_iter().map(|lane| Taken {
         lane: lane.id,
         token: lane.token,
         reread: lane.reread,
         abandoned: abandoned.contains(&lane.id),
+        last_seq,
     });
     let taken: Vec<Taken> = taken.collect();
     if !abandoned.is_empty() {

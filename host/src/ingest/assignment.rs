@@ -172,10 +172,10 @@ impl Turns {
     }
 
     async fn took(&mut self, taken: Vec<Took>, assigned: bool) {
-        if !taken.is_empty() {
-            self.draw_anew();
+        if let Some(last_seq) = taken.iter().map(|took| took.last_seq).max() {
+            self.seqs_known(last_seq);
         }
-        for Took { place, lease, abandoned } in taken {
+        for Took { place, lease, abandoned, .. } in taken {
             let as_of = Instant::now();
             let standing = match inbox::standing(&self.ingest.db, lease.lane).await {
                 Ok(standing) => standing,

@@ -39,6 +39,8 @@ pub(super) struct Took {
     pub(super) lease: Lease,
     /// Its last owner died with it.
     pub(super) abandoned: bool,
+    /// The highest place that the inbox had given out when the lane was taken.
+    pub(super) last_seq: i64,
 }
 
 /// A partition whose position is looked for.
@@ -94,6 +96,7 @@ impl Finder {
                 place: Place { topic: Arc::from(of.topic.as_str()), partition: of.partition },
                 lease: Lease::new(taken.lane, taken.token, taken.reread, &self.session),
                 abandoned: taken.abandoned,
+                last_seq: taken.last_seq,
             })
         });
         Ok(took.collect())

@@ -262,9 +262,9 @@ impl Turns {
         backlog::tell(&self.ingest, feed).await;
     }
 
-    /// A lane was taken: places that were drawn before lie below what its last owner wrote.
-    pub(super) fn draw_anew(&mut self) {
-        self.seqs = Seqs::default();
+    /// A lane was taken: its last owner may have written up to this place.
+    pub(super) fn seqs_known(&mut self, last: i64) {
+        self.seqs.known(last);
     }
 
     pub(super) fn tell_sweep(&self, lease: Lease) {
