@@ -4,8 +4,8 @@ pub(crate) mod browse;
 mod mark;
 mod read;
 
-pub(crate) use mark::{Marked, Published, fail, mark};
-pub(crate) use read::{Look, Page, Pending, Snapshot, read};
+pub(crate) use mark::{fail, mark};
+pub(crate) use read::{Pending, read, read_aside, read_due};
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};

@@ -1,33 +1,22 @@
-//! From outbox rows to Kafka records: read in order, published through one idempotent producer,
-//! marked once acknowledged.
-//!
-//! Invariant: a row is marked only after the broker acknowledged it, and a row of a (topic, key) is
-//! handed to the producer only after those before it. When a lane or the producer is lost, everything
-//! in flight is purged before anything is published again, so no late record follows its successor.
+//! From outbox rows to Kafka records. `mailroom_core::relay` decides; here its commands are done, with Postgres and
+//! Kafka, and what came of them is told to it.
 
-mod flight;
-mod horizon;
-mod idle;
-mod lanes;
+mod event_loop;
+mod outlets;
 mod record;
-mod topics;
-mod turn;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::Db;
 use crate::kafka::KafkaError;
 use crate::lane::{Lease, Session};
-
-/// For so long after rows came they are looked for at the shortest interval.
-const LINGER: Duration = Duration::from_millis(100);
-/// An announced sleep is renewed before it runs out; a dead relay's runs out by itself.
-const SLEEP: Duration = Duration::from_secs(10);
+use event_loop::RelayLoop;
+use mailroom_core::relay::{Settings, Wake};
 
 /// What the sweep decides about the relay's lanes.
 #[derive(Debug)]
@@ -56,21 +45,40 @@ impl Relay {
     /// # Errors
     /// Where librdkafka refuses a setting.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), KafkaError> {
-        let session = Arc::clone(&self.session);
-        let mut turns = turn::Turns::new(self)?;
-        loop {
-            tokio::select! {
-                biased;
-                () = session.ended().cancelled() => {
-                    turns.abandon().await;
-                    return Ok(());
+        let (session, grace) = (Arc::clone(&self.session), self.config.host.calls_grace());
+        let mut relay = RelayLoop::new(self)?;
+        tokio::select! {
+            biased;
+            () = session.ended().cancelled() => {}
+            () = stop.cancelled() => {
+                tokio::select! {
+                    biased;
+                    () = session.ended().cancelled() => {}
+                    finished = timeout(grace, relay.finish()) => {
+                        if let Ok(finished) = finished {
+                            finished?;
+                        }
+                        relay.give_back().await;
+                    }
                 }
-                () = stop.cancelled() => {
-                    turns.finish().await;
-                    return Ok(());
-                }
-                step = turns.next() => turns.take(step).await?,
             }
+            ended = relay.work() => return ended,
         }
+        relay.end().await;
+        Ok(())
+    }
+}
+
+fn settings(relay: &config::Relay) -> Settings {
+    Settings {
+        batch_rows_max: relay.batch_rows_max,
+        in_flight_max: relay.in_flight_max,
+        publish_timeout: relay.publish_timeout,
+        poll_min: relay.poll_min,
+        poll_max: relay.poll_max,
+        wake: match relay.wake {
+            config::Wake::Notify => Wake::Notify,
+            config::Wake::Poll => Wake::Poll,
+        },
     }
 }

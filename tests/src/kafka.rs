@@ -80,8 +80,16 @@ impl Kafka {
     /// # Errors
     /// The broker's own.
     pub async fn topic(&self, name: &str, partitions: i32) -> Result<String> {
+        self.topic_with(name, partitions, &[]).await
+    }
+
+    /// The same with settings of the topic's own.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<String> {
         let topic = self.topic_name(name);
-        self.create(&topic, partitions).await?;
+        self.create_with(&topic, partitions, settings).await?;
         Ok(topic)
     }
 
@@ -90,7 +98,12 @@ impl Kafka {
     /// # Errors
     /// The broker's own.
     pub async fn create(&self, topic: &str, partitions: i32) -> Result<()> {
+        self.create_with(topic, partitions, &[]).await
+    }
+
+    async fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
         let made = self.admin.create_topics([&new], &admin_options()).await?;
         self.made.lock().unwrap_or_else(PoisonError::into_inner).push(topic.to_owned());
         match made.into_iter().next().context("the broker did not answer for the topic")? {

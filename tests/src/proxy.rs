@@ -2,7 +2,8 @@
 //! is kept back from the server, or its reply from the host. The test sees at the proxy that the host
 //! is there, and does then with it what it likes.
 //!
-//! It forwards whole requests, without changing a byte; only what the trap names is kept back.
+//! It forwards whole requests, without changing a byte; only what the trap names is kept back, or refused as a broker
+//! would that has lost its fellows.
 
 mod kafka;
 mod postgres;
@@ -16,7 +17,7 @@ use anyhow::{Context as _, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use requests::Requests;
@@ -30,6 +31,8 @@ pub enum Request {
     CommitAfter(&'static str),
     /// To Kafka: records to store.
     Produce,
+    /// To Kafka: records for a topic whose name ends so.
+    ProduceTo(&'static str),
 }
 
 /// What is kept back.
@@ -42,6 +45,9 @@ pub enum Keep {
     /// The request and all that follows on its connection, which is silent from then on, whatever its ends do. This
     /// happens to the first connection that sends such a request, and to no other.
     Connection,
+    /// Records for the one partition of a topic: the client is told at once, in the server's place, that too few
+    /// replicas are in sync. What follows goes through.
+    UnderReplicated,
 }
 
 type Trap = Option<(Request, Keep)>;
@@ -215,12 +221,13 @@ async fn serve(client: TcpStream, control: Arc<Control>) {
         number: control.made.fetch_add(1, Ordering::SeqCst),
         reply_is_kept: AtomicBool::new(false),
         is_silent: AtomicBool::new(false),
+        client: Mutex::new(to_client),
     };
     tokio::select! {
         biased;
         _ = cuts.changed() => {}
         () = through.requests(from_client, to_server) => {}
-        () = through.replies(from_server, to_client) => {}
+        () = through.replies(from_server) => {}
     }
 }
 
@@ -230,6 +237,7 @@ struct Through<'c> {
     number: usize,
     reply_is_kept: AtomicBool,
     is_silent: AtomicBool,
+    client: Mutex<OwnedWriteHalf>,
 }
 
 impl Through<'_> {
@@ -239,8 +247,8 @@ impl Through<'_> {
         self.pass().await;
     }
 
-    async fn replies(&self, server: OwnedReadHalf, client: OwnedWriteHalf) {
-        drop(self.forward_replies(server, client).await);
+    async fn replies(&self, server: OwnedReadHalf) {
+        drop(self.forward_replies(server).await);
         self.pass().await;
     }
 
@@ -262,6 +270,11 @@ impl Through<'_> {
                     None => {}
                     Some((_, Keep::Request)) => self.control.keep_back().await,
                     Some((_, Keep::Reply)) => self.reply_is_kept.store(true, Ordering::SeqCst),
+                    Some((_, Keep::UnderReplicated)) => {
+                        self.control.frozen.fetch_add(1, Ordering::SeqCst);
+                        self.client.lock().await.write_all(&kafka::too_few_replicas(&message)?).await?;
+                        continue;
+                    }
                     Some((_, Keep::Connection)) => {
                         self.control.trap.send_replace(None);
                         self.control.frozen.fetch_add(1, Ordering::SeqCst);
@@ -277,15 +290,20 @@ impl Through<'_> {
 
     /// A client has taken all earlier replies when it sends the request whose reply is kept (librdkafka may
     /// not: the test then looks whether the record is stored).
-    async fn forward_replies(&self, mut server: OwnedReadHalf, mut client: OwnedWriteHalf) -> Result<()> {
+    async fn forward_replies(&self, mut server: OwnedReadHalf) -> Result<()> {
         let mut read = Vec::new();
         while server.read_buf(&mut read).await? > 0 {
             if self.reply_is_kept.swap(false, Ordering::SeqCst) && self.control.trap().is_some() {
                 self.control.keep_back().await;
             }
             self.pass().await;
-            client.write_all(&read).await?;
-            read.clear();
+            // Whole replies where another may have to come between.
+            let whole = match self.control.speaks {
+                Speaks::Postgres => read.len(),
+                Speaks::Kafka => kafka::whole(&read),
+            };
+            self.client.lock().await.write_all(read.get(..whole).unwrap_or_default()).await?;
+            read.drain(..whole);
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ fn dies_at(point: Point) {
         Ok(())
     };
     match point.request {
-        Request::Produce => in_world_with_kafka_proxy(Setup::default(), body),
+        Request::Produce | Request::ProduceTo(_) => in_world_with_kafka_proxy(Setup::default(), body),
         Request::Statement(_) | Request::CommitAfter(_) => in_world(Setup::default(), body),
     }
 }
@@ -80,7 +80,9 @@ async fn dies_behind_a_proxy(world: &World, scripted: &Scripted, point: &Point) 
     let postgres = Proxy::of_postgres(&world.db.address()).await?;
     let proxy = match point.request {
         Request::Statement(_) | Request::CommitAfter(_) => &postgres,
-        Request::Produce => world.kafka_proxy.as_ref().context("there is no proxy before Kafka")?,
+        Request::Produce | Request::ProduceTo(_) => {
+            world.kafka_proxy.as_ref().context("there is no proxy before Kafka")?
+        }
     };
     // The test's own records pass the proxy before Kafka too: they are sent before it closes.
     world.kafka.send_all(&round(scripted, 1)).await?;

@@ -188,6 +188,31 @@ fn a_large_transaction_that_is_committed_late_is_relayed_whole() {
     });
 }
 
+/// As a failover to an asynchronous standby leaves it: the last commits are gone, and their numbers are drawn again.
+#[test]
+fn rows_that_come_after_the_sequence_fell_back_are_published_by_the_same_relay() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("out", 1).await?;
+        let host = world.start_host("a")?;
+        producer::publish_many(world.db.pool(), &topic, 1_000).await?;
+        becomes("all are relayed", 1_000, SOON, async || world.db.one::<i64>(RELAYED).await).await?;
+        // The horizon is above them.
+        producer::publish_alone(world, &topic, "last", 0).await?;
+        relayed(world, "last", SOON).await?;
+
+        let mut failover = world.db.pool().begin().await?;
+        sqlx::query("delete from mailroom.outbox where seq > 500").execute(&mut *failover).await?;
+        sqlx::query("select setval('mailroom.outbox_seq_seq', 500)").execute(&mut *failover).await?;
+        failover.commit().await?;
+        producer::publish_many(world.db.pool(), &topic, 50).await?;
+
+        becomes("the new ones are relayed", 550, SOON, async || world.db.one::<i64>(RELAYED).await).await?;
+        host.wait_log("sequence fell back").await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
 #[test]
 fn a_delayed_row_that_is_committed_late_is_published_when_it_is_due() {
     in_world(Setup::default(), async |world| {

@@ -12,7 +12,7 @@ use mailroom_tests::{Setup, World, in_world};
 use plan::Planner;
 
 /// Statements by a sign in their text, the index that they have to go by, and on which columns.
-const BY: [(&str, &str, &[&str]); 16] = [
+const BY: [(&str, &str, &[&str]); 18] = [
     ("delete from mailroom.inbox i using due", "attempt_pkey", &["lane", "seq"]),
     ("delete from mailroom.dead_letter l using due", "attempt_pkey", &["lane", "seq"]),
     ("delete from mailroom.dead_letter l using due", "inbox_dedup", &["message_id", "consumer_group"]),
@@ -25,6 +25,8 @@ const BY: [(&str, &str, &[&str]); 16] = [
     ("set held = true", "inbox_ready", &["lane", "seq"]),
     ("-- The first held rows", "inbox_held", &["lane", "okey", "seq"]),
     ("-- The next rows of all lanes", "outbox_ready", &["lane", "seq"]),
+    ("-- Scheduled rows that are due", "outbox_delayed", &["lane", "scheduled_at"]),
+    ("-- The first rows of one topic", "outbox_ready", &["lane"]),
     ("published_offset = s.at", "outbox_ready", &["lane", "seq"]),
     ("failed_reason = 'rejected', last_error = $3", "outbox_ready", &["lane", "seq"]),
     ("and i.seq = letter.seq and i.status = 'failed'", "inbox_dedup", &["message_id", "consumer_group"]),
@@ -32,10 +34,12 @@ const BY: [(&str, &str, &[&str]); 16] = [
 ];
 
 /// Of these, those that read a bounded page of what may be a long backlog.
-const IN_ORDER: [(&str, &str); 3] = [
+const IN_ORDER: [(&str, &str); 5] = [
     ("and not held and seq > $3", "inbox_ready"),
     ("-- The first held rows", "inbox_held"),
     ("-- The next rows of all lanes", "outbox_ready"),
+    ("-- Scheduled rows that are due", "outbox_delayed"),
+    ("-- The first rows of one topic", "outbox_ready"),
 ];
 
 /// Those that read a stretch of a table's blocks, wherever its rows are in any index.

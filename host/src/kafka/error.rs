@@ -28,18 +28,31 @@ impl KafkaError {
                 | Code::InvalidMessage
                 | Code::InvalidMessageSize
                 | Code::MessageSizeTooLarge
-                | Code::InvalidRecord
-                | Code::InvalidTimestamp
-                | Code::UnknownPartition,
+                | Code::InvalidRecord,
             ) => ProduceMeaning::Record,
+            Some(Code::InvalidTimestamp) => ProduceMeaning::Timestamp,
             Some(
                 Code::UnknownTopic
                 | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
                 | Code::TopicAuthorizationFailed
                 | Code::ClusterAuthorizationFailed,
             ) => ProduceMeaning::Topic,
             Some(Code::QueueFull) => ProduceMeaning::Full,
-            _ => ProduceMeaning::Away,
+            Some(
+                Code::Fatal
+                | Code::Fenced
+                | Code::BrokerDestroy
+                | Code::PurgeQueue
+                | Code::PurgeInflight
+                | Code::GaplessGuarantee
+                | Code::OutOfOrderSequenceNumber
+                | Code::InvalidProducerEpoch
+                | Code::InvalidProducerIdMapping
+                | Code::UnknownProducerId,
+            )
+            | None => ProduceMeaning::Producer,
+            _ => ProduceMeaning::Partition,
         }
     }
 }
@@ -47,12 +60,16 @@ impl KafkaError {
 /// What a record that could not be produced waits for, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProduceMeaning {
-    /// The record itself is refused: it alone fails.
+    /// Record or batch is refused: one of its records, or all together.
     Record,
-    /// Its topic is missing or closed to us: the topic waits for an operator.
+    /// The time that we gave it is refused.
+    Timestamp,
+    /// Its topic or partition is missing or closed to us: the topic waits for an operator.
     Topic,
     /// The producer's queue is full: in a moment.
     Full,
-    /// The broker is away, or the producer has to be made anew: the same again later.
-    Away,
+    /// The partition did not take it in time, or answered what asks for nothing else.
+    Partition,
+    /// The producer has to be made anew.
+    Producer,
 }

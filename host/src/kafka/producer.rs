@@ -13,6 +13,7 @@ use rdkafka::producer::{
     BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig,
 };
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use super::voice::Voice;
 use super::{KafkaError, client};
@@ -22,6 +23,14 @@ use crate::message::{Header, HeaderName};
 /// How long a poll for delivery reports lasts; one that comes ends the wait at once. The client spins through the
 /// last millisecond of each, so that the tenth of a second of its own polling thread costs an idle host 1 % of a core.
 const POLL: Duration = Duration::from_millis(500);
+
+/// A record with this time has none, to Kafka and to whoever reads it.
+const NO_TIMESTAMP: i64 = -1;
+
+/// A purge is a matter of milliseconds, unless the client hangs.
+const PURGE_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks whether all reports of a purge were taken.
+const REPORTS_POLL: Duration = Duration::from_millis(1);
 
 /// What became of one record.
 #[derive(Debug)]
@@ -66,14 +75,12 @@ impl ProducerContext<NoCustomPartitioner> for Context {
 /// guarantee makes the timeout of one record fatal for the producer.
 pub(crate) struct Producer {
     inner: Arc<BaseProducer<Context>>,
-    polling: Polling,
-    deliveries: mpsc::UnboundedReceiver<Delivery>,
+    _polling: Polling,
 }
 
 /// The thread that takes delivery reports, until this is dropped.
 struct Polling {
     ended: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Polling {
@@ -85,19 +92,10 @@ impl Polling {
                 producer.poll(POLL);
             }
         };
-        let thread =
-            thread::Builder::new().name("delivery-report".to_owned()).spawn(poll).map_err(|error| {
-                KafkaError::new("making the producer")(RdKafkaError::ClientCreation(error.to_string()))
-            })?;
-        Ok(Self { ended, thread: Some(thread) })
-    }
-
-    /// Waits for its last poll.
-    fn end(mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("Taking delivery reports panicked");
-        }
+        thread::Builder::new().name("delivery-report".to_owned()).spawn(poll).map_err(|error| {
+            KafkaError::new("making the producer")(RdKafkaError::ClientCreation(error.to_string()))
+        })?;
+        Ok(Self { ended })
     }
 }
 
@@ -114,16 +112,25 @@ pub(crate) struct Outbound<'r> {
     pub(crate) key: Option<&'r [u8]>,
     pub(crate) payload: Option<&'r [u8]>,
     pub(crate) headers: &'r [Header],
+    /// Whether it gets the time of now; else it has none.
+    pub(crate) timestamp: bool,
 }
 
 impl Producer {
-    pub(crate) fn new(kafka: &config::Kafka, publish_timeout: Duration) -> Result<Self, KafkaError> {
-        let (sender, deliveries) = mpsc::unbounded_channel();
+    /// Makes a producer whose delivery reports go to `deliveries`.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses a setting.
+    pub(crate) fn new(
+        kafka: &config::Kafka,
+        publish_timeout: Duration,
+        deliveries: mpsc::UnboundedSender<Delivery>,
+    ) -> Result<Self, KafkaError> {
         let inner = client::producer(kafka, publish_timeout)
-            .create_with_context(Context { deliveries: sender, voice: Voice::default() })
+            .create_with_context(Context { deliveries, voice: Voice::default() })
             .map_err(KafkaError::new("making the producer"))?;
         let inner = Arc::new(inner);
-        Ok(Self { polling: Polling::start(Arc::clone(&inner))?, inner, deliveries })
+        Ok(Self { _polling: Polling::start(Arc::clone(&inner))?, inner })
     }
 
     /// Hands a record over; its delivery report comes with the ticket.
@@ -131,6 +138,13 @@ impl Producer {
         let mut record = BaseRecord::with_opaque_to(outbound.topic, ticket);
         if let Some(key) = outbound.key {
             record = record.key(key);
+            if key.is_empty() {
+                // The client's partitioner takes it for no key, and would scatter what has an order.
+                record = record.partition(0);
+            }
+        }
+        if !outbound.timestamp {
+            record = record.timestamp(NO_TIMESTAMP);
         }
         if let Some(payload) = outbound.payload {
             record = record.payload(payload);
@@ -144,28 +158,25 @@ impl Producer {
         self.inner.send(record.headers(headers)).map_err(|(error, _)| KafkaError::new("publishing")(error))
     }
 
-    /// The next delivery report. Cancel safe.
-    pub(crate) async fn delivered(&mut self) -> Option<Delivery> {
-        self.deliveries.recv().await
-    }
-
-    /// A delivery report that is there already.
-    pub(crate) fn delivered_already(&mut self) -> Option<Delivery> {
-        self.deliveries.try_recv().ok()
-    }
-
-    /// Ends it at once, records in flight too: none of them may follow a successor later. Gives the
-    /// reports that were not taken yet, of what was acknowledged and of what was purged.
-    pub(crate) async fn purge(self) -> Vec<Delivery> {
-        let Self { inner, polling, mut deliveries } = self;
-        let end = tokio::task::spawn_blocking(move || {
-            inner.purge(PurgeConfig::default().queue().inflight());
-            polling.end();
-            drop(inner);
-        });
-        if tokio::time::timeout(Duration::from_secs(5), end).await.is_err() {
+    /// Ends it at once, records in flight too: none of them may follow a successor later. Once this is done its
+    /// reports are there, of what was acknowledged and of what was purged.
+    pub(crate) async fn purge(self) {
+        let inner = Arc::clone(&self.inner);
+        let reported = async move {
+            let purging = tokio::task::spawn_blocking(move || {
+                inner.purge(PurgeConfig::default().queue().inflight());
+                inner
+            });
+            if let Ok(inner) = purging.await {
+                // Counted until its report was taken.
+                while inner.in_flight_count() > 0 {
+                    sleep(REPORTS_POLL).await;
+                }
+            }
+        };
+        if timeout(PURGE_WITHIN, reported).await.is_err() {
             tracing::debug!("The producer did not end in time");
         }
-        std::iter::from_fn(|| deliveries.try_recv().ok()).collect()
+        // The client itself ends with its thread, after a last poll that nobody waits for.
     }
 }

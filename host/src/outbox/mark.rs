@@ -1,6 +1,7 @@
 //! Marking rows as published, or as dead, under the tokens of their lanes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Pending;
 use crate::db::{Db, DbError, lanes};
@@ -9,30 +10,13 @@ use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::decide::{Cause, DeadReason};
 use crate::pipeline::outcome::Usage;
 use crate::settle::{DeadLetter, write_dead_letters};
-
-/// A row that the broker acknowledged, and where it put it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Published {
-    pub(crate) lane: i32,
-    pub(crate) seq: i64,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-}
-
-/// What came of a mark.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Marked {
-    /// Committed.
-    Done,
-    /// These lanes are another's; nothing was written.
-    LanesLost(Vec<i32>),
-}
+use mailroom_core::relay::{Marked, Published};
 
 /// Marks rows as published.
 pub(crate) async fn mark(
     db: &Db,
     leases: &BTreeMap<i32, Lease>,
-    published: &[Published],
+    published: &[Published<Arc<Pending>>],
 ) -> Result<Marked, DbError> {
     let failed = || DbError::new("marking published messages");
     let mut tx = db.begin_about("marking published messages", leases.keys().copied()).await?;
@@ -42,22 +26,25 @@ pub(crate) async fn mark(
             leases.keys().copied().filter(|lane| !ours.contains_key(lane)).collect(),
         ));
     }
-    // Found one by one through the index and updated by their place, as settle does it.
+    // Found one by one through the index and updated by their place, as settle does it. After a failover that lost
+    // commits another row may have the number: the id tells them apart, outside so that no other index is used.
     sqlx::query!(
         "update mailroom.outbox o
             set status = 'completed', completed_at = clock_timestamp(), updated_at = clock_timestamp(),
                 deliveries = o.deliveries + 1, published_partition = s.partition, published_offset = s.at
            from (select w.*, r.place
-                   from unnest($1::integer[], $2::bigint[], $3::integer[], $4::bigint[]) w(lane, seq, partition, at)
+                   from unnest($1::integer[], $2::bigint[], $3::integer[], $4::bigint[], $5::uuid[])
+                        w(lane, seq, partition, at, id)
                   cross join lateral (
                         select p.ctid as place from mailroom.outbox p
                          where p.lane = w.lane and p.seq = w.seq and p.status = 'pending' and not p.held
                          limit 1 for update) r) s
-          where o.ctid = s.place",
-        &published.iter().map(|row| row.lane).collect::<Vec<_>>(),
-        &published.iter().map(|row| row.seq).collect::<Vec<_>>(),
-        &published.iter().map(|row| row.partition).collect::<Vec<_>>(),
-        &published.iter().map(|row| row.offset).collect::<Vec<_>>(),
+          where o.ctid = s.place and o.id = s.id",
+        &published.iter().map(|published| published.row.lane).collect::<Vec<_>>(),
+        &published.iter().map(|published| published.row.seq).collect::<Vec<_>>(),
+        &published.iter().map(|published| published.partition).collect::<Vec<_>>(),
+        &published.iter().map(|published| published.offset).collect::<Vec<_>>(),
+        &published.iter().map(|published| published.row.record.id).collect::<Vec<_>>(),
     )
     .execute(&mut *tx)
     .await
@@ -74,15 +61,17 @@ pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> 
         return Ok(Marked::LanesLost(vec![lease.lane]));
     }
     let error = bounded(error, LAST_ERROR_BYTES_MAX);
+    // The id as a condition that no index answers: the row is found by its place in the lane.
     let hit = sqlx::query!(
         "update mailroom.outbox
             set status = 'failed', failed_reason = 'rejected', last_error = $3, deliveries = deliveries + 1,
                 updated_at = clock_timestamp()
-          where lane = $1 and seq = $2 and status = 'pending' and not held
+          where lane = $1 and seq = $2 and status = 'pending' and not held and id is not distinct from $4
          returning deliveries",
         row.lane,
         row.seq,
         error,
+        row.id,
     );
     if let Some(hit) = hit.fetch_optional(&mut *tx).await.map_err(failed())? {
         let letter = DeadLetter {
@@ -93,7 +82,7 @@ pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> 
             message_id: row.id.to_string(),
             group: None,
             handler: None,
-            topic: row.topic.clone(),
+            topic: row.topic.to_string(),
             partition: None,
             offset: None,
             key: row.key.clone(),

@@ -46,7 +46,7 @@ pub(super) fn headers(row: &Pending) -> Vec<Header> {
 /// What makes a row unfit for Kafka, seen before it is handed over.
 pub(super) fn unfit(row: &Pending) -> Option<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let topic = row.topic.as_str();
+    let topic: &str = &row.topic;
     if topic.is_empty()
         || topic.len() > TOPIC_CHARS_MAX
         || !topic.chars().all(legal)
@@ -68,8 +68,6 @@ pub(super) fn unfit(row: &Pending) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use uuid::Uuid;
 
     use super::*;
@@ -90,7 +88,6 @@ mod tests {
             traceparent: Some("00-a-b-01".into()),
             correlation_id: None,
             causation_id: None,
-            due_in: Duration::ZERO,
         }
     }
 

@@ -26,7 +26,11 @@ impl Requests {
     pub(super) fn see(&mut self, message: &[u8], named: Option<Request>) -> bool {
         match self {
             Self::Postgres(client) => client.see(message, named),
-            Self::Kafka => named == Some(Request::Produce) && kafka::is_produce(message),
+            Self::Kafka => match named {
+                Some(Request::Produce) => kafka::is_produce(message),
+                Some(Request::ProduceTo(end)) => kafka::is_produce_to(message, end),
+                Some(Request::Statement(_) | Request::CommitAfter(_)) | None => false,
+            },
         }
     }
 }

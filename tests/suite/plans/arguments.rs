@@ -15,11 +15,18 @@ pub(crate) async fn for_five_hundred_rows(world: &World) -> Result<Vec<(&'static
         ("-- Ends deliveries", settled(&inbox)),
         ("and not held and seq > $3", lane_read(0)),
         ("-- The next rows of all lanes", outbox_look(0, "{}", "{}")),
+        ("-- The first rows of one topic", outbox_aside()),
         ("set held = true", vec!["64".to_owned(), first_lane(world).await?]),
         ("-- The first held rows", let_go()),
         (
             "published_offset = s.at",
-            vec![outbox[0].clone(), outbox[1].clone(), same("0", ROWS), same("1", ROWS)],
+            vec![
+                outbox[0].clone(),
+                outbox[1].clone(),
+                same("0", ROWS),
+                same("1", ROWS),
+                ids(world, &outbox).await?,
+            ],
         ),
         ("delete from mailroom.inbox i using due", stretch()),
         ("delete from mailroom.outbox i using due", stretch()),
@@ -47,7 +54,13 @@ pub(crate) fn outbox_look(horizon: i64, stragglers: &str, floors: &str) -> Vec<S
         "false".to_owned(),
         i64::MAX.to_string(),
         "65".to_owned(),
+        "true".to_owned(),
     ]
+}
+
+/// The first rows of the one topic.
+fn outbox_aside() -> Vec<String> {
+    vec![list((0..64).map(|lane| lane.to_string())), same("125", 64), "'t'".to_owned(), ROWS.to_string()]
 }
 
 /// The first held rows of a key of the first inbox lane.
@@ -88,6 +101,16 @@ async fn pending(world: &World, table: &str) -> Result<[String; 2]> {
     let rows: Vec<(String, String)> = world.db.rows(sqlx::AssertSqlSafe(query)).await?;
     let (lanes, seqs) = &rows[0];
     Ok([format!("'{lanes}'"), format!("'{seqs}'")])
+}
+
+/// The ids of these rows of the outbox.
+async fn ids(world: &World, [lanes, seqs]: &[String; 2]) -> Result<String> {
+    let query = format!(
+        "select array_agg(o.id order by w.place)::text
+           from unnest({lanes}::integer[], {seqs}::bigint[]) with ordinality w(lane, seq, place)
+           join mailroom.outbox o on o.lane = w.lane and o.seq = w.seq and o.status = 'pending' and not o.held"
+    );
+    Ok(format!("'{}'", world.db.one::<String>(sqlx::AssertSqlSafe(query)).await?))
 }
 
 /// Ids of dead letters.

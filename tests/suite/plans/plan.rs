@@ -111,7 +111,8 @@ impl Plan {
     /// Whether it reads the index in its order, so that it may stop at its bound.
     pub(crate) fn reads_in_order(&self, index: &str) -> bool {
         let by_index = |node: &&&Value| text(node, "Index Name") == index;
-        self.nodes().iter().filter(by_index).all(|node| text(node, "Node Type") == "Index Scan")
+        let in_order = ["Index Scan", "Index Only Scan"];
+        self.nodes().iter().filter(by_index).all(|node| in_order.contains(&text(node, "Node Type")))
     }
 
     /// Every part that reads a table of messages, or an index of it, from end to end.

@@ -55,7 +55,10 @@ pub(crate) fn run(mode: Mode) -> Result {
     }
 }
 
-/// Applies the migrations in order, each in one transaction.
+/// How a migration begins that cannot be one transaction.
+const NO_TRANSACTION: &str = "-- no-transaction";
+
+/// Applies the migrations in order, each in one transaction unless it says otherwise.
 fn migrate(root: &Path, url: &str) -> Result {
     finish(psql(url, &["--command", "create schema mailroom"])?)?;
     let mut files: Vec<_> =
@@ -63,8 +66,9 @@ fn migrate(root: &Path, url: &str) -> Result {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
     files.sort();
     for file in files {
-        let mut apply = psql(url, &["--single-transaction", "--file"])?;
-        apply.arg(file);
+        let is_apart = fs::read_to_string(&file)?.starts_with(NO_TRANSACTION);
+        let mut apply = psql(url, if is_apart { &[] } else { &["--single-transaction"] })?;
+        apply.arg("--file").arg(file);
         finish(apply)?;
     }
     Ok(())

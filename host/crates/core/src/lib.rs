@@ -8,6 +8,7 @@ pub mod ids;
 mod lane;
 pub mod message;
 pub mod rejoin;
+pub mod relay;
 pub mod seq_stock;
 pub mod state;
 pub mod time;

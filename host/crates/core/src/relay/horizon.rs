@@ -37,9 +37,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::outbox::Snapshot;
+use super::Snapshot;
+use crate::time::Moment;
 
 /// A sample costs a transaction id; rows between the horizon and the mark are read once more meanwhile.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
@@ -48,17 +47,17 @@ const SAMPLE_ROWS: i64 = 250;
 /// More samples than this wait only where too many transactions stay open; the newest is then left out.
 const SAMPLES_MAX: usize = 64;
 /// Open transactions that the horizon may have passed: each look names them to Postgres.
-pub(super) const STRAGGLERS_MAX: usize = 64;
+pub const STRAGGLERS_MAX: usize = 64;
 
 /// The horizon, the samples that wait to become it, and whom it has passed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Horizon {
     seq: i64,
     /// The highest `seq` that the last look saw drawn.
     drawn: i64,
     /// (`seq`, a transaction id above those of all who can have drawn it), oldest first.
     samples: VecDeque<(i64, i64)>,
-    sampled_at: Option<Instant>,
+    sampled_at: Option<Moment>,
     /// The floors of stragglers, by their ids.
     stragglers: BTreeMap<i64, i64>,
 }
@@ -67,6 +66,11 @@ impl Horizon {
     /// Reads need not start below it, but for stragglers that have ended.
     pub(super) fn seq(&self) -> i64 {
         self.seq
+    }
+
+    /// The highest `seq` that the last look saw drawn.
+    pub(super) fn drawn(&self) -> i64 {
+        self.drawn
     }
 
     /// Ids and floors of the stragglers.
@@ -80,15 +84,15 @@ impl Horizon {
     }
 
     /// Whether the next look is to take a transaction id.
-    pub(super) fn wants_sample(&self, now: Instant) -> bool {
+    pub(super) fn wants_sample(&self, now: Moment) -> bool {
         let newest = self.samples.back().map_or(self.seq, |(seq, _)| *seq);
-        let due = self.sampled_at.is_none_or(|at| now - at >= SAMPLE_EVERY);
+        let due = self.sampled_at.is_none_or(|at| now.since(at) >= SAMPLE_EVERY);
         self.drawn > newest && self.samples.len() < SAMPLES_MAX && (due || self.drawn - newest >= SAMPLE_ROWS)
     }
 
     /// Takes in what a look saw; gives the lowest floor of the stragglers that had ended when it began,
     /// which is where it started, if any had.
-    pub(super) fn seen(&mut self, snapshot: &Snapshot, now: Instant) -> Option<i64> {
+    pub(super) fn seen(&mut self, snapshot: &Snapshot, now: Moment) -> Option<i64> {
         let ended = snapshot.ended.iter().filter_map(|id| self.stragglers.remove(id)).min();
         while let Some((seq, id)) = self.samples.front().copied()
             && snapshot.xmax > id

@@ -4,41 +4,35 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::{Settings, Tell, Wake};
+use crate::time::Moment;
 
-use super::{LINGER, SLEEP};
-use crate::config::{self, Wake};
+/// For so long after rows came they are looked for at the shortest interval.
+const LINGER: Duration = Duration::from_millis(100);
+/// An announced sleep is renewed before it runs out; a dead relay's runs out by itself.
+pub const SLEEP: Duration = Duration::from_secs(10);
 
 /// Rows, or wake-ups, within [`LINGER`] from which on looking is cheaper than being woken.
 const OFTEN: usize = 20;
 
-/// What producers are to be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tell {
-    /// That they wake us.
-    Asleep,
-    /// That they need not.
-    Awake,
-}
-
 /// The relay's alarm clock.
-#[derive(Debug)]
-pub(super) struct Idle {
-    next_look: Instant,
+#[derive(Debug, Clone)]
+pub(super) struct PollSchedule {
+    next_look: Moment,
     /// Something came up since the look under way began: it may have missed it.
     again: bool,
-    last_row: Instant,
+    last_row: Moment,
     /// When counting began, what was counted since, and whether it was much the last time.
-    counted_from: Instant,
+    counted_from: Moment,
     rows: usize,
     wakes: usize,
     often: bool,
     /// Until when producers were told that we sleep.
-    announced: Option<Instant>,
+    announced: Option<Moment>,
 }
 
-impl Idle {
-    pub(super) fn new(now: Instant) -> Self {
+impl PollSchedule {
+    pub(super) fn new(now: Moment) -> Self {
         Self {
             next_look: now,
             again: false,
@@ -51,24 +45,24 @@ impl Idle {
         }
     }
 
-    pub(super) fn next_look(&self) -> Instant {
+    pub(super) fn next_look(&self) -> Moment {
         self.next_look
     }
 
     /// A look that begins from now on sees what there is to see.
-    pub(super) fn look_now(&mut self, now: Instant) {
+    pub(super) fn look_now(&mut self, now: Moment) {
         self.next_look = now;
         self.again = true;
     }
 
     /// As [`Self::look_now`], since somebody woke us.
-    pub(super) fn woken(&mut self, now: Instant) {
+    pub(super) fn woken(&mut self, now: Moment) {
         self.count(0, 1, now);
         self.look_now(now);
     }
 
-    pub(super) fn look_after(&mut self, wait: Duration) {
-        self.next_look = Instant::now() + wait;
+    pub(super) fn look_after(&mut self, wait: Duration, now: Moment) {
+        self.next_look = now + wait;
     }
 
     /// A look begins.
@@ -77,20 +71,20 @@ impl Idle {
     }
 
     /// A look has ended that found so many new rows, and perhaps was cut.
-    pub(super) fn looked(&mut self, rows: usize, more: bool, relay: &config::Relay, now: Instant) {
+    pub(super) fn looked(&mut self, rows: usize, more: bool, settings: &Settings, now: Moment) {
         self.count(rows, 0, now);
-        let wait = match relay.wake {
+        let wait = match settings.wake {
             _ if self.again || more => Duration::ZERO,
-            Wake::Notify if self.is_announced(now, relay) && !self.often => relay.poll_max,
-            Wake::Poll if rows == 0 && now - self.last_row >= LINGER => relay.poll_max,
+            Wake::Notify if self.is_announced(now, settings) && !self.often => settings.poll_max,
+            Wake::Poll if rows == 0 && now.since(self.last_row) >= LINGER => settings.poll_max,
             Wake::Notify | Wake::Poll if rows > 0 => Duration::ZERO,
-            Wake::Notify | Wake::Poll => relay.poll_min,
+            Wake::Notify | Wake::Poll => settings.poll_min,
         };
         self.next_look = now + wait;
     }
 
-    fn count(&mut self, rows: usize, wakes: usize, now: Instant) {
-        let counted = now - self.counted_from;
+    fn count(&mut self, rows: usize, wakes: usize, now: Moment) {
+        let counted = now.since(self.counted_from);
         if counted >= LINGER {
             self.often = self.is_much() && counted < 2 * LINGER;
             (self.counted_from, self.rows, self.wakes) = (now, 0, 0);
@@ -108,21 +102,21 @@ impl Idle {
     }
 
     /// Long enough for the next look to renew it.
-    fn is_announced(&self, now: Instant, relay: &config::Relay) -> bool {
-        self.announced.is_some_and(|until| until > now + 2 * relay.poll_max)
+    fn is_announced(&self, now: Moment, settings: &Settings) -> bool {
+        self.announced.is_some_and(|until| until > now + 2 * settings.poll_max)
     }
 
     /// What producers are to be told now.
-    pub(super) fn tell(&self, relay: &config::Relay, now: Instant) -> Option<Tell> {
-        match relay.wake {
+    pub(super) fn tell(&self, settings: &Settings, now: Moment) -> Option<Tell> {
+        match settings.wake {
             Wake::Poll => None,
             Wake::Notify if self.often => self.announced.map(|_| Tell::Awake),
-            Wake::Notify => (!self.is_announced(now, relay)).then_some(Tell::Asleep),
+            Wake::Notify => (!self.is_announced(now, settings)).then_some(Tell::Asleep),
         }
     }
 
     /// They were told.
-    pub(super) fn told(&mut self, tell: Tell, now: Instant) {
+    pub(super) fn told(&mut self, tell: Tell, now: Moment) {
         match tell {
             Tell::Awake => self.announced = None,
             Tell::Asleep => {

@@ -19,7 +19,7 @@ fn ending(ended: &[i64], saw: Snapshot) -> Snapshot {
 
 #[test]
 fn the_horizon_waits_until_a_snapshot_names_whoever_may_hold_a_lower_seq() {
-    let (mut horizon, now) = (Horizon::default(), Instant::now());
+    let (mut horizon, now) = (Horizon::default(), Moment(0));
     horizon.seen(&saw(10, 105, &[]), now);
     assert!(horizon.wants_sample(now) && horizon.seq() == 0, "one look says nothing about who drew 10");
     horizon.seen(&sampling(105, saw(12, 105, &[])), now);
@@ -33,9 +33,9 @@ fn the_horizon_waits_until_a_snapshot_names_whoever_may_hold_a_lower_seq() {
 
 #[test]
 fn an_open_transaction_is_passed_and_its_floor_given_when_it_ends() {
-    let (mut horizon, mut now) = (Horizon::default(), Instant::now());
+    let (mut horizon, mut now) = (Horizon::default(), Moment(0));
     for (drawn, id) in [(10, 105), (20, 110), (30, 115)] {
-        now += SAMPLE_EVERY;
+        now = now + SAMPLE_EVERY;
         horizon.seen(&saw(drawn, id, &[100]), now);
         assert!(horizon.wants_sample(now));
         horizon.seen(&sampling(id, saw(drawn, id, &[100])), now);
@@ -51,7 +51,7 @@ fn an_open_transaction_is_passed_and_its_floor_given_when_it_ends() {
 
 #[test]
 fn one_that_is_passed_later_has_a_higher_floor() {
-    let (mut horizon, now) = (Horizon::default(), Instant::now());
+    let (mut horizon, now) = (Horizon::default(), Moment(0));
     horizon.seen(&saw(10, 105, &[100]), now);
     horizon.seen(&sampling(105, saw(20, 105, &[100])), now);
     horizon.seen(&sampling(112, saw(30, 108, &[100, 107])), now);
@@ -63,7 +63,7 @@ fn one_that_is_passed_later_has_a_higher_floor() {
 
 #[test]
 fn too_many_open_transactions_are_waited_for() {
-    let (mut horizon, now) = (Horizon::default(), Instant::now());
+    let (mut horizon, now) = (Horizon::default(), Moment(0));
     let open: Vec<i64> = (100..).take(STRAGGLERS_MAX + 1).collect();
     horizon.seen(&saw(10, 500, &open), now);
     horizon.seen(&sampling(500, saw(10, 500, &open)), now);
@@ -75,17 +75,17 @@ fn too_many_open_transactions_are_waited_for() {
 
 #[test]
 fn samples_are_few_and_an_idle_table_needs_none() {
-    let (mut horizon, mut now) = (Horizon::default(), Instant::now());
+    let (mut horizon, mut now) = (Horizon::default(), Moment(0));
     let open: Vec<i64> = (0..100).collect();
     let mut taken = 0;
     for look in 0..1_000 {
-        now += Duration::from_millis(10);
+        now = now + Duration::from_millis(10);
         let own = horizon.wants_sample(now).then_some(100 + look);
         taken += usize::from(own.is_some());
         horizon.seen(&Snapshot { own_id: own, ..saw(look * 10, 2_000, &open) }, now);
     }
     assert!(taken <= SAMPLES_MAX && horizon.seq() == 0, "{taken} samples");
-    now += SAMPLE_EVERY;
+    now = now + SAMPLE_EVERY;
     horizon.seen(&saw(10_000, 5_000, &[]), now);
     assert!(horizon.seq() > 0 && horizon.wants_sample(now), "they ended, and the horizon goes on");
     horizon.seen(&sampling(6_000, saw(10_000, 5_000, &[])), now);
@@ -156,14 +156,14 @@ fn whatever_the_order_of_commits_each_row_is_in_the_first_look_that_could_show_i
             open: BTreeMap::new(),
             visible: BTreeSet::new(),
         };
-        let (mut horizon, mut now) = (Horizon::default(), Instant::now());
+        let (mut horizon, mut now) = (Horizon::default(), Moment(0));
         let (mut known, mut mark): (BTreeSet<i64>, i64) = (BTreeSet::new(), 0);
         let mut passed = 0;
         for _ in 0..400 {
             for _ in 0..table.chance(12) {
                 table.go_on();
             }
-            now += Duration::from_millis(60);
+            now = now + Duration::from_millis(60);
             // The look's snapshot, and what its statement does with it.
             let xmax = table.last_ended + 1;
             let ids = horizon.stragglers();

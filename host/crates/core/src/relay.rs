@@ -1,0 +1,364 @@
+//! From outbox rows to Kafka records: read in order, published through idempotent producers, marked once
+//! acknowledged.
+//!
+//! [`RelayMachine`] takes [`Event`]s and gives [`Command`]s. Whoever drives it reads tables, hands records to
+//! producers and tells what came of it; nothing here knows how.
+//!
+//! Invariants:
+//! - A row is marked only after the broker acknowledged it.
+//! - A row of a (topic, key) is handed to a producer only after those before it, and a topic changes producers
+//!   only with nothing of it in flight. When a lane or a producer is lost, everything in flight is purged before
+//!   anything of it is published again, so no late record follows its successor.
+//! - A row dies only of its own: where the client refuses it, or where the broker did and it was alone.
+//! - One topic's trouble is its own: what waits for it takes neither the producer nor the room of others.
+
+mod aside;
+mod horizon;
+mod lane_cursor;
+mod machine;
+mod poll_schedule;
+mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use horizon::STRAGGLERS_MAX;
+pub use machine::RelayMachine;
+pub use poll_schedule::SLEEP;
+
+/// What an operator sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Rows that one look reads at most.
+    pub batch_rows_max: usize,
+    /// Rows in hand, read and not marked yet, beyond which nothing is read. What waits for a slow topic counts
+    /// apart, as many again.
+    pub in_flight_max: usize,
+    /// How long a record may wait for its acknowledgement.
+    pub publish_timeout: Duration,
+    /// Shortest wait between two looks.
+    pub poll_min: Duration,
+    /// Longest wait between two looks.
+    pub poll_max: Duration,
+    /// How new rows are heard of.
+    pub wake: Wake,
+}
+
+/// How new rows are heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// Producers wake a relay that sleeps.
+    Notify,
+    /// By looking only.
+    Poll,
+}
+
+/// Tells producers of this relay apart; none is used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProducerId(pub u32);
+
+/// Tells the records that were handed over apart, over all producers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub usize);
+
+/// A row to publish, as far as its contents do not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row<R> {
+    /// Its lane.
+    pub lane: i32,
+    /// Its place in the lane.
+    pub seq: i64,
+    /// Where it goes to.
+    pub topic: Arc<str>,
+    /// About how many bytes it has in a request.
+    pub bytes: usize,
+    /// Why no broker can take it, where that can be seen beforehand.
+    pub unfit: Option<String>,
+    /// The record, cheap to clone.
+    pub record: R,
+}
+
+/// What a look's snapshot says of other transactions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The highest `seq` that was drawn by the time of the look.
+    pub last_seq: i64,
+    /// No transaction from it on had ended when the look began; those below it that had not are known.
+    pub xmax: i64,
+    /// The look's own transaction id, where it was to take one.
+    pub own_id: Option<i64>,
+    /// Transactions that had not ended, lowest first, as far as they were asked for.
+    pub open: Vec<i64>,
+    /// Those of [`Look::stragglers`] that had.
+    pub ended: Vec<i64>,
+}
+
+/// What one look at the lanes saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<R> {
+    /// A prefix of what each lane has from the look's start on, in order of `seq`.
+    pub rows: Vec<Row<R>>,
+    /// What the look saw of others.
+    pub snapshot: Snapshot,
+    /// How long until the first scheduled row is due, zero where one is; asked for by [`Look::schedule`].
+    pub next_due: Option<Duration>,
+}
+
+/// What a look at scheduled rows saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DuePage<R> {
+    /// Rows that are due, of each lane in order of their times.
+    pub rows: Vec<Row<R>>,
+    /// How long until the first is due that is not.
+    pub next_due: Option<Duration>,
+}
+
+/// The next rows of all lanes, but for scheduled ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The lanes.
+    pub lanes: Vec<i32>,
+    /// Per lane: rows above it are looked for.
+    pub late: Vec<i64>,
+    /// Per lane: bound of rows.
+    pub bounds: Vec<i64>,
+    /// Topics whose rows wait.
+    pub without: Vec<Arc<str>>,
+    /// Bound of rows in all.
+    pub rows_max: usize,
+    /// Transactions that may have ended.
+    pub stragglers: Vec<i64>,
+    /// Per transaction: rows above it are looked for if so.
+    pub floors: Vec<i64>,
+    /// Whether to take a transaction id.
+    pub sample: bool,
+    /// Open transactions below this id are named.
+    pub open_below: i64,
+    /// Bound of named transactions.
+    pub open_max: i64,
+    /// Whether to look when the first scheduled row is due.
+    pub schedule: bool,
+}
+
+/// Scheduled rows of all lanes that are due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookDue {
+    /// The lanes.
+    pub lanes: Vec<i32>,
+    /// Per lane: bound of rows.
+    pub bounds: Vec<i64>,
+    /// Topics whose rows wait.
+    pub without: Vec<Arc<str>>,
+    /// Bound of rows in all.
+    pub rows_max: usize,
+}
+
+/// The first rows of one topic in all lanes, scheduled ones that are due among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookAside {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The lanes.
+    pub lanes: Vec<i32>,
+    /// Per lane: bound of rows.
+    pub bounds: Vec<i64>,
+    /// Bound of rows in all.
+    pub rows_max: usize,
+}
+
+/// A row that the broker acknowledged, and where it put it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published<R> {
+    /// The row.
+    pub row: Row<R>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// Rows that have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkBatch<R> {
+    /// Acknowledged ones.
+    pub published: Vec<Published<R>>,
+    /// Refused ones, with the reason.
+    pub refused: Vec<(Row<R>, String)>,
+}
+
+/// The answer for one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which record.
+    pub ticket: Ticket,
+    /// Partition and offset, or why it has none.
+    pub result: Result<(i32, i64), Refusal>,
+}
+
+/// Why a record was not published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it asks for.
+    pub meaning: RefusalMeaning,
+    /// For people.
+    pub reason: String,
+    /// Whether the client said so of this record before it sent anything.
+    pub by_client: bool,
+}
+
+/// What a refusal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalMeaning {
+    /// Record or batch is too large, or against the topic's rules.
+    Record,
+    /// The time that the record was given is out of the topic's bounds.
+    Timestamp,
+    /// The topic, or its partition, is missing or closed to us.
+    Topic,
+    /// The partition did not take it in time, or answered something that asks for nothing else.
+    Partition,
+    /// The producer has to be made anew.
+    Producer,
+}
+
+/// A command that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// How long to wait before the next.
+    pub wait: Duration,
+    /// Whether the connection was lost: the server that answers next may be another.
+    pub connection_lost: bool,
+}
+
+/// What came of a mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Marked {
+    /// Committed.
+    Done,
+    /// These lanes are another's; nothing was written.
+    LanesLost(Vec<i32>),
+}
+
+/// What producers are to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    /// That they wake us, for [`SLEEP`].
+    Asleep,
+    /// That they need not.
+    Awake,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<R> {
+    /// The lane is ours now.
+    LaneTaken(i32),
+    /// Another host is to have the lane: what is in flight is finished, then it is given back.
+    LaneWanted(i32),
+    /// The lane is another's.
+    LaneLost(i32),
+    /// An operator touched rows of the lane.
+    LaneTouched(i32),
+    /// Something was written to the outbox.
+    Woken,
+    /// Whether the session outlasts the publish timeout: otherwise nothing is handed over.
+    SessionOutlasts(bool),
+    /// Ends [`Command::Look`].
+    Looked(Result<Page<R>, Failure>),
+    /// Ends [`Command::LookDue`].
+    LookedDue(Result<DuePage<R>, Failure>),
+    /// Ends [`Command::LookAside`], with rows in order of `seq`.
+    LookedAside(Result<Vec<Row<R>>, Failure>),
+    /// Answers for records.
+    Delivered(Vec<Delivery>),
+    /// Ends [`Command::Purge`]: no answer of this producer follows.
+    Purged(ProducerId),
+    /// Ends [`Command::Mark`].
+    Marked(Result<Marked, Failure>),
+    /// Ends [`Command::Ask`] with those of its topics that Kafka does not have, or with the reason why it did not
+    /// answer.
+    Asked(Result<Vec<Arc<str>>, String>),
+    /// Ends [`Command::Tell`].
+    Told(Result<Tell, Failure>),
+    /// The time of [`RelayMachine::next_timer`] has come.
+    TimerDue,
+    /// The host stops: what is in flight is awaited and marked.
+    Stop,
+}
+
+/// Something to do. All but [`Command::Send`], [`Command::Open`] and [`Command::Say`] end with an event of their
+/// own, and of each of these, [`Command::Purge`] and [`Command::Release`] aside, one is under way at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command<R> {
+    /// Read the next rows.
+    Look(Look),
+    /// Read scheduled rows that are due.
+    LookDue(LookDue),
+    /// Read rows of a topic that has a producer of its own.
+    LookAside(LookAside),
+    /// Make a producer.
+    Open(ProducerId),
+    /// Hand a record over. The driver keeps the order of what a producer has no room for.
+    Send {
+        /// To which producer.
+        producer: ProducerId,
+        /// The number that comes back with the answer.
+        ticket: Ticket,
+        /// The row.
+        row: Row<R>,
+        /// Whether the record has a time: that of handing it over.
+        timestamp: bool,
+    },
+    /// End a producer at once, with everything in flight.
+    Purge(ProducerId),
+    /// Write what has ended, under the tokens of the lanes.
+    Mark(Arc<MarkBatch<R>>),
+    /// Ask Kafka for topics.
+    Ask(Vec<Arc<str>>),
+    /// Tell producers whether they have to wake us.
+    Tell(Tell),
+    /// Give lanes back; they are forgotten here.
+    Release(Vec<i32>),
+    /// Tell people.
+    Say(Notice),
+    /// After a stop: nothing is in flight that is worth waiting for, and all that has ended is marked.
+    Stopped,
+}
+
+/// What people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Messages to this topic wait.
+    TopicWaits {
+        /// The topic.
+        topic: Arc<str>,
+        /// Why, and what helps.
+        why: String,
+    },
+    /// They do not any more.
+    TopicGoesOn {
+        /// The topic.
+        topic: Arc<str>,
+        /// How long they waited.
+        after: Duration,
+    },
+    /// The producer of all topics is made anew.
+    ProducerRenewed {
+        /// Why.
+        why: String,
+    },
+    /// Records for this topic are sent without a time from now on.
+    WithoutTimestamps {
+        /// The topic.
+        topic: Arc<str>,
+        /// What the broker said.
+        why: String,
+    },
+    /// The outbox's sequence fell back, as after a failover that lost commits: all lanes are read from their start.
+    SequenceFellBack {
+        /// The highest `seq` that was seen drawn.
+        from: i64,
+        /// And now.
+        to: i64,
+    },
+}

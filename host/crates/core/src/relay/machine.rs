@@ -1,0 +1,255 @@
+//! The relay as a state machine: each event changes what is known, and starts what can be started then.
+
+mod beside;
+mod ending;
+mod holding;
+mod looking;
+mod marking;
+mod scheduled;
+mod sending;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::aside::{Side, SideQueue};
+use super::horizon::Horizon;
+use super::lane_cursor::{Lanes, LookNumber};
+use super::poll_schedule::PollSchedule;
+use super::topics::{TopicId, Topics};
+use super::{Command, Event, Failure, MarkBatch, Notice, ProducerId, Published, Row, Settings, Tell, Ticket};
+use crate::time::Moment;
+use scheduled::DueSchedule;
+
+/// Ages of records in flight are looked at this often.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+
+/// A record that a producer has not answered for.
+#[derive(Debug, Clone)]
+struct Flight<R> {
+    row: Row<R>,
+    topic: TopicId,
+    producer: ProducerId,
+}
+
+/// The producer of all topics but those that are in trouble.
+#[derive(Debug, Clone, Copy)]
+struct MainProducer {
+    id: ProducerId,
+    /// It is being ended; another takes its place.
+    purging: bool,
+}
+
+/// A look under way.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    number: LookNumber,
+    began: Moment,
+    rows_max: usize,
+    /// The side producer that it is for, if any.
+    side: Option<ProducerId>,
+}
+
+/// Looks under way, one of a kind at most.
+#[derive(Debug, Clone, Copy, Default)]
+struct Looks {
+    begun: LookNumber,
+    next_rows: Option<UnderWay>,
+    due: Option<UnderWay>,
+    aside: Option<UnderWay>,
+}
+
+/// What the relay of a host knows. `R` is what a record consists of, which does not matter here.
+#[derive(Debug, Clone)]
+pub struct RelayMachine<R> {
+    settings: Settings,
+    now: Moment,
+    lanes: Lanes,
+    horizon: Horizon,
+    topics: Topics<R>,
+    schedule: PollSchedule,
+    due: DueSchedule,
+    looks: Looks,
+    flights: BTreeMap<Ticket, Flight<R>>,
+    /// Topics that have rows which no producer has.
+    unsent: BTreeSet<TopicId>,
+    next_ticket: usize,
+    next_producer: u32,
+    main: MainProducer,
+    sides: Vec<Side<R>>,
+    side_queue: SideQueue,
+    acknowledged: Vec<Published<R>>,
+    refused: Vec<(Row<R>, String)>,
+    marking: Option<Arc<MarkBatch<R>>>,
+    mark_after: Moment,
+    asking: Option<Vec<Arc<str>>>,
+    telling: bool,
+    session_outlasts: bool,
+    check_at: Moment,
+    stopping: bool,
+    stopped: bool,
+    commands: Vec<Command<R>>,
+}
+
+impl<R: Clone> RelayMachine<R> {
+    /// Makes a relay that owns no lane yet.
+    pub fn new(settings: Settings, now: Moment, commands: &mut Vec<Command<R>>) -> Self {
+        let id = ProducerId(0);
+        commands.push(Command::Open(id));
+        Self {
+            settings,
+            now,
+            lanes: Lanes::default(),
+            horizon: Horizon::default(),
+            topics: Topics::default(),
+            schedule: PollSchedule::new(now),
+            due: DueSchedule::new(now),
+            looks: Looks::default(),
+            flights: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            next_ticket: 0,
+            next_producer: 1,
+            main: MainProducer { id, purging: false },
+            sides: Vec::new(),
+            side_queue: SideQueue::default(),
+            acknowledged: Vec::new(),
+            refused: Vec::new(),
+            marking: None,
+            mark_after: now,
+            asking: None,
+            telling: false,
+            session_outlasts: false,
+            check_at: now,
+            stopping: false,
+            stopped: false,
+            commands: Vec::new(),
+        }
+    }
+
+    /// Takes an event, and adds what is to be done.
+    pub fn on(&mut self, event: Event<R>, now: Moment, commands: &mut Vec<Command<R>>) {
+        self.now = now;
+        std::mem::swap(&mut self.commands, commands);
+        self.take(event);
+        self.check_ages();
+        self.step_sides();
+        self.send();
+        self.start_mark();
+        self.start_asking();
+        self.start_look();
+        self.start_look_due();
+        self.give_back();
+        self.stop();
+        std::mem::swap(&mut self.commands, commands);
+    }
+
+    /// When to send [`Event::TimerDue`] though nothing happens. Never at once: what is due and cannot be done yet
+    /// waits for something to happen.
+    #[must_use]
+    pub fn next_timer(&self, now: Moment) -> Moment {
+        let may_look = !(self.lanes.is_empty() || self.stopping || self.main.purging);
+        let times = [
+            (may_look && self.looks.next_rows.is_none()).then(|| self.schedule.next_look()),
+            if may_look && self.looks.due.is_none() { self.due.next_look() } else { None },
+            (self.marking.is_none() && self.has_marks()).then_some(self.mark_after),
+            if self.asking.is_none() { self.topics.next_ask() } else { None },
+            self.has_ages().then_some(self.check_at),
+        ];
+        let first = times.into_iter().flatten().min();
+        first.map_or(now + self.settings.poll_max, |at| at.max(now + self.settings.poll_min))
+    }
+
+    fn take(&mut self, event: Event<R>) {
+        match event {
+            Event::LaneTaken(lane) => {
+                self.topics.lower(lane, 0);
+                self.lanes.add(lane);
+                self.look_now();
+            }
+            Event::LaneWanted(lane) => self.lanes.close(lane),
+            Event::LaneLost(lane) => self.lose_lane(lane),
+            Event::LaneTouched(lane) => {
+                self.topics.lower(lane, 0);
+                self.lanes.reread(lane);
+                self.look_now();
+            }
+            Event::Woken => {
+                self.schedule.woken(self.now);
+                self.due.ask_now(self.now);
+            }
+            Event::SessionOutlasts(outlasts) => self.session_outlasts = outlasts,
+            Event::Looked(looked) => self.looked(looked),
+            Event::LookedDue(looked) => self.looked_due(looked),
+            Event::LookedAside(looked) => self.looked_aside(looked),
+            Event::Delivered(deliveries) => {
+                deliveries.into_iter().for_each(|delivery| self.delivered(delivery));
+                self.purge_missing();
+            }
+            Event::Purged(producer) => self.purged(producer),
+            Event::Marked(marked) => self.marked(marked),
+            Event::Asked(answer) => self.asked(answer),
+            Event::Told(told) => self.told(told),
+            Event::TimerDue => {}
+            Event::Stop => self.begin_stop(),
+        }
+    }
+
+    fn look_now(&mut self) {
+        self.schedule.look_now(self.now);
+        self.due.ask_now(self.now);
+    }
+
+    fn told(&mut self, told: Result<Tell, Failure>) {
+        self.telling = false;
+        match told {
+            Ok(tell) => self.schedule.told(tell, self.now),
+            // The next look tries it again.
+            Err(failure) => self.schedule.look_after(failure.wait, self.now),
+        }
+    }
+
+    fn start_telling(&mut self) {
+        if self.telling || self.stopping {
+            return;
+        }
+        if let Some(tell) = self.schedule.tell(&self.settings, self.now) {
+            self.telling = true;
+            self.commands.push(Command::Tell(tell));
+        }
+    }
+
+    fn say(&mut self, notice: Notice) {
+        self.commands.push(Command::Say(notice));
+    }
+
+    fn new_producer(&mut self) -> ProducerId {
+        let id = ProducerId(self.next_producer);
+        self.next_producer = self.next_producer.wrapping_add(1);
+        self.commands.push(Command::Open(id));
+        id
+    }
+
+    /// Numbers a look that begins; rows that ended before the oldest one began are forgotten.
+    fn number_look(&mut self) -> LookNumber {
+        let looks = &mut self.looks;
+        looks.begun += 1;
+        let under_way = [looks.next_rows, looks.due, looks.aside];
+        let oldest = under_way.iter().flatten().map(|look| look.number).min();
+        self.lanes.forget_ended(oldest.unwrap_or(looks.begun));
+        looks.begun
+    }
+
+    /// How many new rows may be read: what waits for held topics counts apart, as many again.
+    fn room(&self) -> usize {
+        let in_hand = self.lanes.in_hand();
+        let held = self.topics.held().map(|(_, topic)| topic.unsent.len() + topic.in_flight).sum::<usize>();
+        let queued =
+            self.sides.iter().flat_map(|side| &side.work).map(|work| work.queue.len()).sum::<usize>();
+        let counted = in_hand.saturating_sub(held + queued);
+        let max = self.settings.in_flight_max;
+        max.saturating_sub(counted).min((2 * max).saturating_sub(in_hand))
+    }
+}
+
+#[cfg(test)]
+mod tests;
