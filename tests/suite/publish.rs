@@ -17,6 +17,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("'t', 'k', null, '{\"a\": 1}'", "event_type"),
     ("'t', 'k', repeat('x', 101), '{\"a\": 1}'", "event_type"),
     ("'t', 'k', 't', '{}'", "payload"),
+    ("'t', 'k', 't', E' {\\n\\t} '", "payload"),
     ("'t', 'k', 't', '[1]'", "payload"),
     ("'t', 'k', 't', '\"text\"'", "payload"),
     ("'t', 'k', 't', '{\"a\": NaN}'", "json"),
@@ -64,6 +65,9 @@ const TAKEN: &[(&str, &str)] = &[
         "headers = '[[\"n\", \"a\\tb\"]]'",
     ),
     ("'t', 'k', 't', json_build_object('a', repeat('😀', 100000))", "octet_length(payload) > 400000"),
+    // What JSON allows and jsonb cannot hold.
+    ("'t', 'k', 't', '{\"a\": \"\\u0000\"}'", "convert_from(payload, 'UTF8') = '{\"a\": \"\\u0000\"}'"),
+    ("'t', 'k', 't', '{\"a\": 1e200000}'", "convert_from(payload, 'UTF8') like '%1e200000%'"),
     (
         "'t', 'k', 't', '{\"a\": 1}', scheduled_at => now() - interval '10 s'",
         "scheduled_at < clock_timestamp()",
@@ -109,6 +113,50 @@ fn publish_stores_what_it_takes_by_its_rules() {
             let query = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(query)).bind(id);
             assert!(query.fetch_one(world.db.pool()).await?, "{arguments}: {holds}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_ordered_publish_waits_for_every_spelling_of_its_key_and_topic() {
+    in_world(Setup::default(), async |world| {
+        for (first, second) in [("'t', 'ada'", "'t', 'ada '"), ("' t', E'\\tada'", "'t', 'ada'")] {
+            let mut one = world.db.pool().begin().await?;
+            let call = format!("select mailroom.publish({first}, 'e', '{{\"a\": 1}}', ordered => true)");
+            sqlx::query(sqlx::AssertSqlSafe(call)).execute(&mut *one).await?;
+            let mut other = world.db.pool().begin().await?;
+            sqlx::query("set local lock_timeout = '300ms'").execute(&mut *other).await?;
+
+            let call = format!("select mailroom.publish({second}, 'e', '{{\"a\": 1}}', ordered => true)");
+            let waited = sqlx::query(sqlx::AssertSqlSafe(call)).execute(&mut *other).await;
+
+            let error = waited.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("lock timeout"), "{second} beside {first}: {error:?}");
+            other.rollback().await?;
+            one.rollback().await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn rows_with_a_key_of_no_bytes_are_one_key_and_go_to_one_partition() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("out", 8).await?;
+        let insert = "insert into mailroom.outbox (topic, key, event_type, payload)
+                      select $1, '', 't', convert_to(json_build_object('value', n)::text, 'UTF8')
+                        from generate_series(1, 40) n";
+        sqlx::query(insert).bind(&topic).execute(world.db.pool()).await?;
+        let host = world.start_host("a")?;
+
+        becomes("all are out", 40, SOON, async || Ok(world.kafka.read_all(&topic).await?.len())).await?;
+
+        let numbers: Result<Vec<i64>> =
+            world.kafka.read_all(&topic).await?.iter().map(|record| record.number("value")).collect();
+        assert_eq!(numbers?, (1..=40).collect::<Vec<i64>>());
+        let partitions = "select count(distinct published_partition) from mailroom.outbox";
+        becomes("all are marked", 1, SOON, async || world.db.one::<i64>(partitions).await).await?;
+        host.stop().await?;
         Ok(())
     });
 }
