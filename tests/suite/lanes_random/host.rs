@@ -102,7 +102,9 @@ impl<'g> Host<'g> {
             return self.register().await;
         }
         self.renewed = Instant::now();
-        sqlx::query(AssertSqlSafe(self.game.statements.bury.as_str())).execute(self.game.pool).await?;
+        let bury = sqlx::query(AssertSqlSafe(self.game.statements.bury.as_str()));
+        // All whose expiry has passed, whatever they are called.
+        bury.bind(self.id).bind("random").bind(true).execute(self.game.pool).await?;
         Ok(())
     }
 
