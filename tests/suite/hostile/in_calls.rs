@@ -11,6 +11,10 @@ use super::{FUEL, SHORT};
 
 /// Hostile handlers that are called at once.
 const AT_ONCE: usize = 4;
+/// Enough for a guest that works much and ends by another limit, however slow the machine is.
+const LONG: &str = "limits.deadline = \"20s\"";
+/// Allows a deadline as long as that.
+const PATIENT: &[(&str, &str)] = &[("MAILROOM__HOST__EXPIRY", "60s")];
 
 /// What a scripted guest does, lines of its manifest, and its fault; without one it may.
 fn scripts(output: &str) -> Vec<(&'static str, Value, Vec<&'static str>, Option<&'static str>)> {
@@ -22,19 +26,19 @@ fn scripts(output: &str) -> Vec<(&'static str, Value, Vec<&'static str>, Option<
         ("memory-bomb", behave("memory-bomb"), vec![], Some("memory")),
         ("recursion", behave("recurse"), vec![], Some("stack")),
         ("panic", behave("panic"), vec![], Some("trap")),
-        ("small-allocations", behave("allocate"), vec![], None),
-        ("too-many-allocations", behave("allocate"), vec!["limits.memory = \"8MiB\""], Some("memory")),
-        ("flood", behave("flood"), vec![], Some("trap")),
+        ("small-allocations", behave("allocate"), vec![LONG], None),
+        ("too-many-allocations", behave("allocate"), vec![LONG, "limits.memory = \"8MiB\""], Some("memory")),
+        ("flood", behave("flood"), vec![LONG], Some("trap")),
         ("endless-flood", behave("print-for-ever"), vec![SHORT, FUEL], Some("deadline")),
         (
             "log-lines",
             json!({"log": [["info", "", "again and again"]], "log_times": 1_000_000}),
-            vec!["grants.log = \"info\""],
+            vec![LONG, "grants.log = \"info\""],
             Some("log-lines"),
         ),
         ("long-failure", behave("fail-at-length"), vec![], Some("failure")),
         ("too-long-failure", behave("fail-at-length"), vec!["limits.output-bytes = 0"], Some("host-memory")),
-        ("effects", json!({"topic": output, "count": 1_000_000}), vec![], Some("failure")),
+        ("effects", json!({"topic": output, "count": 1_000_000}), vec![LONG], Some("failure")),
         (
             "endless-effects",
             json!({"topic": output, "behave": "publish-for-ever"}),
@@ -45,7 +49,7 @@ fn scripts(output: &str) -> Vec<(&'static str, Value, Vec<&'static str>, Option<
         (
             "headers",
             json!({"topic": output, "headers": 1_000_000}),
-            vec!["limits.memory = \"128MiB\""],
+            vec![LONG, "limits.memory = \"128MiB\""],
             Some("host-memory"),
         ),
     ]
@@ -124,7 +128,7 @@ pub(super) async fn each_ends_as_expected(
 fn a_guest_that_does_its_worst_in_a_call_ends_within_its_limits_and_nobody_else_notices() {
     in_world(Setup::default(), async |world| {
         let output = world.kafka.topic("out", 1).await?;
-        Stage::with(world, &[], async |stage| {
+        Stage::with(world, PATIENT, async |stage| {
             let all = scripts(&output).into_iter().map(|(name, payload, manifest, fault)| {
                 let (guest, publishes) = (Guest::Built("scripted"), vec![output.as_str()]);
                 (Hostile { name, guest, manifest, publishes, reaches: vec![], payload }, fault)
