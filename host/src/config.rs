@@ -35,7 +35,7 @@ pub use reader::{Setting, Source};
 pub use secret::Secret;
 pub use section::{
     DeadLetters, Gap, Host, Http, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retention, SqlRole,
-    Wake, Worker,
+    Worker,
 };
 pub use source::environment;
 

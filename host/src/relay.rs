@@ -16,7 +16,7 @@ use crate::db::Db;
 use crate::kafka::KafkaError;
 use crate::lane::{Lease, Session};
 use event_loop::RelayLoop;
-use mailroom_core::relay::{Settings, Wake};
+use mailroom_core::relay::Settings;
 
 /// What the sweep decides about the relay's lanes.
 #[derive(Debug)]
@@ -76,9 +76,6 @@ fn settings(relay: &config::Relay) -> Settings {
         publish_timeout: relay.publish_timeout,
         poll_min: relay.poll_min,
         poll_max: relay.poll_max,
-        wake: match relay.wake {
-            config::Wake::Notify => Wake::Notify,
-            config::Wake::Poll => Wake::Poll,
-        },
+        wake: relay.wake,
     }
 }

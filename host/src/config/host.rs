@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mailroom_core::relay::Wake;
 use tracing_subscriber::EnvFilter;
 
 use super::handler_values::handler_values;
@@ -13,7 +14,7 @@ use super::manifest::{BreakerPolicy, RetryPolicy, dead_letter_topic};
 use super::name::{Namespace, WorkerName};
 use super::reader::Reader;
 use super::section::{
-    DeadLetters, Gap, Host, Http, Ingest, Limits, Log, LogFormat, Relay, Retention, Wake, Worker,
+    DeadLetters, Gap, Host, Http, Ingest, Limits, Log, LogFormat, Relay, Retention, Worker,
 };
 use super::servers::{kafka, postgres, sql_roles};
 use super::{Config, Servers, source};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mailroom_core::relay::Wake;
 
 use super::{Secret, WorkerName};
 
@@ -202,15 +203,6 @@ pub struct Relay {
     pub poll_max: Duration,
     /// Who tells that there is work.
     pub wake: Wake,
-}
-
-/// How loops learn of rows that others wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
-    /// `LISTEN` and `NOTIFY`, with polling behind it.
-    Notify,
-    /// Polling only, for poolers in transaction mode.
-    Poll,
 }
 
 /// `[retention]`: how long what is settled stays; `None` is for ever.

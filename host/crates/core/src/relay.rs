@@ -47,9 +47,9 @@ pub struct Settings {
 /// How new rows are heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// Producers wake a relay that sleeps.
+    /// Producers wake a relay that sleeps (`LISTEN` and `NOTIFY`), with polling behind it.
     Notify,
-    /// By looking only.
+    /// By looking only, for poolers in transaction mode.
     Poll,
 }
 
