@@ -146,6 +146,7 @@ pub(crate) fn draw_version(choices: &mut Choices, id: u64, once: bool) -> Versio
         once,
         single: choices.percent(15),
         stored_first: once || choices.percent(20),
+        dead_letter_topic: None,
     }
 }
 

@@ -32,6 +32,7 @@ use crate::handler_machine::partitions::Partition;
 use crate::handler_machine::version::Version;
 use crate::ids::{CallId, LaneId, Lease, Seq, TopicPartition, WriteId};
 use crate::lane::{Lane, Source, Weight};
+use crate::seq_stock::{SeqStock, SequenceFellBack};
 use crate::time::Moment;
 
 /// The first wait after Postgres refused something; it doubles up to the longest.
@@ -82,14 +83,16 @@ pub struct HandlerMachine<S, E> {
     /// How calls ended that may be made once, of lanes that are read again.
     kept_ends: BTreeMap<(LaneId, Seq), KeptEnd<E>>,
     reads: BTreeMap<ReadId, Read>,
+    /// The lane that was read last.
+    read_last: LaneId,
     writes: BTreeMap<WriteId, Vec<Lease>>,
     marks: Marks,
     next_id: u64,
     /// Places in the order of the inbox that were drawn ahead.
-    seqs: VecDeque<Seq>,
+    seqs: SeqStock,
     drawing: bool,
-    /// The highest place that is known to be given out.
-    seq_floor: Seq,
+    /// The inbox's sequence fell back, and has not reached again what is known.
+    sequence_fell: Option<SequenceFellBack>,
     /// What was polled and waits for places.
     unnumbered: VecDeque<Polled>,
     postgres: Backoff,
@@ -123,12 +126,13 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             calls: BTreeMap::new(),
             kept_ends: BTreeMap::new(),
             reads: BTreeMap::new(),
+            read_last: LaneId(i32::MIN),
             writes: BTreeMap::new(),
             marks: Marks::default(),
             next_id: 0,
-            seqs: VecDeque::new(),
+            seqs: SeqStock::default(),
             drawing: false,
-            seq_floor: Seq(i64::MIN),
+            sequence_fell: None,
             unnumbered: VecDeque::new(),
             postgres: Backoff::default(),
             paused: false,

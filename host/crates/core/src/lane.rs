@@ -30,12 +30,13 @@ pub(crate) use reading::ReadBounds;
 pub(crate) use waiting::Spilled;
 pub(crate) use writing::Share;
 
-use crate::handler_machine::command::{ReadId, Spill};
+use crate::handler_machine::command::{How, ReadId, Spill};
 use crate::handler_machine::event::{DueCursor, TakenLane};
 use crate::ids::{CallId, Lease, OrderBy, OrderKey, RereadCount, Seq, TopicPartition, WriteId};
 use crate::time::Moment;
 use crate::verdict::Blocking;
 use key_queue::KeyQueue;
+use stage::Stage;
 
 /// What a lane does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -302,6 +303,17 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// Gives how many keys it remembers that wait in Postgres, about.
     pub(crate) fn waiting_keys(&self) -> usize {
         self.spilled.len().max(self.blocked.len())
+    }
+
+    /// Gives how calls ended that may be made once and are not settled.
+    pub(crate) fn ends_known_here(&self) -> impl Iterator<Item = (Seq, &How<E>)> {
+        self.items.iter().filter_map(|(seq, item)| match &item.stage {
+            Stage::Decided(how) | Stage::Writing(how) => {
+                let known = how.version.once && how.decision().is_some() && !how.has_sql();
+                known.then_some((*seq, how))
+            }
+            Stage::Waiting { .. } | Stage::Running { .. } => None,
+        })
     }
 
     /// Whether nothing of it is in memory or under way but void calls.

@@ -1,9 +1,10 @@
 //! Calls of the handler: what is noted before, what is read, what the guest does, how it ends.
 
 use mailroom_core::handler_machine::command::{Begin, Call};
-use mailroom_core::handler_machine::event::{CallEnd, EndOfCall, Event};
+use mailroom_core::handler_machine::event::{CallEnd, EndOfCall, Ending, Event};
 use mailroom_core::ids::{CallId, OrderKey};
 use mailroom_core::verdict::breaker::Sign;
+use mailroom_core::verdict::decide::DeadReason;
 use std::time::Duration;
 
 use super::World;
@@ -190,7 +191,7 @@ impl World {
         }
         if running.call.version.once
             // A transaction of its own is lost with the lane's token, and what it did with it.
-            && matches!(&end.end, EndOfCall::Decided { decision, .. } if !decision.has_sql)
+            && matches!(&end.end, EndOfCall::Decided { decision, .. } if !decision.has_sql && is_known(decision.ending))
             && let Some(host) = self.hosts.get(index)
         {
             self.oracle.saw_end(
@@ -200,4 +201,9 @@ impl World {
         }
         self.feed(index, Event::CallsEnded(vec![end]));
     }
+}
+
+/// Tells an end that the host knows from that of a call during which its host was away.
+fn is_known(ending: Ending) -> bool {
+    ending != Ending::Dead(DeadReason::Interrupted)
 }

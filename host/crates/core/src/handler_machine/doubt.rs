@@ -10,7 +10,6 @@ use super::calls::KeptEnd;
 use super::command::{Command, Remark};
 use super::event::{Outcome, TakenLane};
 use crate::ids::{LaneId, Lease};
-use crate::lane::stage::Stage;
 use crate::lane::{Lane, Phase};
 use crate::time::Moment;
 
@@ -41,15 +40,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let closing = matches!(lane.phase, Phase::Closing { .. });
         // How a call ended that may be made once is known here only.
-        for (seq, item) in lane.items.iter() {
-            if let Stage::Decided(how) | Stage::Writing(how) = &item.stage
-                && how.version.once
-                && how.decision().is_some()
-                && !how.has_sql()
-            {
-                self.kept_ends.insert((id, *seq), KeptEnd::Decided(how.clone()));
-            }
-        }
+        let ends = lane.ends_known_here().map(|(seq, how)| ((id, seq), KeptEnd::Decided(how.clone())));
+        self.kept_ends.extend(ends);
         lane.doubt(now, closing);
         let partition = lane.partition.clone();
         if self.partitions.get(&partition).is_some_and(|of| of.lane == Some(id)) {

@@ -314,9 +314,13 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     /// Gives back lanes of which nothing is under way any more.
     pub(super) fn plan_releases(&mut self, now: Moment) {
         let mut release = Vec::new();
+        let stops = self.stop_by.is_some();
         for lane in self.lanes.values_mut() {
             let Phase::Closing { by } = lane.phase else { continue };
-            let done = lane.is_idle() || (by <= now && lane.in_flight.is_empty());
+            // How a call ended that may be made once is known here only: it is settled, however long that takes.
+            let over =
+                by <= now && lane.in_flight.is_empty() && (stops || lane.ends_known_here().next().is_none());
+            let done = lane.is_idle() || over;
             if !done {
                 continue;
             }

@@ -9,10 +9,13 @@ use super::event::{Outcome, Polled};
 use super::partitions::Position;
 use crate::ids::{Seq, TopicPartition};
 use crate::lane::{Lane, NumberedBatch, Source};
+use crate::seq_stock::SequenceFellBack;
 use crate::time::Moment;
 
 /// Places that are drawn at once: one question to Postgres for some polls.
 const DRAWN_AT_ONCE: usize = 2000;
+/// The most that one question draws.
+const DRAWN_MAX: usize = 100_000;
 /// How long a full memory is waited for before partitions are paused: what was fetched ahead would be thrown away.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
 /// How long memory is full before keys that have most of it give some up.
@@ -27,9 +30,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
 
     /// The inbox has given out places up to this one: what is used from now on lies above.
     pub(super) fn seqs_known(&mut self, last: Seq) {
-        self.seq_floor = self.seq_floor.max(last);
-        let floor = self.seq_floor;
-        self.seqs.retain(|seq| *seq > floor);
+        self.seqs.known(last.0);
     }
 
     pub(super) fn seqs_drawn(&mut self, outcome: Outcome<Vec<Seq>>, now: Moment) {
@@ -37,14 +38,13 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         match outcome {
             Outcome::Done(drawn) => {
                 self.postgres.over();
-                for seq in drawn {
-                    let known = self.seqs.back().copied().unwrap_or(self.seq_floor).max(self.seq_floor);
-                    if seq > known {
-                        self.seqs.push_back(seq);
-                    } else if self.seqs.is_empty() {
-                        self.commands.push(Command::Say(Remark::SequenceFellBack { known, drawn: seq }));
-                    }
+                let fell = self.seqs.add(drawn.into_iter().map(|seq| seq.0)).err();
+                if let Some(SequenceFellBack { known, drawn }) = fell.filter(|_| self.sequence_fell.is_none())
+                {
+                    let remark = Remark::SequenceFellBack { known: Seq(known), drawn: Seq(drawn) };
+                    self.commands.push(Command::Say(remark));
                 }
+                self.sequence_fell = fell;
             }
             // Places that nobody has are no loss.
             Outcome::NotDone(_) | Outcome::Unknown => self.postgres.failed(now),
@@ -55,10 +55,14 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     pub(super) fn number_polled(&mut self, now: Moment) {
         while let Some(polled) = self.unnumbered.front() {
             let wanted = polled.records.len();
-            if self.seqs.len() < wanted {
+            if self.seqs.lacks(wanted) > 0 {
                 if !self.drawing && self.may_ask(now) {
                     self.drawing = true;
-                    self.commands.push(Command::DrawSeqs(wanted.max(DRAWN_AT_ONCE)));
+                    // As many at once as lead back above what is known.
+                    let gap = self.sequence_fell.map_or(0, |fell| fell.known.saturating_sub(fell.drawn));
+                    let gap = usize::try_from(gap).unwrap_or(0);
+                    let count = wanted.saturating_add(gap).clamp(DRAWN_AT_ONCE, DRAWN_MAX);
+                    self.commands.push(Command::DrawSeqs(count));
                 }
                 return;
             }
@@ -85,9 +89,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             if record.message.offset < from {
                 continue;
             }
-            let Some(seq) = self.seqs.pop_front() else { continue };
-            self.seq_floor = self.seq_floor.max(seq);
-            record.message.seq = seq.0;
+            let Some(seq) = self.seqs.give() else { continue };
+            record.message.seq = seq;
             record.message.lane = lane.lease.lane.0;
             records.push((Arc::new(record.message), record.unfit));
         }

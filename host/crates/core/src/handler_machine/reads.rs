@@ -1,5 +1,7 @@
 //! Reading rows, while there is room.
 
+use std::ops::Bound::{Excluded, Unbounded};
+
 use super::HandlerMachine;
 use super::command::{Command, ReadId};
 use super::event::{DueKeys, Failure, Outcome, RowsRead, StandingPage};
@@ -7,21 +9,32 @@ use crate::ids::{LaneId, Lease};
 use crate::lane::{Lane, ReadBounds, Source};
 use crate::time::Moment;
 
+/// Reads of a handler at once: each has a connection.
+const READS_MAX: usize = 4;
+
 impl<S: Clone, E: Clone> HandlerMachine<S, E> {
-    /// Begins reads: at most one a lane.
+    /// Begins reads: at most one a lane, lanes by turns.
     pub(super) fn plan_reads(&mut self, now: Moment) {
-        if !self.may_ask(now) {
+        let reads = self.lanes.values().filter(|lane| lane.reads()).count();
+        let mut free = READS_MAX.saturating_sub(reads);
+        if free == 0 || !self.may_ask(now) {
             return;
         }
-        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        let behind = self.lanes.range((Excluded(self.read_last), Unbounded)).map(|(id, _)| *id);
+        let ids: Vec<LaneId> = behind.chain(self.lanes.range(..=self.read_last).map(|(id, _)| *id)).collect();
         let mut room = self.room();
         for id in ids {
+            if free == 0 {
+                return;
+            }
             let read = ReadId(self.next_id);
             let page = self.settings.batch_rows_max;
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let bounds = ReadBounds { room, page, write_due: lane.write_due(now) > 0 };
             let Some(command) = lane.plan_read(read, bounds, now) else { continue };
             self.next_id += 1;
+            self.read_last = id;
+            free -= 1;
             room = room.saturating_sub(lane.in_flight.read.map_or(0, |read| read.reserved));
             if let Command::Read(read) = &command {
                 self.reads.insert(read.read, read.clone());

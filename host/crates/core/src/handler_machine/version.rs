@@ -1,5 +1,6 @@
 //! What a handler's machine knows of the version that it calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::verdict::{BehindDead, BreakerPolicy, RetryPolicy};
@@ -25,4 +26,6 @@ pub struct Version {
     pub single: bool,
     /// Whether records are stored before they are called.
     pub stored_first: bool,
+    /// The Kafka topic that gets copies of dead letters.
+    pub dead_letter_topic: Option<Arc<str>>,
 }

@@ -25,6 +25,11 @@ pub(crate) struct ReadBounds {
 }
 
 impl<S: Clone, E: Clone> Lane<S, E> {
+    /// Whether a read of it is under way.
+    pub(crate) fn reads(&self) -> bool {
+        self.in_flight.read.is_some() || (self.in_flight.own && matches!(self.phase, Phase::Opening { .. }))
+    }
+
     /// Gives the next read, where one is to be made now.
     pub(crate) fn plan_read(&mut self, id: ReadId, bounds: ReadBounds, now: Moment) -> Option<Command<S, E>> {
         if self.in_flight.read.is_some() {

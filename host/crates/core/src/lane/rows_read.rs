@@ -64,8 +64,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     fn scan_row(&mut self, row: InboxRow, now: Moment) {
         let (seq, order) = (Seq(row.message.seq), order_of(&row.message));
         if !row.claimed {
-            self.to_spill.insert(seq, (false, order));
-            self.spilled.entry(order).or_insert(Spilled::Unclaimed);
+            // Without a key nothing waits behind it: it stays where it is, to be found by the next scan.
+            if order.key().is_some() {
+                self.to_spill.insert(seq, (false, order));
+                self.spilled.entry(order).or_insert(Spilled::Unclaimed);
+            }
         } else if self.spilled.contains_key(&order) {
             self.to_spill.insert(seq, (false, order));
         } else if self.waits_behind_dead(order) {
@@ -85,6 +88,9 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// A row that nobody here knows of: somebody edited it by hand. It waits until its key is at rest.
     fn unknown_row(&mut self, row: &InboxRow, now: Moment) {
         let order = order_of(&row.message);
+        if !row.claimed && order.key().is_none() {
+            return;
+        }
         self.to_spill.insert(Seq(row.message.seq), (true, order));
         if order.key().is_some() && !self.spilled.contains_key(&order) {
             self.spilled.insert(order, Spilled::Wakes);
