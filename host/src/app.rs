@@ -155,10 +155,11 @@ async fn lives(
 ) -> Result<(), Error> {
     let mut handlers = life::Handlers::new(changes);
     let mut outage = shared.db.outage();
+    let mut was = None;
     while !stop.is_cancelled() {
         let begun = tokio::select! {
             () = stop.cancelled() => break,
-            begun = sweep::begin(&shared.db, &shared.config) => begun,
+            begun = sweep::begin(&shared.db, &shared.config, was) => begun,
         };
         let session = match begun {
             Ok(session) => session,
@@ -171,6 +172,7 @@ async fn lives(
             }
         };
         outage.over();
+        was = Some(session.id);
         tracing::info!(
             host = %session.id,
             "Host {} works; handlers are taken from {}",

@@ -9,6 +9,7 @@ mod guest_sql;
 mod guest_values;
 pub(crate) mod handlers;
 pub(crate) mod handlers_list;
+mod host_threads;
 pub(crate) mod hosts;
 pub(crate) mod lanes;
 pub(crate) mod migrate;
@@ -33,6 +34,7 @@ pub(crate) use error::{DbError, Meaning, Progress};
 pub(crate) use guest_error::SqlError;
 pub(crate) use guest_sql::{GuestTx, Table};
 pub(crate) use guest_values::Value;
+use host_threads::HostThreads;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 pub(crate) use tx::{Single, Tx};
@@ -186,6 +188,10 @@ impl Db {
     fn watch(&self, doing: &'static str, lane: i32) -> conn::Watch {
         let command = Command { doing, lanes: Some(&[lane]) };
         conn::Watch::new(Arc::clone(self.0.ours.silence()), Some(self.0.limit), command)
+    }
+
+    fn threads(&self) -> &HostThreads {
+        self.0.ours.threads()
     }
 
     fn role(&self, name: &str) -> Option<&PgPool> {

@@ -1,63 +1,210 @@
-//! From Kafka records to inbox rows, one consumer group per handler.
+//! From Kafka to the handler's machine, one consumer group per handler: records become messages, and partitions
+//! are fetched from where the offset rows say.
 //!
-//! Invariants: an offset is stored only in the transaction that stores its record; what is handed to
-//! the worker is stored; a lane is read from Postgres until nothing is left there, and only then are
-//! fresh messages handed over directly. Ingest runs no guest and settles nothing.
+//! Invariants: nothing here is stored or settled, and Kafka's own offsets are never read; an offset row is moved only
+//! by the settlement that stores its record. No partition is read before its topic's id is known.
 
-mod assignment;
-mod backlog;
-mod batch;
+mod chores;
+mod consumed;
 pub(crate) mod matching;
-mod partition;
+mod partition_log;
 mod positions;
-mod rejoin;
+mod records;
 mod reporting;
-mod seqs;
 mod topic_ids;
-mod turn;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use mailroom_core::ids::{LaneId, Lease, TopicPartition};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::config::Config;
-use crate::db::Db;
 use crate::handler::Handler;
-use crate::kafka::{KafkaError, TopicWatch};
-use crate::lane::{Lease, Session};
-use crate::worker::{Feed, InHand};
+use crate::kafka::{self, Consumer, KafkaError, WatchedTopics};
+use crate::outage::Outage;
+use crate::settle::{Effects, StateView};
+use crate::worker::Worker;
+use chores::Chore;
+use partition_log::PartitionLog;
+use positions::Finder;
+use reporting::Reporting;
 
-/// The ingest of one handler, for one session.
+/// Bytes of payload that one poll brings, about.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Interval of the looks after topics and Kafka's view of our offsets.
+const TICK: Duration = Duration::from_millis(100);
+
+type Event = mailroom_core::handler_machine::event::Event<StateView, Effects>;
+
+/// Something that happened to the consumer or to a look after it.
+pub(crate) enum Happened {
+    Kafka(kafka::Event),
+    Chore(Chore),
+    Tick,
+}
+
+/// The reading side of a handler's work.
 pub(crate) struct Ingest {
-    pub(crate) config: Arc<Config>,
-    pub(crate) db: Db,
-    pub(crate) session: Arc<Session>,
-    pub(crate) handler: Arc<Handler>,
-    pub(crate) topics: TopicWatch,
-    pub(crate) feed: mpsc::Sender<Feed>,
-    pub(crate) in_hand: Arc<InHand>,
-    /// Where the sweep learns of lanes that were taken.
-    pub(crate) leases: mpsc::UnboundedSender<Lease>,
+    config: Arc<Config>,
+    handler: Arc<Handler>,
+    /// `None` once the group is left.
+    consumer: Option<Consumer>,
+    finder: Finder,
+    subscribed: Vec<String>,
+    watched: WatchedTopics,
+    /// A subscribed topic was not there at the last look.
+    absent: bool,
+    missing: Vec<String>,
+    topics_due: Instant,
+    /// Partitions that Kafka gave to this host.
+    assigned: BTreeSet<TopicPartition>,
+    logs: BTreeMap<TopicPartition, PartitionLog>,
+    kafka: Outage,
+    postgres: Outage,
+    tick: Interval,
+    reporting: Reporting,
+    chores: FuturesUnordered<BoxFuture<'static, Chore>>,
 }
 
 impl Ingest {
-    /// Reads until it is stopped or the session ends.
+    /// Joins the handler's group.
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), KafkaError> {
-        let session = Arc::clone(&self.session);
-        let mut turns = turn::Turns::new(self)?;
-        loop {
-            tokio::select! {
-                biased;
-                () = session.ended().cancelled() => break,
-                () = stop.cancelled() => break,
-                step = turns.next() => turns.take(step).await,
+    pub(crate) fn new(worker: &Worker) -> Result<Self, KafkaError> {
+        let component = worker.handler.current();
+        let topics = component.subscriptions().iter().flat_map(|subscription| subscription.topics.iter());
+        let mut subscribed: Vec<String> = topics.cloned().collect();
+        subscribed.sort();
+        subscribed.dedup();
+        let config = Arc::clone(&worker.config);
+        let group = Arc::clone(&worker.handler.group);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            consumer: Some(Consumer::subscribe(&config.kafka, &group, &subscribed)?),
+            finder: Finder {
+                config: Arc::clone(&config),
+                db: worker.db.clone(),
+                session: Arc::clone(&worker.session),
+                topics: worker.topics.topics.clone(),
+                group,
+            },
+            watched: worker.topics.of(&subscribed),
+            absent: false,
+            subscribed,
+            missing: Vec::new(),
+            topics_due: Instant::now(),
+            assigned: BTreeSet::new(),
+            logs: BTreeMap::new(),
+            kafka: Outage::of(format!("Kafka at {}", config.kafka.brokers)),
+            postgres: worker.db.outage(),
+            tick,
+            reporting: Reporting::default(),
+            chores: FuturesUnordered::new(),
+            handler: Arc::clone(&worker.handler),
+            config,
+        })
+    }
+
+    /// Topics that the handler takes.
+    pub(crate) fn topics(&self) -> Arc<[String]> {
+        self.subscribed.as_slice().into()
+    }
+
+    /// Waits for the next thing to happen; with `polls`, for records too. Cancel safe.
+    pub(crate) async fn next(&mut self, polls: bool) -> Happened {
+        let rows_max = self.config.ingest.batch_rows_max;
+        let consumer = self.consumer.as_mut().filter(|_| polls);
+        let polled = async {
+            match consumer {
+                Some(consumer) => consumer.next(rows_max, BATCH_BYTES_MAX).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(chore) = self.chores.next(), if !self.chores.is_empty() => Happened::Chore(chore),
+            event = polled => Happened::Kafka(event),
+            _ = self.tick.tick() => Happened::Tick,
+        }
+    }
+
+    /// Takes what happened; gives what it means for the machine. `lanes` are the assigned partitions and theirs.
+    pub(crate) fn take(
+        &mut self,
+        happened: Happened,
+        lanes: impl Iterator<Item = (TopicPartition, LaneId)>,
+    ) -> Option<Event> {
+        match happened {
+            Happened::Kafka(event) => self.consumed(event),
+            Happened::Chore(chore) => self.chore_ended(chore),
+            Happened::Tick => {
+                self.report(lanes);
+                self.look_for_topics();
+                self.look_at_ids()
             }
         }
-        turns.end().await;
-        Ok(())
+    }
+
+    /// Finds where partitions go on whose lanes are ours.
+    pub(crate) fn find(&mut self, partitions: Vec<(TopicPartition, Lease)>) {
+        let start = self.handler.current().manifest().start;
+        let lost = partitions.into_iter().map(|(partition, lease)| {
+            let doubtful = self.logs.get(&partition).and_then(|log| log.doubtful.clone());
+            (positions::Lost { partition, doubtful }, lease.token)
+        });
+        let (lost, tokens) = lost.unzip();
+        let finder = self.finder.clone();
+        self.chores.push(Box::pin(async move { Chore::found(finder, lost, tokens, start).await }));
+    }
+
+    /// Fetches partitions from these offsets on; gives those that the consumer refuses.
+    pub(crate) fn assign(&mut self, offsets: &[(TopicPartition, i64)]) -> Option<Event> {
+        for (partition, offset) in offsets {
+            tracing::info!(
+                messaging.consumer.group.name = %self.handler.group,
+                "Reading {partition} from offset {offset}"
+            );
+        }
+        let error = self.consumer.as_ref()?.assign(offsets).err()?;
+        tracing::warn!(%error, "Assigning partitions");
+        Some(Event::Displaced(offsets.iter().map(|(partition, _)| partition.clone()).collect()))
+    }
+
+    /// Stops fetching partitions.
+    pub(crate) fn unassign(&self, partitions: &[TopicPartition]) {
+        self.answer(|consumer| consumer.unassign(partitions));
+    }
+
+    /// Stops fetching partitions for a while.
+    pub(crate) fn pause(&self, partitions: &[TopicPartition]) {
+        self.answer(|consumer| consumer.pause(partitions));
+    }
+
+    /// Goes on fetching partitions.
+    pub(crate) fn resume(&self, partitions: &[TopicPartition]) {
+        self.answer(|consumer| consumer.resume(partitions));
+    }
+
+    /// Asks the consumer for something that nobody has to wait for.
+    fn answer(&self, ask: impl FnOnce(&Consumer) -> Result<(), KafkaError>) {
+        if let Some(Err(error)) = self.consumer.as_ref().map(ask) {
+            tracing::debug!(%error, "Changing which partitions are fetched");
+        }
+    }
+
+    /// Leaves the group, within a bounded time. The lanes are the machine's to give back.
+    pub(crate) fn leave(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let consumer = self.consumer.take();
+        async move {
+            if let Some(consumer) = consumer {
+                consumer.close().await;
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ mod topic_watch;
 mod topics;
 mod voice;
 
-pub(crate) use consumer::{Consumer, Event, Place};
+pub(crate) use consumer::{Consumer, Event};
 pub(crate) use error::{KafkaError, ProduceMeaning};
 pub(crate) use mock::MockKafka;
 pub(crate) use producer::{Delivery, Outbound, Producer};

@@ -9,15 +9,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailroom_core::handler_machine::event::OwnedLane;
+use mailroom_core::ids::{self, LaneId, LaneToken, RereadCount};
+use mailroom_core::time::Moment;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::clock;
 use crate::config::Config;
-use crate::db::{Db, DbError, hosts, lanes, rounds};
-use crate::lane::{Lease, Moment, Session};
+use crate::db::{Db, DbError, dead_letters, hosts, lanes, rounds};
+use crate::lane::{self, Lease, Session};
 use crate::relay::LaneChange;
+use crate::worker::{HostLook, LaneBook};
 
 /// A lane that nobody here has for so long is given back.
 const NOBODYS_FOR: Duration = Duration::from_secs(3);
@@ -31,42 +36,45 @@ pub(crate) struct Sweep {
     pub(crate) config: Arc<Config>,
     pub(crate) db: Db,
     pub(crate) session: Arc<Session>,
-    /// Lanes that others took.
-    pub(crate) leases: mpsc::UnboundedReceiver<Lease>,
+    /// Book of the inbox lanes that handlers here have.
+    pub(crate) lanes: LaneBook,
     /// Where the relay hears of its lanes.
     pub(crate) relay: mpsc::UnboundedSender<LaneChange>,
     /// An operator touched something.
     pub(crate) wake: Arc<Notify>,
     /// Told when outbox rows are to be read again.
     pub(crate) outbox_wake: Arc<Notify>,
-    /// Where the workers see which breakers are open, and what is paused.
-    pub(crate) breakers: watch::Sender<Breakers>,
+    /// Where the workers see their lanes, which breakers are open, and what is paused.
+    pub(crate) looks: watch::Sender<Arc<HostLook>>,
     /// Lanes (with their tokens) that are ours and that nobody here has, and since when.
     pub(crate) nobodys: HashMap<(i32, i64), Instant>,
 }
 
-/// The breakers that are open and the handlers that are paused, as a look at the tables saw them.
-#[derive(Debug, Clone)]
-pub(crate) struct Breakers {
-    /// When the look began.
-    pub(crate) looked_at: Instant,
-    /// By consumer group, when a probe may be claimed.
-    pub(crate) open: HashMap<String, Instant>,
-    /// By consumer group.
-    pub(crate) paused: HashSet<String>,
-}
-
-impl Default for Breakers {
-    fn default() -> Self {
-        Self { looked_at: Instant::now(), open: HashMap::new(), paused: HashSet::new() }
-    }
-}
-
-/// Registers a new life of this host.
-pub(crate) async fn begin(db: &Db, config: &Config) -> Result<Arc<Session>, DbError> {
-    let (id, sent) = (Uuid::new_v4(), Moment::now());
+/// Registers a new life of this host. `was` is the one before it, which others have buried: it proves that the process
+/// lives, so that no message is blamed for its death.
+pub(crate) async fn begin(db: &Db, config: &Config, was: Option<Uuid>) -> Result<Arc<Session>, DbError> {
+    let (id, sent) = (Uuid::new_v4(), lane::Moment::now());
     hosts::register(db, id, &config.host, config.relay.enabled).await?;
+    if let Some(was) = was {
+        prove_alive(db, was).await?;
+    }
     Ok(Arc::new(Session::new(id, sent, config.host.expiry)))
+}
+
+/// Messages are not blamed for a death that was none; those that were are replayed.
+async fn prove_alive(db: &Db, was: Uuid) -> Result<(), DbError> {
+    let (suspected, letters) = hosts::prove_alive(db, was).await?;
+    if suspected > 0 {
+        tracing::warn!(
+            "This host was taken for dead and lives: {suspected} messages that it may have had running are not counted \
+             as lost with it"
+        );
+    }
+    if !letters.is_empty() {
+        let replayed = dead_letters::replay(db, &letters).await?;
+        tracing::warn!("{replayed} messages that were dead as a crash loop for it are handled again");
+    }
+    Ok(())
 }
 
 impl Sweep {
@@ -91,10 +99,6 @@ impl Sweep {
         let mut shared: Option<Instant> = None;
         loop {
             tokio::select! {
-                Some(lease) = self.leases.recv() => {
-                    held.insert(lease.lane, lease);
-                    continue;
-                }
                 // Somebody gave lanes back, or an operator touched rows.
                 () = self.wake.notified() => shared = None,
                 _ = tick.tick() => {}
@@ -115,7 +119,7 @@ impl Sweep {
     async fn turn(&mut self, shares: bool, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
         if shares {
             let host = &self.config.host;
-            let all = self.session.may_bury(Moment::now(), host.expiry);
+            let all = self.session.may_bury(lane::Moment::now(), host.expiry);
             let buried = hosts::bury(&self.db, self.session.id, host.worker.as_str(), all).await?;
             for worker in &buried {
                 tracing::warn!("Host {worker} is dead: its expiry has passed, and its lanes are free");
@@ -136,7 +140,7 @@ impl Sweep {
         }
         let alive = usize::try_from(hosts::relaying(&self.db).await?).unwrap_or(1).max(1);
         let share = OUTBOX_LANES.div_ceil(alive);
-        let mut ours: Vec<i32> = held.keys().copied().filter(|lane| is_outbox(*lane)).collect();
+        let mut ours: Vec<i32> = held.keys().copied().collect();
         // Always the same ones, until they are given back.
         ours.sort_unstable();
         for surplus in ours.iter().skip(share) {
@@ -148,9 +152,9 @@ impl Sweep {
         if free.is_empty() {
             return Ok(());
         }
-        for taken in lanes::take(&self.db, self.session.id, &free).await? {
-            let lease = Lease::new(taken.lane, taken.token, taken.reread, &self.session);
-            held.insert(taken.lane, lease.clone());
+        for taken in lanes::take(&self.db, self.session.id, &free, Duration::ZERO).await? {
+            let lease = Lease::new(taken.lease, taken.rereads, &self.session);
+            held.insert(lease.lane, lease.clone());
             self.tell_relay(LaneChange::Taken(lease));
         }
         Ok(())
@@ -170,31 +174,33 @@ impl Sweep {
             self.nobodys.entry(lane).or_insert_with(Instant::now);
         }
         let stale = self.nobodys.iter().filter(|(_, since)| since.elapsed() > NOBODYS_FOR);
-        let (lanes, tokens): (Vec<i32>, Vec<i64>) = stale.map(|(lane, _)| *lane).unzip();
-        if !lanes.is_empty() {
-            lanes::release(&self.db, &lanes, &tokens).await?;
+        let stale: Vec<ids::Lease> = stale
+            .map(|((lane, token), _)| ids::Lease { lane: LaneId(*lane), token: LaneToken(*token) })
+            .collect();
+        if !stale.is_empty() {
+            lanes::release(&self.db, &stale).await?;
         }
         Ok(())
     }
 
-    /// Lanes that were taken from us, and lanes whose rows an operator touched.
+    /// Looks at the tables for the handlers; outbox lanes that were taken from us, and such whose rows an operator
+    /// touched.
     async fn look(&mut self, held: &mut HashMap<i32, Lease>) -> Result<(), DbError> {
-        let looked_at = Instant::now();
+        let began_at = clock::now();
         let seen = rounds::look(&self.db, self.session.id).await?;
-        let open = seen.open.into_iter().map(|(group, remaining)| (group, looked_at + remaining)).collect();
-        self.breakers.send_replace(Breakers { looked_at, open, paused: seen.paused });
         held.retain(|_, lease| !lease.is_lost());
-        let rows: HashMap<i32, lanes::Owned> = seen.lanes.into_iter().map(|row| (row.lane, row)).collect();
-        let nobodys =
-            rows.values().filter(|row| held.get(&row.lane).is_none_or(|lease| lease.token != row.token));
-        self.give_back(nobodys.map(|row| (row.lane, row.token)).collect()).await?;
+        let rows: HashMap<i32, lanes::Owned> = seen.lanes.iter().map(|row| (row.lane, *row)).collect();
+        self.looks.send_replace(Arc::new(host_look(began_at, seen)));
+        let has = |row: &lanes::Owned| match held.get(&row.lane) {
+            Some(lease) => lease.token == row.token,
+            None => self.lanes.has(LaneId(row.lane)),
+        };
+        let nobodys = rows.values().filter(|row| !has(row)).map(|row| (row.lane, row.token));
+        self.give_back(nobodys.collect()).await?;
         let mut touched = false;
         for (lane, lease) in held.iter() {
             match rows.get(lane) {
-                Some(row) if row.token == lease.token => {
-                    lease.saw_wanted(row.wanted);
-                    touched |= lease.saw_reread(row.reread) && is_outbox(*lane);
-                }
+                Some(row) if row.token == lease.token => touched |= lease.saw_reread(row.reread),
                 Some(row) if row.token > lease.token => lease.lose(),
                 // Taken anew since this look began.
                 Some(_) => {}
@@ -208,7 +214,17 @@ impl Sweep {
     }
 }
 
-/// Outbox lanes have the lowest numbers.
-fn is_outbox(lane: i32) -> bool {
-    usize::try_from(lane).is_ok_and(|lane| lane < OUTBOX_LANES)
+/// A look as the handlers' workers take it.
+fn host_look(began_at: Moment, seen: rounds::Seen) -> HostLook {
+    let lanes = seen.lanes.into_iter().map(|row| {
+        let owned =
+            OwnedLane { token: LaneToken(row.token), rereads: RereadCount(row.reread), wanted: row.wanted };
+        (LaneId(row.lane), owned)
+    });
+    HostLook {
+        began_at,
+        lanes: lanes.collect(),
+        open: seen.open.into_iter().map(|(group, remaining)| (group, began_at + remaining)).collect(),
+        paused: seen.paused,
+    }
 }

@@ -238,7 +238,7 @@ fn a_death_that_waits_to_be_settled_holds_up_its_key_though_another_letter_is_cl
         becomes("its last attempt is to come", 1, SOON, async || world.db.one::<i64>(retries).await).await?;
 
         let held = world.db.hold("select from mailroom.inbox where message_id = 'dies' for update").await?;
-        let waits = async || world.db.waits_for_lock("-- Ends deliveries").await;
+        let waits = async || world.db.waits_for_lock("-- The same as `rows.sql`").await;
         eventually("its death waits to be settled", SOON, waits).await?;
         world.mailroom(&["dead", "discard", "--reason", "rejected"]).await?.ok()?;
         // Nothing outside the host tells that it has read its lane again.

@@ -1,6 +1,6 @@
 //! A message that kills the process it runs in: found by the deliveries that are lost with it.
 
-use mailroom_tests::{Manifest, SOON, Setup, becomes, eventually, in_world};
+use mailroom_tests::{Manifest, Proxy, SOON, Setup, becomes, eventually, in_world};
 use serde_json::json;
 
 use crate::arrange::Scripted;
@@ -20,6 +20,8 @@ const STORED: &str = "select count(*) from mailroom.inbox where message_id = 'th
 /// Its call alone ended at its deadline, and the next one is under way.
 const AGAIN: &str = "select count(*) > 0 from mailroom.inbox
                       where attempts_made = 1 and scheduled_at < clock_timestamp() - interval '300 ms'";
+/// It was lost while it ran alone, and waits for its host to come again.
+const SUSPECTED: &str = "select count(*) from mailroom.inbox where crashes = 3 and held and wakes";
 const PARKED: &str = "select count(*) from mailroom.inbox where failed_reason = 'crash-loop'";
 
 #[test]
@@ -110,6 +112,39 @@ fn a_message_that_ran_alone_and_came_back_is_not_blamed_for_the_next_death() {
         becomes("its delivery is lost", 1, SOON, async || world.db.one::<i32>(CRASHES).await).await?;
         becomes("it is completed", 1, SOON, async || world.db.completed().await).await?;
         host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_is_not_blamed_for_a_host_that_was_cut_off_and_comes_again() {
+    in_world(PATIENT, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let slow = json!({"behave": "sleep", "until_attempt": 2});
+        world.kafka.send(&scripted.says("killer", &slow).id("the-killer")).await?;
+        let proxy = Proxy::of_postgres(&world.db.address()).await?;
+        let mut host = world.start_host_behind("a", &proxy)?;
+        becomes("it is stored", 1, SOON, async || world.db.one::<i64>(STORED).await).await?;
+        for lost in 1..=2 {
+            host = host.kill().await?.restart()?;
+            becomes("its delivery is lost", lost, SOON, async || world.db.one::<i32>(CRASHES).await).await?;
+        }
+        becomes("it runs alone", 1, SOON, async || world.db.one::<i64>(ALONE).await).await?;
+
+        proxy.silence_for_ever();
+        let other = world.start_host("b")?;
+        becomes("another host has its lane, and waits for proof", 1, SOON, async || {
+            world.db.one::<i64>(SUSPECTED).await
+        })
+        .await?;
+        proxy.silence();
+        proxy.cut();
+
+        host.wait_log("was taken for dead and lives").await?;
+        becomes("it is done", 1, SOON, async || world.db.completed().await).await?;
+        assert_eq!(world.db.one::<i64>("select count(*) from mailroom.dead_letter").await?, 0);
+        host.stop().await?;
+        other.stop().await?;
         Ok(())
     });
 }

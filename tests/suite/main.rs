@@ -1,5 +1,6 @@
 //! The black-box suite: each test is a sentence about the real binary, seen from outside.
 
+mod ack_matrix;
 mod arrange;
 mod at_most_once;
 mod author_tools;
@@ -56,3 +57,4 @@ mod two_hosts;
 mod two_topics;
 mod unreachable;
 mod wasi;
+mod wedges;

@@ -12,7 +12,7 @@ use mailroom_tests::{Setup, World, in_world};
 use plan::Planner;
 
 /// Statements by a sign in their text, the index that they have to go by, and on which columns.
-const BY: [(&str, &str, &[&str]); 18] = [
+const BY: [(&str, &str, &[&str]); 26] = [
     ("delete from mailroom.inbox i using due", "attempt_pkey", &["lane", "seq"]),
     ("delete from mailroom.dead_letter l using due", "attempt_pkey", &["lane", "seq"]),
     ("delete from mailroom.dead_letter l using due", "inbox_dedup", &["message_id", "consumer_group"]),
@@ -20,10 +20,18 @@ const BY: [(&str, &str, &[&str]); 18] = [
     ("with ordinality e(header, place)", "inbox_dedup", &["message_id", "consumer_group"]),
     ("and not held and seq > $3", "inbox_ready", &["lane", "seq"]),
     ("-- Ends deliveries", "inbox_ready", &["lane", "seq"]),
-    ("p.deliveries = w.deliveries + 1", "inbox_ready", &["lane", "seq"]),
+    ("-- The same as `rows.sql`", "inbox_held_first", &["lane", "seq"]),
     ("greatest(i.crashes, $2) + 1", "inbox_ready", &["lane", "seq"]),
-    ("set held = true", "inbox_ready", &["lane", "seq"]),
+    ("greatest(i.crashes, $2) + 1", "inbox_held", &["lane", "okey"]),
+    ("greatest(i.crashes, $2) + 1", "inbox_due", &["lane", "scheduled_at"]),
+    ("-- Rows that wait are held", "inbox_ready", &["lane", "seq"]),
+    ("-- Rows that wait are held", "inbox_held_first", &["lane", "seq"]),
+    ("-- Notes what a delivery", "inbox_ready", &["lane", "seq"]),
+    ("-- Notes what a delivery", "inbox_held_first", &["lane", "seq"]),
     ("-- The first held rows", "inbox_held", &["lane", "okey", "seq"]),
+    ("-- Held rows without a key", "inbox_held_first", &["lane", "seq"]),
+    ("-- Keys with held rows", "inbox_held", &["lane", "okey"]),
+    ("-- Rows that wait no longer", "inbox_due", &["lane", "scheduled_at"]),
     ("-- The next rows of all lanes", "outbox_ready", &["lane", "seq"]),
     ("-- Scheduled rows that are due", "outbox_delayed", &["lane", "scheduled_at"]),
     ("-- The first rows of one topic", "outbox_ready", &["lane"]),
@@ -34,9 +42,11 @@ const BY: [(&str, &str, &[&str]); 18] = [
 ];
 
 /// Of these, those that read a bounded page of what may be a long backlog.
-const IN_ORDER: [(&str, &str); 5] = [
+const IN_ORDER: [(&str, &str); 7] = [
     ("and not held and seq > $3", "inbox_ready"),
     ("-- The first held rows", "inbox_held"),
+    ("-- Keys with held rows", "inbox_held"),
+    ("-- Rows that wait no longer", "inbox_due"),
     ("-- The next rows of all lanes", "outbox_ready"),
     ("-- Scheduled rows that are due", "outbox_delayed"),
     ("-- The first rows of one topic", "outbox_ready"),

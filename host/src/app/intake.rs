@@ -1,4 +1,4 @@
-//! One handler at work in one life: its ingest and its worker, side by side.
+//! One handler at work in one life: it claims its group, then it works.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,21 @@ use super::{Error, Shared};
 use crate::config::HandlerName;
 use crate::db::handlers;
 use crate::handler::Handler;
-use crate::ingest::Ingest;
-use crate::lane::{Lease, Session};
-use crate::sweep::Breakers;
-use crate::worker::{InHand, Worker};
+use crate::lane::Session;
+use crate::worker::{HostLook, LaneBook, Worker};
 
 /// A handler that is on its way out, as one whose file got another name, holds its group for a moment: no word
 /// of it is said before.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries while patience lasts, and afterwards.
 const TRY_EVERY: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
-/// Batches on their way from ingest to the worker.
-const FEED_DEPTH: usize = 4;
 
 /// What ties a handler's work to the sweep.
 pub(super) struct FromSweep {
-    /// Where the sweep learns of lanes that were taken.
-    pub(super) leases: mpsc::UnboundedSender<Lease>,
-    /// Which breakers are open.
-    pub(super) breakers: watch::Receiver<Breakers>,
+    /// Looks at this host's lanes, breakers and pauses.
+    pub(super) looks: watch::Receiver<Arc<HostLook>>,
+    /// Book of the lanes that handlers here have.
+    pub(super) lanes: LaneBook,
 }
 
 /// Where a handler stands with its consumer group.
@@ -58,38 +54,18 @@ pub(super) async fn run(
         () = session.ended().cancelled() => return Ok(name),
         () = claim(&shared, session.id, &handler, &standings) => {}
     }
-    let (sender, feed) = mpsc::channel(FEED_DEPTH);
-    let in_hand = Arc::new(InHand::default());
-    let ingest = Ingest {
-        config: Arc::clone(&shared.config),
-        db: shared.db.clone(),
-        session: Arc::clone(&session),
-        handler: Arc::clone(&handler),
-        topics: shared.topics.clone(),
-        feed: sender,
-        in_hand: Arc::clone(&in_hand),
-        leases: sweep.leases,
-    };
     let worker = Worker {
         config: Arc::clone(&shared.config),
         db: shared.db.clone(),
         session,
         handler,
         guests: shared.guests.clone(),
-        feed,
-        in_hand,
-        breakers: sweep.breakers,
+        topics: shared.topics.clone(),
+        looks: sweep.looks,
+        lanes: sweep.lanes,
         outbox_wake: Arc::clone(&shared.outbox_wake),
     };
-    // Where ingest ends by itself the worker has nothing to wait for.
-    let worker_stop = stop.child_token();
-    let ingest = async {
-        let ended = ingest.run(stop).await;
-        worker_stop.cancel();
-        ended
-    };
-    let (ingest, ()) = tokio::join!(ingest, worker.run(worker_stop.clone()));
-    ingest?;
+    worker.run(stop).await?;
     Ok(name)
 }
 

@@ -15,10 +15,11 @@ use super::{Error, Shared};
 use crate::config::HandlerName;
 use crate::db::hosts;
 use crate::handler::{Change, Handler};
-use crate::lane::{Lease, Session};
+use crate::lane::Session;
 use crate::relay::Relay;
 use crate::retention::Retention;
-use crate::sweep::{Breakers, Sweep};
+use crate::sweep::Sweep;
+use crate::worker::{HostLook, LaneBook};
 
 /// What of the grace is left for saying goodbye on connections.
 const GOODBYES: Duration = Duration::from_secs(2);
@@ -67,8 +68,8 @@ impl Handlers {
 struct Intakes<'l> {
     shared: &'l Shared,
     session: &'l Arc<Session>,
-    leases: mpsc::UnboundedSender<Lease>,
-    breakers: watch::Receiver<Breakers>,
+    looks: watch::Receiver<Arc<HostLook>>,
+    lanes: LaneBook,
     /// Stops each handler's work.
     stops: HashMap<HandlerName, CancellationToken>,
     /// Each ends with its handler's name.
@@ -89,7 +90,7 @@ impl Intakes<'_> {
         self.stops.insert(handler.name.clone(), stop.clone());
         registry.began(&handler.name, &handler.group);
         let (shared, session, handler) = (self.shared.clone(), Arc::clone(self.session), Arc::clone(handler));
-        let sweep = FromSweep { leases: self.leases.clone(), breakers: self.breakers.clone() };
+        let sweep = FromSweep { looks: self.looks.clone(), lanes: self.lanes.clone() };
         self.tasks.spawn(intake::run(shared, session, handler, sweep, self.standings.0.clone(), stop));
     }
 
@@ -111,19 +112,19 @@ pub(super) async fn live(
     handlers: &mut Handlers,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let (taken, leases) = mpsc::unbounded_channel();
+    let lanes = LaneBook::default();
     let (to_relay, relay_lanes) = mpsc::unbounded_channel();
     let (relay_stop, sweep_stop) = (CancellationToken::new(), CancellationToken::new());
-    let (breakers, open_breakers) = watch::channel(Breakers::default());
+    let (looks, looked) = watch::channel(Arc::new(HostLook::default()));
     let sweep = Sweep {
         config: Arc::clone(&shared.config),
         db: shared.db.clone(),
         session: Arc::clone(session),
-        leases,
+        lanes: lanes.clone(),
         relay: to_relay,
         wake: Arc::clone(&shared.inbox_wake),
         outbox_wake: Arc::clone(&shared.outbox_wake),
-        breakers,
+        looks,
         nobodys: HashMap::new(),
     };
     let relay = Relay {
@@ -140,8 +141,8 @@ pub(super) async fn live(
     let mut intakes = Intakes {
         shared,
         session,
-        leases: taken,
-        breakers: open_breakers,
+        looks: looked,
+        lanes,
         stops: HashMap::new(),
         tasks: JoinSet::new(),
         standings: mpsc::unbounded_channel(),

@@ -76,7 +76,8 @@ fn table(listed: &[Listed]) -> Result<(), Failure> {
         let status = match (&message.failed_reason, &message.outcome) {
             (Some(reason), _) => format!("failed: {reason}"),
             (None, Some(outcome)) => outcome.clone(),
-            (None, None) if message.held => "held".to_owned(),
+            (None, None) if message.held && message.wakes => "waiting".to_owned(),
+            (None, None) if message.held => "behind".to_owned(),
             (None, None) => message.status.clone(),
         };
         vec![

@@ -101,6 +101,7 @@ fn ingest(reader: &mut Reader) -> Ingest {
             MIB..=65_536 * MIB,
         ))
         .unwrap_or(usize::MAX),
+        waiting_keys_max: reader.count("ingest.waiting-keys-max", 1_000_000, 1..=100_000_000),
         gap: reader.choice("ingest.gap", &[("stop", Gap::Stop), ("skip", Gap::Skip)], Gap::Stop),
     }
 }

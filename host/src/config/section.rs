@@ -107,6 +107,8 @@ pub struct Ingest {
     pub in_hand_max: usize,
     /// Bytes of these: payloads, keys and headers.
     pub in_hand_bytes_max: usize,
+    /// Keys of one handler that wait in the inbox and are remembered; beyond it partitions are not read.
+    pub waiting_keys_max: usize,
     /// What a gap between the stored offset and the log does.
     pub gap: Gap,
 }

@@ -1,5 +1,7 @@
 -- By (message_id, consumer_group), the one index that holds failed rows; status and seq say that it is
 -- still the death of the letter. Deaths by crashing begin a new count.
+-- The row is held and found by its time: its lane's owner is beyond its place long since. What the database refused has
+-- no content to call a handler with, and stays unfit.
 with letter as materialized (
     select d.id, d.message_id, d.consumer_group, d.seq
       from unnest($1::uuid[]) l(id) join mailroom.dead_letter d on d.id = l.id
@@ -7,9 +9,9 @@ with letter as materialized (
      order by d.seq
 )
 update mailroom.inbox i
-   set status = 'pending', failed_reason = null, attempts_made = 0, crashes = 0, begun = false, unfit = null,
-       last_error = null,
-       scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
+   set status = 'pending', held = true, wakes = true, failed_reason = null, attempts_made = 0, crashes = 0,
+       begun = false, unfit = case when i.unfit = 'the database refuses its content' then i.unfit end,
+       last_error = null, scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
   from letter
  where i.message_id = letter.message_id and i.consumer_group = letter.consumer_group
    and i.seq = letter.seq and i.status = 'failed'

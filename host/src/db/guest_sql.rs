@@ -46,7 +46,7 @@ impl GuestTx {
         let pool = db.role(role).ok_or_else(|| unavailable(format!("there is no [sql.{role}]")))?;
         let begun = timeout_at(deadline, async {
             // From here on it is closed unless the end says otherwise.
-            let connection = Some(pool.acquire().await?);
+            let connection = Some(db.threads().connect(pool.acquire()).await?);
             let mut tx = Self { connection, db: db.clone(), begun: Instant::now() };
             sqlx::raw_sql("begin isolation level read committed read write")
                 .execute(tx.connection()?)

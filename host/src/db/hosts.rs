@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Db, DbError};
+use super::{Db, DbError, dead_letters};
 use crate::config;
 
 /// Registers a host that starts, or starts anew after it was buried.
@@ -59,11 +59,17 @@ pub(crate) async fn note_free_lanes(db: &Db) -> Result<(), DbError> {
 /// clock alone would race with a late settlement.
 pub(crate) async fn bury(db: &Db, host: Uuid, worker: &str, all: bool) -> Result<Vec<String>, DbError> {
     sqlx::query_scalar!(
-        "delete from mailroom.host where id in (
-             select id from mailroom.host
-              where expires_at < clock_timestamp() and id <> $1 and (worker = $2 or $3)
-              order by id for update skip locked)
-         returning worker",
+        r#"with buried as (
+               delete from mailroom.host where id in (
+                   select id from mailroom.host
+                    where expires_at < clock_timestamp() and id <> $1 and (worker = $2 or $3)
+                    order by id for update skip locked)
+               returning id, worker),
+           noted as (insert into mailroom.buried_host (session, worker) select id, worker from buried),
+           forgotten as (
+               delete from mailroom.buried_host b
+                where b.buried_at < clock_timestamp() - interval '1 day' and exists (select from buried))
+           select worker as "worker!" from buried"#,
         host,
         worker,
         all,
@@ -71,6 +77,31 @@ pub(crate) async fn bury(db: &Db, host: Uuid, worker: &str, all: bool) -> Result
     .fetch_all(db.pool())
     .await
     .map_err(DbError::new("burying expired hosts"))
+}
+
+/// Proves that a host lives which others have buried: what its death was counted against is not blamed any more. Gives
+/// how many messages these are, and which of them died of it meanwhile.
+pub(crate) async fn prove_alive(db: &Db, was: Uuid) -> Result<(usize, Vec<dead_letters::Open>), DbError> {
+    let doing = || DbError::new("taking back what a burial was counted against");
+    let mut tx = db.begin("taking back what a burial was counted against").await?;
+    // Lanes before rows, as everybody locks them; a take-over that still counts is waited for.
+    sqlx::query!(
+        "select l.id from mailroom.lane l
+          where l.id in (select s.lane from mailroom.suspicion s where s.session = $1)
+          order by l.id for no key update",
+        was,
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(doing())?;
+    let cleared = sqlx::query_file!("src/db/hosts_prove_alive.sql", was);
+    let cleared = cleared.fetch_all(&mut *tx).await.map_err(doing())?;
+    tx.commit().await?;
+    let letters = cleared.iter().filter_map(|row| {
+        let (origin, id) = ("inbox".to_owned(), row.letter?);
+        Some(dead_letters::Open { id, origin, seq: row.seq, lane: row.lane })
+    });
+    Ok((cleared.len(), letters.collect()))
 }
 
 /// How many hosts share the lanes of the outbox.

@@ -1,5 +1,6 @@
 //! The offset rows: how far each partition was read. The truth, moved with the rows it covers.
 
+use mailroom_core::ids::LaneId;
 use uuid::Uuid;
 
 use super::{Conn, Db, DbError};
@@ -24,24 +25,28 @@ pub(crate) struct Reached {
     pub(crate) settled: i64,
 }
 
-/// How far the partitions of these lanes are. Followers of a key that is blocked behind a dead letter may lie
-/// anywhere behind it, so the partition counts as settled up to the letter.
-pub(crate) async fn reached(db: &Db, group: &str, lanes: &[i32]) -> Result<Vec<Reached>, DbError> {
+/// Looks how far the partitions of these lanes are: up to the first row that is pending, ready or held. Followers of a
+/// key that is blocked behind a dead letter may lie anywhere behind it, so the partition counts as settled up to the
+/// letter.
+pub(crate) async fn reached(db: &Db, group: &str, lanes: &[LaneId]) -> Result<Vec<Reached>, DbError> {
     sqlx::query_as!(
         Reached,
         r#"select l.id as lane, o.next_offset as stored,
-                  least(o.next_offset, pending."offset", blocked."offset") as "settled!"
+                  least(o.next_offset, ready."offset", held."offset", blocked."offset") as "settled!"
              from unnest($2::integer[]) w(id) join mailroom.lane l on l.id = w.id
              join mailroom.partition_offset o
                on o.consumer_group = $1 and o.topic = l.topic and o.partition = l.partition
              left join lateral (
                   select m."offset" from mailroom.inbox m
-                   where m.lane = l.id and m.status = 'pending' and not m.held order by m.seq limit 1) pending on true
+                   where m.lane = l.id and m.status = 'pending' and not m.held order by m.seq limit 1) ready on true
+             left join lateral (
+                  select m."offset" from mailroom.inbox m
+                   where m.lane = l.id and m.held order by m.seq limit 1) held on true
              left join lateral (
                   select min(b."offset") + 1 as "offset" from mailroom.blocked_key b
                    where b.lane = l.id and b.policy = 'block') blocked on true"#,
         group,
-        lanes,
+        &lanes.iter().map(|lane| lane.0).collect::<Vec<_>>(),
     )
     .fetch_all(db.pool())
     .await
@@ -60,7 +65,7 @@ pub(crate) async fn take_over(
     sqlx::query_as!(
         Position,
         "update mailroom.partition_offset o
-            set epoch = o.epoch + 1, owner = $2, updated_at = clock_timestamp()
+            set epoch = o.epoch + 1, owner = $2
            from unnest($3::text[], $4::integer[]) w(topic, partition)
           where o.consumer_group = $1 and o.topic = w.topic and o.partition = w.partition
          returning o.topic, o.partition, o.topic_id, o.next_offset, o.epoch",

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::conn::{Command, Conn};
+use super::host_threads::HostThreads;
 use super::silence::Silence;
 
 /// Idle time after which a connection is asked whether it is still there, and the limit of that.
@@ -45,6 +46,7 @@ pub(super) struct Pool {
     silence: Arc<Silence>,
     /// Whether nothing but probes is sent while Postgres does not answer.
     gated: bool,
+    threads: HostThreads,
 }
 
 /// A connection.
@@ -69,6 +71,7 @@ impl Pool {
             idle: Mutex::default(),
             silence: Arc::clone(silence),
             gated: true,
+            threads: HostThreads::current(),
         }
     }
 
@@ -84,6 +87,10 @@ impl Pool {
 
     pub(super) fn silence(&self) -> &Arc<Silence> {
         &self.silence
+    }
+
+    pub(super) fn threads(&self) -> &HostThreads {
+        &self.threads
     }
 
     pub(super) fn limit(&self) -> Option<Duration> {
@@ -123,13 +130,7 @@ impl Pool {
 
     /// A connection of nobody's, with the same settings and without a limit.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let [needed, known] = &self.settings;
-        let mut connection = self.options.connect().await?;
-        sqlx::raw_sql(AssertSqlSafe(needed.clone())).execute(&mut connection).await?;
-        match sqlx::raw_sql(AssertSqlSafe(known.clone())).execute(&mut connection).await {
-            Ok(_) | Err(sqlx::Error::Database(_)) => Ok(connection),
-            Err(error) => Err(error),
-        }
+        self.threads.connect(connect(self.options.clone(), self.settings.clone())).await
     }
 
     /// No code that can panic runs under it.
@@ -160,5 +161,15 @@ impl Pool {
         let idle = std::mem::take(&mut *self.idle());
         let goodbyes = idle.into_iter().map(|(live, _)| live.connection.close());
         futures_util::future::join_all(goodbyes).await;
+    }
+}
+
+async fn connect(options: PgConnectOptions, settings: [String; 2]) -> Result<PgConnection, sqlx::Error> {
+    let [needed, known] = settings;
+    let mut connection = options.connect().await?;
+    sqlx::raw_sql(AssertSqlSafe(needed)).execute(&mut connection).await?;
+    match sqlx::raw_sql(AssertSqlSafe(known)).execute(&mut connection).await {
+        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(connection),
+        Err(error) => Err(error),
     }
 }

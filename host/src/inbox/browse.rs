@@ -35,6 +35,7 @@ pub(crate) struct Listed {
     pub(crate) outcome: Option<String>,
     pub(crate) failed_reason: Option<String>,
     pub(crate) held: bool,
+    pub(crate) wakes: bool,
     pub(crate) attempts_made: i32,
     pub(crate) max_attempts: i32,
     pub(crate) deliveries: i32,
@@ -57,8 +58,8 @@ pub(crate) async fn list(db: &Db, filter: &Filter) -> Result<Vec<Listed>, DbErro
     sqlx::query_as!(
         Listed,
         r#"select i.id, i.message_id, i.consumer_group, i.topic, i.partition, i."offset", i.event_type, i.status,
-                  i.outcome, i.failed_reason, i.held, i.attempts_made, i.max_attempts, i.deliveries, i.last_error,
-                  i.scheduled_at, i.created_at
+                  i.outcome, i.failed_reason, i.held, i.wakes, i.attempts_made, i.max_attempts, i.deliveries,
+                  i.last_error, i.scheduled_at, i.created_at
              from mailroom.inbox i
             where i.created_at >= statement_timestamp() - make_interval(secs => $1)
               and ($2::text is null

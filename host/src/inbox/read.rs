@@ -1,123 +1,214 @@
-//! Reading a lane: after a take-over, after more was stored than memory holds, after a reread.
+//! Reading rows of a lane: those that are ready in their order, and held ones with their keys.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
+use mailroom_core::handler_machine::command::{Read, ReadWhat};
+use mailroom_core::handler_machine::event::{InboxRow, RowsRead};
+use mailroom_core::ids::{LaneId, Lease, OrderBy, OrderKey, Seq};
 use uuid::Uuid;
 
-use crate::db::{Db, DbError};
-use crate::lane::Lease;
+use crate::db::{Conn, Db, DbError};
 use crate::message::{Message, headers_from_json};
 
-/// A pending message of a lane.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) message: Arc<Message>,
-    /// How long until it is due; zero where it is.
-    pub(crate) due_in: Duration,
-    /// Why no handler can have it: it came so, or somebody edited it into nonsense.
-    pub(crate) nonsense: Option<String>,
+const READING_HELD: &str = "reading held messages";
+
+/// Source of a lane's messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) group: Arc<str>,
+    pub(crate) topic: Arc<str>,
 }
 
-/// Pending messages of the lane above `after`, in order, at most `limit`. Empty too where the lane is no longer
-/// ours.
-pub(crate) async fn read(
-    db: &Db,
-    lease: &Lease,
-    group: &Arc<str>,
-    topic: &Arc<str>,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<Found>, DbError> {
+/// Reads pending rows of a lane. Nothing comes of a lane that is no longer ours. `claimed` is said of all rows.
+pub(crate) async fn read_rows(db: &Db, of: &Origin, read: &Read) -> Result<RowsRead, DbError> {
+    match &read.what {
+        ReadWhat::Lane { after } => read_lane(db, of, read, *after).await,
+        ReadWhat::Keys { keys, up_to } => read_keys(db, of, read, keys, *up_to).await,
+    }
+}
+
+async fn read_lane(db: &Db, of: &Origin, read: &Read, after: Seq) -> Result<RowsRead, DbError> {
+    let Lease { lane, token } = read.lease;
     let rows = sqlx::query_as!(
         Row,
         r#"select seq, okey, id, message_id, partition, "offset", source, event_type, schema_version, key, payload,
                   content_type, headers::text, produced_at_ms, trace_id, traceparent, correlation_id, causation_id,
-                  idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun, unfit,
+                  idempotency_key, attempts_made, max_attempts, deliveries, crashes, begun, held, wakes, unfit,
                   greatest(0, extract(epoch from scheduled_at - clock_timestamp()))::double precision as "due_secs!"
              from mailroom.inbox
             where lane = $1 and status = 'pending' and not held and seq > $3
               and exists (select 1 from mailroom.lane where id = $1 and token = $2)
             order by seq limit $4"#,
-        lease.lane,
-        lease.token,
-        after,
-        i64::try_from(limit).unwrap_or(i64::MAX),
+        lane.0,
+        token.0,
+        after.0,
+        bound(read.limit),
     );
     let mut conn = db.conn("reading a lane").await?;
-    let found = rows.fetch(&mut conn).map_ok(|row| message(row, lease.lane, group, topic));
-    found.try_collect().await.map_err(DbError::new("reading a lane"))
+    let rows = rows.fetch(&mut conn).map_ok(|row| row.into_inbox_row(lane, of));
+    let rows: Vec<InboxRow> = rows.try_collect().await.map_err(DbError::new("reading a lane"))?;
+    let more_of_lane = rows.len() >= read.limit;
+    Ok(RowsRead { rows, more: BTreeSet::new(), more_of_lane })
+}
+
+async fn read_keys(
+    db: &Db,
+    of: &Origin,
+    read: &Read,
+    keys: &[(OrderBy, Seq)],
+    up_to: Option<Seq>,
+) -> Result<RowsRead, DbError> {
+    let up_to = up_to.unwrap_or(Seq(i64::MAX));
+    let keyed: Vec<(OrderKey, Seq)> =
+        keys.iter().filter_map(|(order, after)| Some((order.key()?, *after))).collect();
+    let keyless = keys.iter().filter_map(|(order, after)| match order {
+        OrderBy::Nothing(seq) if seq > after && *seq <= up_to => Some(seq.0),
+        OrderBy::Nothing(_) | OrderBy::Key(_) => None,
+    });
+    let keyless: Vec<i64> = keyless.collect();
+    let mut conn = db.conn(READING_HELD).await?;
+    let mut found = RowsRead::default();
+    if !keyed.is_empty() {
+        found.rows = read_keyed(&mut conn, of, read, &keyed, up_to).await?;
+        found.more = full(&found.rows, read.limit);
+    }
+    if !keyless.is_empty() {
+        found.rows.extend(read_keyless(&mut conn, of, read, &keyless).await?);
+    }
+    Ok(found)
+}
+
+async fn read_keyed(
+    conn: &mut Conn,
+    of: &Origin,
+    read: &Read,
+    keys: &[(OrderKey, Seq)],
+    up_to: Seq,
+) -> Result<Vec<InboxRow>, DbError> {
+    let Lease { lane, token } = read.lease;
+    let rows = sqlx::query_file_as!(
+        Row,
+        "src/inbox/read_keys.sql",
+        lane.0,
+        token.0,
+        &keys.iter().map(|(key, _)| key.0).collect::<Vec<_>>(),
+        &keys.iter().map(|(_, after)| after.0).collect::<Vec<_>>(),
+        up_to.0,
+        bound(read.limit),
+    );
+    let rows = rows.fetch(conn).map_ok(|row| row.into_inbox_row(lane, of));
+    let mut rows: Vec<InboxRow> = rows.try_collect().await.map_err(DbError::new(READING_HELD))?;
+    // A join promises no order, whatever it does.
+    rows.sort_by_key(|row| row.message.seq);
+    Ok(rows)
+}
+
+async fn read_keyless(
+    conn: &mut Conn,
+    of: &Origin,
+    read: &Read,
+    seqs: &[i64],
+) -> Result<Vec<InboxRow>, DbError> {
+    let Lease { lane, token } = read.lease;
+    let rows = sqlx::query_file_as!(Row, "src/inbox/read_keyless.sql", lane.0, token.0, seqs);
+    let rows = rows.fetch(conn).map_ok(|row| row.into_inbox_row(lane, of));
+    rows.try_collect().await.map_err(DbError::new(READING_HELD))
+}
+
+/// Keys of which as many rows came as were asked for.
+fn full(rows: &[InboxRow], limit: usize) -> BTreeSet<OrderBy> {
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    for okey in rows.iter().filter_map(|row| row.message.okey) {
+        *counts.entry(okey).or_default() += 1;
+    }
+    let full = counts.into_iter().filter(|(_, count)| *count >= limit);
+    full.map(|(okey, _)| OrderBy::Key(OrderKey(okey))).collect()
+}
+
+/// A bound as Postgres takes it.
+pub(super) fn bound(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// A row as it is read.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) seq: i64,
-    pub(super) okey: Option<i64>,
-    pub(super) id: Uuid,
-    pub(super) message_id: String,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) source: String,
-    pub(super) event_type: String,
-    pub(super) schema_version: Option<String>,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) payload: Option<Vec<u8>>,
-    pub(super) content_type: Option<String>,
-    pub(super) headers: Option<String>,
-    pub(super) produced_at_ms: i64,
-    pub(super) trace_id: Option<String>,
-    pub(super) traceparent: Option<String>,
-    pub(super) correlation_id: Option<String>,
-    pub(super) causation_id: Option<String>,
-    pub(super) idempotency_key: Option<String>,
-    pub(super) attempts_made: i32,
-    pub(super) max_attempts: i32,
-    pub(super) deliveries: i32,
-    pub(super) crashes: i32,
-    pub(super) begun: bool,
-    pub(super) unfit: Option<String>,
-    pub(super) due_secs: f64,
+struct Row {
+    seq: i64,
+    okey: Option<i64>,
+    id: Uuid,
+    message_id: String,
+    partition: i32,
+    offset: i64,
+    source: String,
+    event_type: String,
+    schema_version: Option<String>,
+    key: Option<Vec<u8>>,
+    payload: Option<Vec<u8>>,
+    content_type: Option<String>,
+    headers: Option<String>,
+    produced_at_ms: i64,
+    trace_id: Option<String>,
+    traceparent: Option<String>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+    idempotency_key: Option<String>,
+    attempts_made: i32,
+    max_attempts: i32,
+    deliveries: i32,
+    crashes: i32,
+    begun: bool,
+    held: bool,
+    wakes: bool,
+    unfit: Option<String>,
+    due_secs: f64,
 }
 
-/// The message of a row.
-pub(super) fn message(row: Row, lane: i32, group: &Arc<str>, topic: &Arc<str>) -> Found {
-    let headers = row.headers.as_deref().map_or(Ok(Vec::new()), headers_from_json);
-    let nonsense = row.unfit.or_else(|| headers.as_ref().err().cloned());
-    let message = Message {
-        seq: row.seq,
-        lane,
-        okey: row.okey,
-        id: row.id,
-        message_id: row.message_id,
-        consumer_group: Arc::clone(group),
-        topic: Arc::clone(topic),
-        partition: row.partition,
-        offset: row.offset,
-        source: row.source,
-        event_type: row.event_type,
-        schema_version: row.schema_version,
-        key: row.key,
-        payload: row.payload,
-        content_type: row.content_type,
-        headers: headers.unwrap_or_default(),
-        produced_at_ms: row.produced_at_ms,
-        trace_id: row.trace_id,
-        traceparent: row.traceparent,
-        correlation_id: row.correlation_id,
-        causation_id: row.causation_id,
-        idempotency_key: row.idempotency_key,
-        attempts_made: count(row.attempts_made),
-        attempts_max: count(row.max_attempts),
-        deliveries: count(row.deliveries),
-        crashes: count(row.crashes),
-        begun: row.begun,
-    };
-    Found {
-        message: Arc::new(message),
-        due_in: Duration::try_from_secs_f64(row.due_secs).unwrap_or_default(),
-        nonsense,
+impl Row {
+    /// The row as the lane's machine takes it. One with headers that cannot be read, which somebody edited so, is
+    /// unfit for that reason.
+    fn into_inbox_row(self, lane: LaneId, of: &Origin) -> InboxRow {
+        let headers = self.headers.as_deref().map_or(Ok(Vec::new()), headers_from_json);
+        let unfit = self.unfit.or_else(|| headers.as_ref().err().cloned());
+        let message = Message {
+            seq: self.seq,
+            lane: lane.0,
+            okey: self.okey,
+            id: self.id,
+            message_id: self.message_id,
+            consumer_group: Arc::clone(&of.group),
+            topic: Arc::clone(&of.topic),
+            partition: self.partition,
+            offset: self.offset,
+            source: self.source,
+            event_type: self.event_type,
+            schema_version: self.schema_version,
+            key: self.key,
+            payload: self.payload,
+            content_type: self.content_type,
+            headers: headers.unwrap_or_default(),
+            produced_at_ms: self.produced_at_ms,
+            trace_id: self.trace_id,
+            traceparent: self.traceparent,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            idempotency_key: self.idempotency_key,
+            attempts_made: count(self.attempts_made),
+            attempts_max: count(self.max_attempts),
+            deliveries: count(self.deliveries),
+            crashes: count(self.crashes),
+            begun: self.begun,
+        };
+        InboxRow {
+            message: Arc::new(message),
+            due_in: Duration::try_from_secs_f64(self.due_secs).unwrap_or_default(),
+            held: self.held,
+            wakes: self.wakes,
+            unfit: unfit.map(Arc::from),
+            claimed: true,
+        }
     }
 }
 

@@ -1,21 +1,22 @@
-//! Finding where a partition goes on: take its lane, take its offset row over, compare with the log.
+//! Finding where a partition goes on: take its offset row over, compare with the log.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use mailroom_core::topic::{VouchedOffsets, is_replaced};
+use mailroom_core::ids::TopicPartition;
+use mailroom_core::time::Moment;
+use mailroom_core::topic::is_replaced;
 use uuid::Uuid;
 
-use super::partition::Position;
 use crate::clock;
 use crate::config::Start;
 use crate::config::{Config, Gap};
 use crate::db::offsets::StoredRecord;
-use crate::db::{Db, DbError, lanes, offsets};
-use crate::kafka::{Bounds, KafkaError, Place, Spot, TopicState, Topics};
-use crate::lane::{Lease, Session};
+use crate::db::{Db, DbError, offsets};
+use crate::kafka::{Bounds, KafkaError, Spot, TopicState, Topics};
+use crate::lane::Session;
 use crate::message::place_in_log;
 
 /// Offsets below the stored one that are compared with a topic that was made again: more than a host reads
@@ -32,28 +33,33 @@ pub(super) struct Finder {
     pub(super) group: Arc<str>,
 }
 
-/// A lane that was taken.
-#[derive(Debug)]
-pub(super) struct Took {
-    pub(super) place: Place,
-    pub(super) lease: Lease,
-    /// Its last owner died with it.
-    pub(super) abandoned: bool,
-    /// The highest place that the inbox had given out when the lane was taken.
-    pub(super) last_seq: i64,
-}
-
 /// A partition whose position is looked for.
 #[derive(Debug)]
 pub(super) struct Lost {
-    pub(super) place: Place,
+    pub(super) partition: TopicPartition,
     /// Offsets that were read while its topic may have been another one.
     pub(super) doubtful: Option<Range<i64>>,
 }
 
+/// Where a partition goes on.
+#[derive(Debug)]
+pub(crate) struct Position {
+    pub(super) epoch: i64,
+    /// Nil where the cluster has no topic ids.
+    pub(super) topic_id: Uuid,
+    /// Moment at which that was asked for.
+    pub(super) found_at: Moment,
+    /// The offset that comes next.
+    pub(super) next: i64,
+    /// Records that were stored before the topic was seen to be another one, and come again.
+    pub(super) passed_over: HashSet<StoredRecord>,
+    /// The gap policy says stop: nothing is fetched until an operator acts.
+    pub(super) stopped: bool,
+}
+
 /// Why a position was not found.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unfound {
+pub(crate) enum Unfound {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
@@ -63,80 +69,49 @@ pub(super) enum Unfound {
 }
 
 /// Where a partition goes on, or why that is not known.
-pub(super) type Found = Result<Position, Unfound>;
+pub(crate) type Found = Result<Position, Unfound>;
 
 impl Finder {
-    /// Takes those of the partitions' lanes that are free, and asks for the others.
-    pub(super) async fn take(&self, places: &[Place]) -> Result<Vec<Took>, DbError> {
-        let (topics, partitions) = columns(places);
-        let opened = lanes::open(&self.db, &self.group, &topics, &partitions).await?;
-        let took = self.take_opened(&opened).await?;
-        let wanted =
-            opened.iter().map(|of| of.lane).filter(|lane| !took.iter().any(|of| of.lease.lane == *lane));
-        let wanted: Vec<i32> = wanted.collect();
-        if !wanted.is_empty() {
-            lanes::want(&self.db, self.session.id, &wanted).await?;
-        }
-        Ok(took)
-    }
-
-    /// Takes lanes that nobody has, up to this host's share; `held` are the handler's that it has.
-    pub(super) async fn adopt(&self, topics: &[String], held: usize) -> Result<Vec<Took>, DbError> {
-        let held = i64::try_from(held).unwrap_or(i64::MAX);
-        let free = lanes::free_inbox(&self.db, &self.group, topics, held).await?;
-        if free.is_empty() { Ok(Vec::new()) } else { self.take_opened(&free).await }
-    }
-
-    async fn take_opened(&self, opened: &[lanes::Opened]) -> Result<Vec<Took>, DbError> {
-        let ids: Vec<i32> = opened.iter().map(|of| of.lane).collect();
-        let taken = lanes::take(&self.db, self.session.id, &ids).await?;
-        let took = taken.into_iter().filter_map(|taken| {
-            let of = opened.iter().find(|of| of.lane == taken.lane)?;
-            Some(Took {
-                place: Place { topic: Arc::from(of.topic.as_str()), partition: of.partition },
-                lease: Lease::new(taken.lane, taken.token, taken.reread, &self.session),
-                abandoned: taken.abandoned,
-                last_seq: taken.last_seq,
-            })
-        });
-        Ok(took.collect())
-    }
-
     /// Finds where partitions go on whose lanes are ours. One that cannot be found holds up no other.
     ///
     /// # Errors
     /// Where Postgres or Kafka is away.
-    pub(super) async fn find(&self, lost: Vec<Lost>, start: Start) -> Result<Vec<(Place, Found)>, Unfound> {
-        let mut topics: Vec<String> = lost.iter().map(|of| of.place.topic.to_string()).collect();
+    pub(super) async fn find(
+        &self,
+        lost: Vec<Lost>,
+        start: Start,
+    ) -> Result<Vec<(TopicPartition, Found)>, Unfound> {
+        let mut topics: Vec<String> = lost.iter().map(|of| of.partition.topic.to_string()).collect();
         topics.sort();
         topics.dedup();
         // No partition is read before its topic's id is known.
         let mut states = self.topics.describe(topics).await?;
-        let mut found: Vec<(Place, Found)> = Vec::new();
+        let mut found: Vec<(TopicPartition, Found)> = Vec::new();
         let mut known: Vec<(Lost, Uuid)> = Vec::new();
         for of in lost {
-            match states.get(&*of.place.topic) {
+            match states.get(&*of.partition.topic) {
                 Some(TopicState::Known { id, .. }) => known.push((of, *id)),
                 Some(TopicState::Missing) => {
-                    found.push((of.place, Err(Unfound::Topic("the topic does not exist".to_owned()))));
+                    found.push((of.partition, Err(Unfound::Topic("the topic does not exist".to_owned()))));
                 }
                 Some(TopicState::Refused(code)) => {
-                    found.push((of.place, Err(Unfound::Topic(code.to_string()))));
+                    found.push((of.partition, Err(Unfound::Topic(code.to_string()))));
                 }
-                None => found.push((of.place, Err(Unfound::Topic("Kafka did not name it".to_owned())))),
+                None => found.push((of.partition, Err(Unfound::Topic("Kafka did not name it".to_owned())))),
             }
         }
-        let places: Vec<Place> = known.iter().map(|(of, _)| of.place.clone()).collect();
+        let places: Vec<TopicPartition> = known.iter().map(|(of, _)| of.partition.clone()).collect();
         let mut rows = self.take_over(&places).await?;
-        let fresh: Vec<Place> = places.into_iter().filter(|place| !rows.contains_key(place)).collect();
+        let fresh: Vec<TopicPartition> =
+            places.into_iter().filter(|place| !rows.contains_key(place)).collect();
         if !fresh.is_empty() {
             self.begin(&fresh, &mut states, start, &mut found).await?;
             rows.extend(self.take_over(&fresh).await?);
         }
-        let checked = known.into_iter().filter_map(|(of, id)| Some((rows.remove(&of.place)?, of, id)));
+        let checked = known.into_iter().filter_map(|(of, id)| Some((rows.remove(&of.partition)?, of, id)));
         let checked = checked.map(async |(row, of, id)| {
             let position = self.check(&of, id, row).await;
-            (of.place, position)
+            (of.partition, position)
         });
         found.extend(join_all(checked).await);
         Ok(found)
@@ -146,10 +121,10 @@ impl Finder {
     /// `found` with the reason.
     async fn begin(
         &self,
-        fresh: &[Place],
+        fresh: &[TopicPartition],
         states: &mut HashMap<String, TopicState>,
         start: Start,
-        found: &mut Vec<(Place, Found)>,
+        found: &mut Vec<(TopicPartition, Found)>,
     ) -> Result<(), Unfound> {
         let mut topics: Vec<String> = fresh.iter().map(|place| place.topic.to_string()).collect();
         topics.sort();
@@ -187,11 +162,14 @@ impl Finder {
         Ok(())
     }
 
-    async fn take_over(&self, places: &[Place]) -> Result<HashMap<Place, offsets::Position>, DbError> {
+    async fn take_over(
+        &self,
+        places: &[TopicPartition],
+    ) -> Result<HashMap<TopicPartition, offsets::Position>, DbError> {
         let (topics, partitions) = columns(places);
         let positions =
             offsets::take_over(&self.db, self.session.id, &self.group, &topics, &partitions).await?;
-        let place = |position: &offsets::Position| Place {
+        let place = |position: &offsets::Position| TopicPartition {
             topic: Arc::from(position.topic.as_str()),
             partition: position.partition,
         };
@@ -200,17 +178,15 @@ impl Finder {
 
     /// Compares the stored position with the log.
     async fn check(&self, of: &Lost, topic_id: Uuid, row: offsets::Position) -> Found {
-        let Place { topic, partition } = &of.place;
+        let TopicPartition { topic, partition } = &of.partition;
         let found_at = clock::now();
-        let bounds = self.topics.bounds(&of.place).await?;
+        let bounds = self.topics.bounds(&of.partition).await?;
         let mut position = Position {
             next: row.next_offset,
             epoch: row.epoch,
             // A broker that does not know ids says nothing against the one that is known.
             topic_id: if topic_id.is_nil() { row.topic_id.unwrap_or_default() } else { topic_id },
             found_at,
-            vouched: VouchedOffsets::from(row.next_offset, found_at),
-            careful_to: 0,
             passed_over: HashSet::new(),
             stopped: false,
         };
@@ -237,12 +213,11 @@ impl Finder {
                     "Partition {partition} of topic {topic}: {gap}. Going on at offset {to}, as ingest.gap = \"skip\" says"
                 );
                 if replaced {
-                    position.passed_over = self.stored_before(&of.place, &row, bounds).await?;
+                    position.passed_over = self.stored_before(&of.partition, &row, bounds).await?;
                 }
                 let (epoch, id) = (position.epoch, position.topic_id);
                 offsets::skip_to(&self.db, &self.group, topic, *partition, epoch, id, to).await?;
                 position.next = to;
-                position.vouched = VouchedOffsets::from(to, found_at);
             }
         }
         Ok(position)
@@ -252,7 +227,7 @@ impl Finder {
     /// topic. Those with an id are found by it.
     async fn stored_before(
         &self,
-        place: &Place,
+        place: &TopicPartition,
         row: &offsets::Position,
         bounds: Bounds,
     ) -> Result<HashSet<StoredRecord>, DbError> {
@@ -298,7 +273,7 @@ fn gap(replaced: bool, doubtful: Option<&Range<i64>>, next: i64, bounds: Bounds)
     }
 }
 
-fn columns(places: &[Place]) -> (Vec<String>, Vec<i32>) {
+fn columns(places: &[TopicPartition]) -> (Vec<String>, Vec<i32>) {
     places.iter().map(|place| (place.topic.to_string(), place.partition)).unzip()
 }
 

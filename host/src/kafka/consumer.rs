@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use mailroom_core::ids::TopicPartition;
 use mailroom_core::rejoin::{ErrorStreak, RejoinBackoff};
 use tokio::time::{Duration, Instant};
 
@@ -13,22 +14,15 @@ use super::member::Member;
 use crate::message::Record;
 use crate::{clock, config};
 
-/// A partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
-}
-
 /// What a consumer has to say.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Records in their order per partition; never empty.
     Records(Vec<(Arc<str>, Record)>),
     /// Partitions that are ours from now on: answer with [`Consumer::assign`], even if empty.
-    Assigned(Vec<Place>),
+    Assigned(Vec<TopicPartition>),
     /// Partitions to give up: answer with [`Consumer::unassign`], even if empty.
-    Revoked(Vec<Place>),
+    Revoked(Vec<TopicPartition>),
     /// A position outside the log was met; the error names no partition.
     OutOfLog,
     /// A subscribed topic is missing or closed to us.
@@ -130,29 +124,29 @@ impl Consumer {
 
     /// Reads partitions from these offsets. The answer to [`Event::Assigned`], even if empty, and later
     /// for partitions whose lane had to be waited for.
-    pub(crate) fn assign(&self, places: &[(Place, i64)]) -> Result<(), KafkaError> {
+    pub(crate) fn assign(&self, places: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
         self.member.as_ref().map_or(Ok(()), |member| member.assign(places))
     }
 
     /// Gives partitions up. The answer to [`Event::Revoked`], even if none of these is read.
-    pub(crate) fn unassign(&self, places: &[Place]) -> Result<(), KafkaError> {
+    pub(crate) fn unassign(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
         self.member.as_ref().map_or(Ok(()), |member| member.unassign(places))
     }
 
     /// Stops fetching; the assignment stays.
-    pub(crate) fn pause(&self, places: &[Place]) -> Result<(), KafkaError> {
+    pub(crate) fn pause(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
         let member = self.member.as_ref().filter(|_| !places.is_empty());
         member.map_or(Ok(()), |member| member.pause(places))
     }
 
     /// Fetches again, from where it stopped.
-    pub(crate) fn resume(&self, places: &[Place]) -> Result<(), KafkaError> {
+    pub(crate) fn resume(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
         let member = self.member.as_ref().filter(|_| !places.is_empty());
         member.map_or(Ok(()), |member| member.resume(places))
     }
 
     /// Commits offsets to Kafka for tools that show lag; Postgres is the truth, so nobody waits.
-    pub(crate) fn report(&self, places: &[(Place, i64)]) {
+    pub(crate) fn report(&self, places: &[(TopicPartition, i64)]) {
         if let Some(member) = &self.member {
             member.report(places);
         }

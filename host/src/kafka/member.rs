@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use mailroom_core::ids::TopicPartition;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::message::BorrowedMessage;
@@ -14,7 +15,7 @@ use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::consumer::{Event, Place};
+use super::consumer::Event;
 use super::voice::Voice;
 use super::{KafkaError, client, native};
 use crate::config;
@@ -155,7 +156,7 @@ impl Member {
     }
 
     /// Reads partitions from these offsets.
-    pub(super) fn assign(&self, places: &[(Place, i64)]) -> Result<(), KafkaError> {
+    pub(super) fn assign(&self, places: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for (place, offset) in places {
             list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset))
@@ -165,26 +166,27 @@ impl Member {
     }
 
     /// Gives partitions up.
-    pub(super) fn unassign(&self, places: &[Place]) -> Result<(), KafkaError> {
+    pub(super) fn unassign(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
         // A place that is not read would make librdkafka refuse all of them.
         let read = self.inner.assignment().map_err(KafkaError::new("giving partitions up"))?;
         let read = self::places(&read);
-        let places: Vec<Place> = places.iter().filter(|place| read.contains(place)).cloned().collect();
+        let places: Vec<TopicPartition> =
+            places.iter().filter(|place| read.contains(place)).cloned().collect();
         self.inner.incremental_unassign(&list(&places)).map_err(KafkaError::new("giving partitions up"))
     }
 
     /// Stops fetching; the assignment stays.
-    pub(super) fn pause(&self, places: &[Place]) -> Result<(), KafkaError> {
+    pub(super) fn pause(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
         self.inner.pause(&list(places)).map_err(KafkaError::new("pausing partitions"))
     }
 
     /// Fetches again, from where it stopped.
-    pub(super) fn resume(&self, places: &[Place]) -> Result<(), KafkaError> {
+    pub(super) fn resume(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
         self.inner.resume(&list(places)).map_err(KafkaError::new("resuming partitions"))
     }
 
     /// Commits offsets to Kafka without waiting for the answer.
-    pub(super) fn report(&self, places: &[(Place, i64)]) {
+    pub(super) fn report(&self, places: &[(TopicPartition, i64)]) {
         let mut offsets = TopicPartitionList::new();
         for (place, offset) in places {
             if offsets.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset)).is_err() {
@@ -224,15 +226,15 @@ fn is_fatal(code: Code) -> bool {
     matches!(code, Code::Fatal | Code::FencedInstanceId | Code::GroupAuthorizationFailed)
 }
 
-fn places(list: &TopicPartitionList) -> Vec<Place> {
-    let place = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Place {
+fn places(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    let place = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| TopicPartition {
         topic: element.topic().into(),
         partition: element.partition(),
     };
     list.elements().iter().map(place).collect()
 }
 
-fn list(places: &[Place]) -> TopicPartitionList {
+fn list(places: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(places.len());
     for place in places {
         list.add_partition(&place.topic, place.partition);

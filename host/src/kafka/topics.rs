@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailroom_core::ids::TopicPartition;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use uuid::Uuid;
 
 use super::voice::Quiet;
-use super::{KafkaError, Place, client, native};
+use super::{KafkaError, client, native};
 use crate::config;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -61,7 +62,7 @@ impl Topics {
     }
 
     /// The bounds of a partition's log.
-    pub(crate) async fn bounds(&self, place: &Place) -> Result<Bounds, KafkaError> {
+    pub(crate) async fn bounds(&self, place: &TopicPartition) -> Result<Bounds, KafkaError> {
         let (client, place) = (Arc::clone(&self.client), place.clone());
         let fetch = move || client.fetch_watermarks(&place.topic, place.partition, ANSWER_WITHIN);
         let (low, high) =

@@ -53,6 +53,11 @@ impl Session {
         since(&self.steady_since_ms) >= expiry_ms && since(&self.renewed_ms) <= expiry_ms / 2
     }
 
+    /// The moment that it surely outlasts.
+    pub(crate) fn valid_until(&self) -> mailroom_core::time::Moment {
+        mailroom_core::time::Moment(self.valid_until_ms.load(Ordering::Relaxed))
+    }
+
     /// Whether it surely lasts for another `time`: nothing longer may be started.
     pub(crate) fn outlasts(&self, time: Duration) -> bool {
         let time_ms = milliseconds(time);

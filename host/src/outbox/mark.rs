@@ -10,6 +10,7 @@ use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::decide::{Cause, DeadReason};
 use crate::pipeline::outcome::Usage;
 use crate::settle::{DeadLetter, write_dead_letters};
+use mailroom_core::ids::LaneId;
 use mailroom_core::relay::{Marked, Published};
 
 /// Marks rows as published.
@@ -20,11 +21,10 @@ pub(crate) async fn mark(
 ) -> Result<Marked, DbError> {
     let failed = || DbError::new("marking published messages");
     let mut tx = db.begin_about("marking published messages", leases.keys().copied()).await?;
-    let ours = lanes::fence(&mut tx, leases.values()).await?;
+    let ours = lanes::fence(&mut tx, leases.values().map(Lease::right)).await?;
     if ours.len() < leases.len() {
-        return Ok(Marked::LanesLost(
-            leases.keys().copied().filter(|lane| !ours.contains_key(lane)).collect(),
-        ));
+        let lost = leases.keys().copied().filter(|lane| !ours.contains_key(&LaneId(*lane)));
+        return Ok(Marked::LanesLost(lost.collect()));
     }
     // Found one by one through the index and updated by their place, as settle does it. After a failover that lost
     // commits another row may have the number: the id tells them apart, outside so that no other index is used.
@@ -57,7 +57,7 @@ pub(crate) async fn mark(
 pub(crate) async fn fail(db: &Db, lease: &Lease, row: &Pending, error: &str) -> Result<Marked, DbError> {
     let failed = || DbError::new("failing a message");
     let mut tx = db.begin_about("failing a message", std::iter::once(lease.lane)).await?;
-    if lanes::fence(&mut tx, std::iter::once(lease)).await?.is_empty() {
+    if lanes::fence(&mut tx, std::iter::once(lease.right())).await?.is_empty() {
         return Ok(Marked::LanesLost(vec![lease.lane]));
     }
     let error = bounded(error, LAST_ERROR_BYTES_MAX);

@@ -238,8 +238,8 @@ impl RelayLoop {
 
 /// Gives lanes back.
 async fn release(db: &Db, leases: Vec<Lease>) {
-    let (ids, tokens): (Vec<i32>, Vec<i64>) = leases.iter().map(|lease| (lease.lane, lease.token)).unzip();
-    if let Err(error) = lanes::release(db, &ids, &tokens).await {
+    let rights: Vec<_> = leases.iter().map(Lease::right).collect();
+    if let Err(error) = lanes::release(db, &rights).await {
         tracing::warn!(%error, "Lanes of the outbox were not given back; the sweep does it later");
     }
     leases.iter().for_each(Lease::lose);

@@ -1,37 +1,30 @@
 //! Records of calls that failed, in one insert; a batch without any has no statement for them.
 
-use std::collections::HashSet;
-
+use super::Settler;
 use super::dead_letter::{CODE_BYTES_MAX, DETAIL_BYTES_MAX};
 use super::fresh::some;
-use super::{Settlement, Whose};
+use super::settlement::Settlement;
 use crate::db::{DbError, Tx};
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded, tail};
 use crate::pipeline::decide::Cause;
 
 /// One row of the table.
 struct Attempt<'s> {
-    of: &'s Settlement,
+    of: &'s Settlement<'s>,
     digest: &'s str,
     cause: &'s Cause,
 }
 
 impl<'s> Attempt<'s> {
     /// `None` where nothing was called, or nothing failed.
-    fn of(item: &'s Settlement) -> Option<Self> {
-        Some(Self { of: item, digest: item.digest.as_deref()?, cause: item.verdict.cause()? })
+    fn of(item: &'s Settlement<'s>) -> Option<Self> {
+        Some(Self { of: item, digest: item.digest?, cause: item.verdict.cause()? })
     }
 }
 
-/// Writes those of the messages in `hit`.
-pub(super) async fn insert(
-    tx: &mut Tx,
-    of: &Whose,
-    items: &[Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> Result<(), DbError> {
-    let hits = items.iter().filter(|item| hit.contains(&item.place()));
-    let rows: Vec<Attempt<'_>> = hits.filter_map(Attempt::of).collect();
+/// Writes those of the messages in `hits`.
+pub(super) async fn insert(tx: &mut Tx, of: &Settler, hits: &[&Settlement<'_>]) -> Result<(), DbError> {
+    let rows: Vec<Attempt<'_>> = hits.iter().filter_map(|item| Attempt::of(item)).collect();
     if rows.is_empty() {
         return Ok(());
     }
@@ -39,7 +32,7 @@ pub(super) async fn insert(
     let amount = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
     let code = |code: &Option<String>| code.as_deref().map(|code| bounded(code, CODE_BYTES_MAX));
     let detail = |text: &Option<String>| text.as_deref().map(|text| bounded(text, DETAIL_BYTES_MAX));
-    let output = |text: &Option<String>| text.as_deref().map(|text| tail(text, DETAIL_BYTES_MAX));
+    let output = |text: Option<&str>| text.map(|text| tail(text, DETAIL_BYTES_MAX));
     let inserted = sqlx::query_file!(
         "src/settle/attempt.sql",
         &*of.host,
@@ -52,7 +45,7 @@ pub(super) async fn insert(
         &some(rows.iter().map(|row| code(&row.cause.code)).collect()) as &[Option<String>],
         &rows.iter().map(|row| bounded(&row.cause.error, LAST_ERROR_BYTES_MAX)).collect::<Vec<_>>(),
         &some(rows.iter().map(|row| detail(&row.cause.detail)).collect()) as &[Option<String>],
-        &some(rows.iter().map(|row| output(&row.of.last_output)).collect()) as &[Option<String>],
+        &some(rows.iter().map(|row| output(row.of.last_output)).collect()) as &[Option<String>],
         &rows.iter().map(|row| amount(row.of.usage.fuel)).collect::<Vec<_>>(),
         &rows.iter().map(|row| amount(row.of.usage.memory_peak)).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.of.usage.took.as_secs_f64() * 1000.0).collect::<Vec<_>>(),

@@ -1,29 +1,22 @@
 //! Keys that are closed behind a dead letter, written in the transaction that fails its message.
 
-use std::collections::HashSet;
-
-use super::Settlement;
-use crate::config::BehindDead;
+use super::settlement::Settlement;
 use crate::db::{DbError, Tx};
 use crate::message::Message;
 use crate::pipeline::decide::Verdict;
 use mailroom_core::verdict::Blocking;
 
-/// Closes the keys of those in `hit` that die, where their handler asks for it, in one statement; without any there
+/// Closes the keys of those in `hits` that die, where their handler asks for it, in one statement; without any there
 /// is none.
-pub(super) async fn keys(
-    tx: &mut Tx,
-    policy: BehindDead,
-    items: &[Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> Result<(), DbError> {
-    let closed: Vec<(&Message, i64, &[u8], &str)> = items
+pub(super) async fn keys(tx: &mut Tx, hits: &[&Settlement<'_>]) -> Result<(), DbError> {
+    let closed: Vec<(&Message, i64, &[u8], &str)> = hits
         .iter()
-        .filter(|item| hit.contains(&item.place()))
         .filter_map(|item| {
-            let message = &*item.message;
-            let Verdict::Dead { reason, .. } = &item.verdict else { return None };
-            Some((message, message.okey?, message.key.as_deref()?, word(reason.blocks(policy)?)))
+            let message = item.message;
+            let Verdict::Dead { reason, .. } = &*item.verdict else { return None };
+            let policy = word(reason.blocks(item.behind_dead)?);
+            // A record that is stored without its content has an order, and no key to show.
+            Some((message, message.okey?, message.key.as_deref().unwrap_or_default(), policy))
         })
         .collect();
     if closed.is_empty() {

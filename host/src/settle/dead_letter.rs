@@ -1,8 +1,11 @@
 //! Dead letters, written in the transaction that fails their message.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
-use super::{Settlement, Whose};
+use super::Settler;
+use super::settlement::Settlement;
 use crate::db::{DbError, Tx};
 use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded, tail};
 use crate::pipeline::decide::{Cause, DeadReason, Verdict};
@@ -41,16 +44,16 @@ pub(crate) struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Of a settlement that ends with a death.
-    pub(super) fn of(of: &Whose, item: &Settlement) -> Option<Self> {
-        let Verdict::Dead { reason, counted, cause } = &item.verdict else { return None };
-        let letter = Self::of_inbox(&of.handler, &item.message, *reason, cause.clone());
+    /// Gives the letter of a message that dies.
+    fn of(of: &Settler, item: &Settlement<'_>) -> Option<Self> {
+        let Verdict::Dead { reason, counted, cause } = &*item.verdict else { return None };
+        let letter = Self::of_inbox(&of.handler, item.message, *reason, cause.clone());
         Some(Self {
-            last_output: item.last_output.clone(),
-            digest: item.digest.as_deref().map(str::to_owned),
+            last_output: item.last_output.map(str::to_owned),
+            digest: item.digest.map(str::to_owned),
             attempts: item.message.attempts_made + u32::from(*counted),
             deliveries: item.message.deliveries + 1,
-            host: item.digest.as_ref().map(|_| of.host.to_string()),
+            host: item.digest.map(|_| of.host.to_string()),
             usage: item.usage,
             ..letter
         })
@@ -82,7 +85,21 @@ impl DeadLetter {
     }
 }
 
-/// Writes them, one statement each: deaths are rare. A message that is dead already stays dead once. Those
+/// Writes the letters of those in `hits` that die, with copies for the topic that each one's version names.
+pub(super) async fn insert(tx: &mut Tx, of: &Settler, hits: &[&Settlement<'_>]) -> Result<(), DbError> {
+    let mut by_topic: BTreeMap<Option<&str>, Vec<DeadLetter>> = BTreeMap::new();
+    for item in hits {
+        if let Some(letter) = DeadLetter::of(of, item) {
+            by_topic.entry(item.dead_letter_topic).or_default().push(letter);
+        }
+    }
+    for (topic, letters) in by_topic {
+        write_dead_letters(tx, &letters, topic).await?;
+    }
+    Ok(())
+}
+
+/// Writes letters, one statement each: deaths are rare. A message that is dead already stays dead once. Those
 /// of the inbox are copied for `topic`, if there is one.
 pub(crate) async fn write_dead_letters(
     tx: &mut Tx,

@@ -1,23 +1,18 @@
 //! The emitted messages of a settlement, in one insert.
 
-use std::collections::HashSet;
-
-use super::Settlement;
+use super::settlement::Settlement;
 use crate::db::{DbError, Tx};
 use crate::message::{Message, Outgoing, headers_to_json};
 
-/// Writes what the messages in `hit` emitted. Correlation, causation and trace come from the message
+/// Writes what the messages in `hits` emitted. Correlation, causation and trace come from the message
 /// that emitted, not from its handler.
-pub(super) async fn insert(
-    tx: &mut Tx,
-    group: &str,
-    items: &[Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> Result<(), DbError> {
-    let emitted: Vec<(&Message, &Outgoing)> = items
+pub(super) async fn insert(tx: &mut Tx, group: &str, hits: &[&Settlement<'_>]) -> Result<(), DbError> {
+    let emitted: Vec<(&Message, &Outgoing)> = hits
         .iter()
-        .filter(|item| hit.contains(&(item.message.lane, item.message.seq)))
-        .flat_map(|item| item.outgoing.iter().map(|outgoing| (&*item.message, outgoing)))
+        .flat_map(|item| {
+            let message = item.message;
+            item.outgoing.iter().map(move |outgoing| (message, outgoing))
+        })
         .collect();
     if emitted.is_empty() {
         return Ok(());

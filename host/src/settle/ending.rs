@@ -15,6 +15,8 @@ pub(super) struct Ending {
     pub(super) error: Option<String>,
     /// Seconds until it is due again.
     pub(super) delay: Option<f64>,
+    /// True if it waits among the held rows, and is found there by its time.
+    pub(super) held: bool,
 }
 
 impl Ending {
@@ -28,10 +30,12 @@ impl Ending {
             counted: 0,
             error: None,
             delay: None,
+            held: false,
         }
     }
 
-    pub(super) fn of(verdict: &Verdict) -> Self {
+    /// Gives what a verdict makes of a row that is to be `held` where it waits; what has ended waits for nothing.
+    pub(super) fn of(verdict: &Verdict, held: bool) -> Self {
         let words = |text: &str| Some(bounded(text, LAST_ERROR_BYTES_MAX));
         let pending = Self::pending();
         match verdict {
@@ -46,6 +50,7 @@ impl Ending {
                 counted: i32::from(*counted),
                 error: words(&cause.error),
                 delay: Some(delay.as_secs_f64()),
+                held,
                 ..pending
             },
             Verdict::Dead { reason, counted, cause } => Self {
@@ -58,5 +63,24 @@ impl Ending {
             // Never offered to settle; pending without a change would be true of it.
             Verdict::Again { error, .. } => Self { error: words(error), ..pending },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pipeline::decide::{Cause, DeadReason};
+
+    #[test]
+    fn only_what_waits_is_held() {
+        let cause = Cause { error: "no".to_owned(), ..Cause::default() };
+        let retry = Verdict::Retry { delay: Duration::from_secs(9), counted: true, cause: cause.clone() };
+        let dead = Verdict::Dead { reason: DeadReason::Exhausted, counted: true, cause };
+        assert!(Ending::of(&retry, true).held);
+        assert!(!Ending::of(&retry, false).held);
+        assert!(!Ending::of(&dead, true).held, "inbox_held_is_pending");
+        assert!(!Ending::of(&Verdict::Completed, true).held, "inbox_held_is_pending");
     }
 }

@@ -1,123 +1,105 @@
 //! Records that have no row yet: inserted with what became of them so far, and the offset moves with them.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::Settlement;
+use mailroom_core::handler_machine::command::{Insert, LaneWrite, NewRow, NewRowState};
+use mailroom_core::ids::{LaneId, Seq};
+
+use super::Effects;
 use super::ending::Ending;
+use super::settlement::{Place, Row, Settlement};
 use crate::db::{DbError, Tx};
-use crate::lane::Lease;
 use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded, headers_to_json};
 
-/// What polls brought for one lane.
+/// A record that gets its row.
 #[derive(Debug)]
-pub(crate) struct Fresh {
-    pub(crate) lease: Lease,
-    /// Whether its messages go straight to the worker; else they are read later.
-    pub(crate) direct: bool,
-    pub(crate) advance: Advance,
-    /// In the order of their `seq`.
-    pub(crate) rows: Vec<FreshRow>,
+pub(super) struct Record<'w> {
+    message: &'w Message,
+    new: &'w NewRow<Effects>,
 }
 
-/// How far a partition was read.
-#[derive(Debug, Clone)]
-pub(crate) struct Advance {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
-    pub(crate) epoch: i64,
-    pub(crate) from: i64,
-    pub(crate) to: i64,
+impl<'w> Record<'w> {
+    fn of(new: &'w NewRow<Effects>) -> Self {
+        Self { message: &new.message, new }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        (LaneId(self.message.lane), Seq(self.message.seq))
+    }
+
+    /// Reads how its message ends; `None` while nothing is decided.
+    pub(super) fn settlement(&self) -> Option<Settlement<'w>> {
+        let NewRowState::Ended(how) = &self.new.as_what else { return None };
+        Some(Settlement::of(self.message, Row::New, how))
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.new.as_what, NewRowState::Running)
+    }
+
+    /// True if it waits behind its key.
+    fn is_held(&self) -> bool {
+        matches!(self.new.as_what, NewRowState::Held)
+    }
 }
 
-/// A message that has no row yet.
-#[derive(Debug)]
-pub(crate) struct FreshRow {
-    pub(crate) message: Arc<Message>,
-    /// Why no handler can have it: it dies in its turn, and nobody is called for it.
-    pub(crate) unfit: Option<String>,
+/// Gives all records that get their rows, by lane and place.
+pub(super) fn records(lanes: &[LaneWrite<Effects>]) -> Vec<Record<'_>> {
+    let inserts = lanes.iter().filter_map(|lane| lane.insert.as_ref());
+    inserts.flat_map(|insert| &insert.rows).map(Record::of).collect()
 }
 
-/// Moves the offset rows under their epochs; `false` where one is no longer where we left it.
-pub(super) async fn advance(tx: &mut Tx, group: &str, advances: &[&Advance]) -> Result<bool, DbError> {
-    let topics: Vec<&str> = advances.iter().map(|advance| &*advance.topic).collect();
-    let partitions: Vec<i32> = advances.iter().map(|advance| advance.partition).collect();
-    let epochs: Vec<i64> = advances.iter().map(|advance| advance.epoch).collect();
-    let from: Vec<i64> = advances.iter().map(|advance| advance.from).collect();
-    let to: Vec<i64> = advances.iter().map(|advance| advance.to).collect();
+/// Moves the offset rows under their epochs; gives the lanes whose offset row is no longer where it was left.
+pub(super) async fn advance(
+    tx: &mut Tx,
+    group: &str,
+    lanes: &[LaneWrite<Effects>],
+) -> Result<BTreeSet<LaneId>, DbError> {
+    let inserts: Vec<(LaneId, &Insert<Effects>)> =
+        lanes.iter().filter_map(|lane| Some((lane.lease.lane, lane.insert.as_ref()?))).collect();
+    if inserts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let of = |field: fn(&Insert<Effects>) -> i64| -> Vec<i64> {
+        inserts.iter().map(|(_, insert)| field(insert)).collect()
+    };
     let moved = sqlx::query!(
         "update mailroom.partition_offset o set next_offset = w.next, updated_at = clock_timestamp()
            from unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[])
                 w(topic, partition, epoch, expected, next)
           where o.consumer_group = $1 and o.topic = w.topic and o.partition = w.partition
-            and o.epoch = w.epoch and o.next_offset = w.expected",
+            and o.epoch = w.epoch and o.next_offset = w.expected
+         returning o.topic, o.partition",
         group,
-        &topics as &[&str],
-        &partitions,
-        &epochs,
-        &from,
-        &to,
+        &inserts.iter().map(|(_, insert)| &*insert.partition.topic).collect::<Vec<_>>() as &[&str],
+        &inserts.iter().map(|(_, insert)| insert.partition.partition).collect::<Vec<_>>(),
+        &of(|insert| insert.epoch),
+        &of(|insert| insert.from),
+        &of(|insert| insert.to),
     );
-    let moved = moved.execute(&mut **tx).await.map_err(DbError::new("advancing offsets"))?;
-    Ok(moved.rows_affected() == u64::try_from(advances.len()).unwrap_or(u64::MAX))
+    let moved = moved.fetch_all(&mut **tx).await.map_err(DbError::new("advancing offsets"))?;
+    let moved: HashSet<(&str, i32)> = moved.iter().map(|row| (row.topic.as_str(), row.partition)).collect();
+    let lost = inserts.iter().filter(|(_, insert)| {
+        let of = &insert.partition;
+        !moved.contains(&(&*of.topic, of.partition))
+    });
+    Ok(lost.map(|(lane, _)| *lane).collect())
 }
 
-/// Where the offset rows stand as this very batch left them, it was committed before, and its reply was lost:
-/// gives the `seq` of each of its rows. Nobody else moves the offsets under these epochs.
-pub(super) async fn committed(
-    tx: &mut Tx,
-    group: &str,
-    advances: &[&Advance],
-    rows: &[&FreshRow],
-) -> Result<Option<HashSet<i64>>, DbError> {
-    let topics: Vec<&str> = advances.iter().map(|advance| &*advance.topic).collect();
-    let reached = sqlx::query_scalar!(
-        r#"select count(*) as "reached!"
-             from unnest($2::text[], $3::integer[], $4::bigint[], $5::bigint[]) w(topic, partition, epoch, next)
-             join mailroom.partition_offset o
-               on o.consumer_group = $1 and o.topic = w.topic and o.partition = w.partition
-              and o.epoch = w.epoch and o.next_offset = w.next"#,
-        group,
-        &topics as &[&str],
-        &advances.iter().map(|advance| advance.partition).collect::<Vec<_>>(),
-        &advances.iter().map(|advance| advance.epoch).collect::<Vec<_>>(),
-        &advances.iter().map(|advance| advance.to).collect::<Vec<_>>(),
-    );
-    let reached = reached.fetch_one(&mut **tx).await.map_err(DbError::new("looking for a lost commit"))?;
-    if usize::try_from(reached).ok() != Some(advances.len()) {
-        return Ok(None);
-    }
-    let of = Columns(rows);
-    let rows = sqlx::query_scalar!(
-        r#"select w.seq as "seq!" from unnest($2::text[], $3::bigint[]) w(message_id, seq)
-             join mailroom.inbox i
-               on i.message_id = w.message_id and i.consumer_group = $1 and i.seq = w.seq"#,
-        group,
-        &of.each(|message| message.message_id.as_str()) as &[&str],
-        &of.each(|message| message.seq),
-    );
-    let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("looking for a lost commit"))?;
-    Ok(Some(rows.into_iter().collect()))
-}
-
-/// Inserts the rows; those in `held` are behind a waiting message of their key. Gives the `seq` of each row
-/// that the group did not have.
+/// Inserts the rows, each as it was decided; gives the `seq` of each that the group did not have.
 pub(super) async fn insert(
     tx: &mut Tx,
     group: &str,
-    rows: &[&FreshRow],
-    decided: &HashMap<i64, &Settlement>,
-    held: &HashSet<i64>,
-) -> Result<HashSet<i64>, DbError> {
-    if rows.is_empty() {
+    records: &[Record<'_>],
+) -> Result<HashSet<Seq>, DbError> {
+    if records.is_empty() {
         return Ok(HashSet::new());
     }
-    let of = Columns(rows);
-    let ended: Vec<Option<&&Settlement>> = rows.iter().map(|row| decided.get(&row.message.seq)).collect();
-    let endings: Vec<Ending> = ended
-        .iter()
-        .map(|settlement| settlement.map_or_else(Ending::pending, |of| Ending::of(&of.verdict)))
-        .collect();
+    let of = Columns(records);
+    let ended: Vec<Option<Settlement<'_>>> = records.iter().map(Record::settlement).collect();
+    let endings: Vec<Ending> =
+        ended.iter().map(|ended| ended.as_ref().map_or_else(Ending::pending, Settlement::ending)).collect();
+    let held = |(record, ending): (&Record<'_>, &Ending)| record.is_held() || ending.held;
     let rows = sqlx::query_file_scalar!(
         "src/settle/fresh.sql",
         group,
@@ -143,29 +125,36 @@ pub(super) async fn insert(
         &of.some(|message| message.correlation_id.as_deref()) as &[Option<&str>],
         &of.some(|message| message.causation_id.as_deref()) as &[Option<&str>],
         &of.some(|message| message.idempotency_key.as_deref()) as &[Option<&str>],
-        &of.each(|message| held.contains(&message.seq)),
+        &records.iter().zip(&endings).map(held).collect::<Vec<_>>(),
         &endings.iter().map(|ending| ending.status).collect::<Vec<_>>() as &[&str],
         &some(endings.iter().map(|ending| ending.outcome).collect()) as &[Option<&str>],
         &some(endings.iter().map(|ending| ending.outcome_reason.as_deref()).collect()) as &[Option<&str>],
         &some(endings.iter().map(|ending| ending.failed_reason).collect()) as &[Option<&str>],
         &endings.iter().map(|ending| ending.counted).collect::<Vec<_>>(),
-        &ended.iter().map(|settlement| i32::from(settlement.is_some())).collect::<Vec<_>>(),
+        &ended.iter().map(|ended| i32::from(ended.is_some())).collect::<Vec<_>>(),
         &some(endings.iter().map(|ending| ending.error.as_deref()).collect()) as &[Option<&str>],
-        &some(ended.iter().map(|settlement| settlement.and_then(|of| of.digest.as_deref())).collect())
+        &some(ended.iter().map(|ended| ended.as_ref().and_then(|of| of.digest)).collect())
             as &[Option<&str>],
         &endings.iter().map(|ending| ending.delay.unwrap_or(0.0)).collect::<Vec<_>>(),
-        &some(rows.iter().map(|row| row.unfit.as_deref().map(words)).collect()) as &[Option<String>],
+        &some(records.iter().map(|record| record.new.unfit.as_deref().map(words)).collect())
+            as &[Option<String>],
+        &endings.iter().map(|ending| ending.held).collect::<Vec<_>>(),
     );
     let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("storing records"))?;
-    Ok(rows.into_iter().collect())
+    Ok(rows.into_iter().map(Seq).collect())
 }
 
-/// Messages that run while their rows are made count as begun.
-pub(super) async fn begin(tx: &mut Tx, begun: impl Iterator<Item = &Message>) -> Result<(), DbError> {
-    let mut highest: HashMap<i32, i64> = HashMap::new();
-    for message in begun {
-        let seq = highest.entry(message.lane).or_default();
-        *seq = (*seq).max(message.seq);
+/// Notes that messages which run while their rows are made may be begun.
+pub(super) async fn begin(
+    tx: &mut Tx,
+    records: &[Record<'_>],
+    inserted: &HashSet<Seq>,
+) -> Result<(), DbError> {
+    let begun = records.iter().filter(|record| record.is_running()).map(Record::place);
+    let mut highest: BTreeMap<i32, i64> = BTreeMap::new();
+    for (lane, seq) in begun.filter(|(_, seq)| inserted.contains(seq)) {
+        let up_to = highest.entry(lane.0).or_default();
+        *up_to = (*up_to).max(seq.0);
     }
     if highest.is_empty() {
         return Ok(());
@@ -188,12 +177,12 @@ fn words(reason: &str) -> String {
     bounded(reason, LAST_ERROR_BYTES_MAX)
 }
 
-/// The rows by column, as `unnest` takes them.
-struct Columns<'b>(&'b [&'b FreshRow]);
+/// The records by column, as `unnest` takes them.
+struct Columns<'b>(&'b [Record<'b>]);
 
 impl<'b> Columns<'b> {
     fn each<T>(&self, field: impl Fn(&'b Message) -> T) -> Vec<T> {
-        self.0.iter().map(|row| field(&row.message)).collect()
+        self.0.iter().map(|record| field(record.message)).collect()
     }
 
     fn some<T>(&self, field: impl Fn(&'b Message) -> Option<T>) -> Vec<Option<T>> {

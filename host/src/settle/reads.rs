@@ -1,10 +1,11 @@
 //! What messages relied on: state that they read and did not write, and messages before them in their key.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use mailroom_core::ids::Seq;
 use mailroom_core::state::{Fingerprint, Read, ValueId, Write};
 
-use super::Settlement;
+use super::settlement::{Place, Settlement};
 use crate::db::{DbError, Tx};
 
 /// Something that must be so before the settlement's own writes.
@@ -18,29 +19,28 @@ pub(super) struct Expected<'s> {
     pub(super) count: i64,
 }
 
-/// Messages in `hit` that saw what one before them in their key wrote which was not hit, and so has no effects: a
+/// Gives the messages in `hit` that rest on one before them in their key which was not hit, and so has no effects: a
 /// producer's duplicate, or one that somebody else has ended.
-pub(super) fn based_on_nothing(items: &[Settlement], hit: &HashSet<(i32, i64)>) -> HashSet<(i32, i64)> {
+pub(super) fn based_on_nothing(items: &[Settlement<'_>], hit: &HashSet<Place>) -> BTreeSet<Place> {
     if hit.len() == items.len() {
-        return HashSet::new();
+        return BTreeSet::new();
     }
-    let missed = items.iter().map(Settlement::place).filter(|place| !hit.contains(place));
-    let missed: HashSet<i64> = missed.map(|(_, seq)| seq).collect();
+    let missed = items.iter().filter(|item| !hit.contains(&item.place()));
+    let missed: HashSet<Seq> = missed.map(Settlement::seq).collect();
     let hits = items.iter().filter(|item| hit.contains(&item.place()));
     let lost = hits.filter(|item| item.based_on.is_some_and(|seq| missed.contains(&seq)));
     lost.map(Settlement::place).collect()
 }
 
-/// Messages in `hit` of which something that they read is not so any more.
+/// Gives those of `hits` that read something which is not so any more.
 pub(super) async fn stale(
     tx: &mut Tx,
     group: &str,
-    items: &[Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> Result<HashSet<(i32, i64)>, DbError> {
-    let expected = expected(items, hit);
+    hits: &[&Settlement<'_>],
+) -> Result<BTreeSet<Place>, DbError> {
+    let expected = expected(hits);
     if expected.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(BTreeSet::new());
     }
     let of = |field: fn(&Expected<'_>) -> i64| expected.keys().map(field).collect::<Vec<_>>();
     let stale = sqlx::query_file_scalar!(
@@ -59,27 +59,22 @@ pub(super) async fn stale(
 }
 
 /// What a message expects that is settled on its own.
-pub(super) fn alone(item: &Settlement) -> Vec<Expected<'_>> {
+pub(super) fn alone<'w>(item: &Settlement<'w>) -> Vec<Expected<'w>> {
     item.reads.iter().map(|read| before(read, item, &HashMap::new())).collect()
 }
 
-/// What the messages in `hit` expect, and which do. A version that the settlement itself writes is what an earlier
-/// message of the key left, which [`based_on_nothing`] answers for.
-fn expected<'s>(
-    items: &'s [Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> BTreeMap<Expected<'s>, Vec<(i32, i64)>> {
+/// What messages expect, and which do. A version that the settlement itself writes is what an earlier message of the
+/// key left, which [`based_on_nothing`] answers for.
+fn expected<'w>(hits: &[&Settlement<'w>]) -> BTreeMap<Expected<'w>, Vec<Place>> {
     let mut expected: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    let reading = |item: &&Settlement| !item.reads.is_empty() && hit.contains(&item.place());
-    if !items.iter().any(|item| reading(&item)) {
+    if hits.iter().all(|item| item.reads.is_empty()) {
         return expected;
     }
-    let hits = || items.iter().filter(|item| hit.contains(&item.place()));
     let written: HashSet<(&ValueId, i64)> =
-        hits().flat_map(|item| &item.writes).map(|write| (&write.id, write.written)).collect();
-    let by_seq: HashMap<i64, &Settlement> = hits().map(|item| (item.message.seq, item)).collect();
-    for item in hits() {
-        for read in &item.reads {
+        hits.iter().flat_map(|item| item.writes).map(|write| (&write.id, write.written)).collect();
+    let by_seq: HashMap<Seq, &Settlement<'_>> = hits.iter().map(|item| (item.seq(), *item)).collect();
+    for item in hits {
+        for read in item.reads {
             if matches!(read, Read::Value { id, version } if written.contains(&(id, *version))) {
                 continue;
             }
@@ -90,7 +85,7 @@ fn expected<'s>(
 }
 
 /// What a read of `item` found, without what those before it in its key write in this settlement.
-fn before<'s>(read: &'s Read, item: &Settlement, by_seq: &HashMap<i64, &Settlement>) -> Expected<'s> {
+fn before<'w>(read: &'w Read, item: &Settlement<'_>, by_seq: &HashMap<Seq, &Settlement<'_>>) -> Expected<'w> {
     match read {
         Read::Value { id, version } => Expected {
             scope: id.scope.as_str(),
@@ -110,5 +105,47 @@ fn before<'s>(read: &'s Read, item: &Settlement, by_seq: &HashMap<i64, &Settleme
             let Fingerprint { count, versions: version } = print;
             Expected { scope: scope.as_str(), key, name: None, version, count }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailroom_core::state::Scope;
+
+    use super::*;
+    use crate::handler::tests::message;
+    use crate::message::Message;
+
+    fn numbered(seq: i64) -> Message {
+        Message { seq, ..message("payload") }
+    }
+
+    #[test]
+    fn what_rests_on_a_message_that_was_not_hit_is_lost() {
+        let messages = [numbered(1), numbered(2), numbered(3)];
+        let [first, second, third] = messages.each_ref().map(Settlement::completed);
+        let second = Settlement { based_on: Some(Seq(1)), ..second };
+        let third = Settlement { based_on: Some(Seq(0)), ..third };
+        let places = [&first, &second, &third].map(Settlement::place);
+        let items = [first, second, third];
+        assert!(based_on_nothing(&items, &HashSet::from(places)).is_empty());
+        let [_, second, third] = places;
+        let lost = based_on_nothing(&items, &HashSet::from([second, third]));
+        assert_eq!(lost, BTreeSet::from([second]), "what the third rests on is committed");
+    }
+
+    #[test]
+    fn a_scope_is_expected_as_it_was_before_the_messages_of_its_key_in_the_same_settlement() {
+        let (one, two) = (numbered(1), numbered(2));
+        let id = ValueId { scope: Scope::Shared, key: Vec::new(), name: "sum".to_owned() };
+        let writes = [Write { id, read: Some(7), written: 5, value: Some(b"1".to_vec()) }];
+        let print = Fingerprint { count: 1, versions: 5 };
+        let reads = [Read::Scope { scope: Scope::Shared, key: Vec::new(), print }];
+        let first = Settlement { writes: &writes, ..Settlement::completed(&one) };
+        let second = Settlement { reads: &reads, based_on: Some(Seq(1)), ..Settlement::completed(&two) };
+        let whole = |version| Expected { scope: "shared", key: &[], name: None, version, count: 1 };
+        let together = expected(&[&first, &second]);
+        assert_eq!(together, BTreeMap::from([(whole(7), vec![second.place()])]));
+        assert_eq!(expected(&[&second]), BTreeMap::from([(whole(5), vec![second.place()])]));
     }
 }

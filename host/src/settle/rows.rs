@@ -1,85 +1,100 @@
-//! The inbox rows of a settlement, in one update.
+//! The inbox rows of a settlement: those that were ready in one update, those that were held in another.
 
 use std::collections::HashSet;
 
-use super::Settlement;
+use mailroom_core::ids::{LaneId, Seq};
+
 use super::ending::Ending;
 use super::fresh::some;
+use super::settlement::{Place, Row, Settlement};
 use crate::db::{DbError, Tx};
-use crate::pipeline::decide::Verdict;
 
-/// Ends the deliveries; gives (lane, seq) of the rows that were as we left them.
-pub(super) async fn update(tx: &mut Tx, items: &[&Settlement]) -> Result<HashSet<(i32, i64)>, DbError> {
-    if items.is_empty() {
-        return Ok(HashSet::new());
+/// Ends the deliveries of messages that have rows; gives the rows that were as they were called. Where no row is of
+/// a kind there is no statement for it: the held ones are few.
+pub(super) async fn end(tx: &mut Tx, items: &[Settlement<'_>]) -> Result<HashSet<Place>, DbError> {
+    let mut hit = HashSet::new();
+    let ready = Columns::of(items, Row::Ready);
+    if !ready.is_empty() {
+        hit.extend(end_ready(tx, &ready).await?);
     }
-    let rows: Vec<Ending> = items.iter().map(|item| Ending::of(&item.verdict)).collect();
+    let held = Columns::of(items, Row::Held);
+    if !held.is_empty() {
+        hit.extend(end_held(tx, &held).await?);
+    }
+    Ok(hit)
+}
+
+async fn end_ready(tx: &mut Tx, of: &Columns<'_>) -> Result<Vec<Place>, DbError> {
     let hit = sqlx::query_file!(
         "src/settle/rows.sql",
-        &items.iter().map(|item| item.message.lane).collect::<Vec<_>>(),
-        &items.iter().map(|item| item.message.seq).collect::<Vec<_>>(),
-        &items
-            .iter()
-            .map(|item| i32::try_from(item.message.deliveries).unwrap_or(i32::MAX))
-            .collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.status).collect::<Vec<_>>() as &[&str],
-        &some(rows.iter().map(|row| row.outcome).collect()) as &[Option<&str>],
-        &some(rows.iter().map(|row| row.outcome_reason.as_deref()).collect()) as &[Option<&str>],
-        &some(rows.iter().map(|row| row.failed_reason).collect()) as &[Option<&str>],
-        &rows.iter().map(|row| row.counted).collect::<Vec<_>>(),
-        &some(rows.iter().map(|row| row.error.as_deref()).collect()) as &[Option<&str>],
-        &some(items.iter().map(|item| item.digest.as_deref()).collect()) as &[Option<&str>],
-        &some(rows.iter().map(|row| row.delay).collect()) as &[Option<f64>],
+        &of.lanes,
+        &of.seqs,
+        &of.deliveries,
+        &of.each(|ending| ending.status) as &[&str],
+        &of.some(|ending| ending.outcome) as &[Option<&str>],
+        &of.some(|ending| ending.outcome_reason.as_deref()) as &[Option<&str>],
+        &of.some(|ending| ending.failed_reason) as &[Option<&str>],
+        &of.each(|ending| ending.counted),
+        &of.some(|ending| ending.error.as_deref()) as &[Option<&str>],
+        &of.digests as &[Option<&str>],
+        &of.some(|ending| ending.delay) as &[Option<f64>],
+        &of.each(|ending| ending.held),
     );
     let hit = hit.fetch_all(&mut **tx).await.map_err(DbError::new("settling messages"))?;
-    Ok(hit.into_iter().map(|row| (row.lane, row.seq)).collect())
+    Ok(hit.into_iter().map(|row| (LaneId(row.lane), Seq(row.seq))).collect())
 }
 
-/// Rows that were not hit: they were no longer as we left them. One that is as our retry left it counts as
-/// hit.
-pub(super) async fn missed(
-    tx: &mut Tx,
-    items: &[Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> Result<HashSet<(i32, i64)>, DbError> {
-    let mut missed: HashSet<(i32, i64)> =
-        items.iter().map(Settlement::place).filter(|row| !hit.contains(row)).collect();
-    if !missed.is_empty() {
-        let ours = retried(tx, items, &missed).await?;
-        missed.retain(|row| !ours.contains(row));
-    }
-    Ok(missed)
-}
-
-/// Those of the missed rows that are as our retry left them: it was committed, and its reply was lost.
-async fn retried(
-    tx: &mut Tx,
-    items: &[Settlement],
-    missed: &HashSet<(i32, i64)>,
-) -> Result<HashSet<(i32, i64)>, DbError> {
-    let retries: Vec<&Settlement> = items
-        .iter()
-        .filter(|item| matches!(item.verdict, Verdict::Retry { .. }))
-        .filter(|item| missed.contains(&(item.message.lane, item.message.seq)))
-        .collect();
-    if retries.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let rows = sqlx::query!(
-        "select w.lane as \"lane!\", w.seq as \"seq!\"
-           from unnest($1::integer[], $2::bigint[], $3::integer[]) w(lane, seq, deliveries)
-          cross join lateral (
-                select 1 from mailroom.inbox p
-                 where p.lane = w.lane and p.seq = w.seq and p.status = 'pending' and not p.held
-                   and p.deliveries = w.deliveries + 1
-                 limit 1) r",
-        &retries.iter().map(|item| item.message.lane).collect::<Vec<_>>(),
-        &retries.iter().map(|item| item.message.seq).collect::<Vec<_>>(),
-        &retries
-            .iter()
-            .map(|item| i32::try_from(item.message.deliveries).unwrap_or(i32::MAX))
-            .collect::<Vec<_>>(),
+async fn end_held(tx: &mut Tx, of: &Columns<'_>) -> Result<Vec<Place>, DbError> {
+    let hit = sqlx::query_file!(
+        "src/settle/rows_held.sql",
+        &of.lanes,
+        &of.seqs,
+        &of.deliveries,
+        &of.each(|ending| ending.status) as &[&str],
+        &of.some(|ending| ending.outcome) as &[Option<&str>],
+        &of.some(|ending| ending.outcome_reason.as_deref()) as &[Option<&str>],
+        &of.some(|ending| ending.failed_reason) as &[Option<&str>],
+        &of.each(|ending| ending.counted),
+        &of.some(|ending| ending.error.as_deref()) as &[Option<&str>],
+        &of.digests as &[Option<&str>],
+        &of.some(|ending| ending.delay) as &[Option<f64>],
+        &of.each(|ending| ending.held),
     );
-    let rows = rows.fetch_all(&mut **tx).await.map_err(DbError::new("settling messages"))?;
-    Ok(rows.into_iter().map(|row| (row.lane, row.seq)).collect())
+    let hit = hit.fetch_all(&mut **tx).await.map_err(DbError::new("settling held messages"))?;
+    Ok(hit.into_iter().map(|row| (LaneId(row.lane), Seq(row.seq))).collect())
+}
+
+/// Messages whose rows are of one kind by column, as `unnest` takes them.
+struct Columns<'i> {
+    lanes: Vec<i32>,
+    seqs: Vec<i64>,
+    deliveries: Vec<i32>,
+    digests: Vec<Option<&'i str>>,
+    endings: Vec<Ending>,
+}
+
+impl<'i> Columns<'i> {
+    fn of(items: &[Settlement<'i>], row: Row) -> Self {
+        let items: Vec<&Settlement<'i>> = items.iter().filter(|item| item.row == row).collect();
+        let deliveries = |item: &&Settlement<'_>| i32::try_from(item.message.deliveries).unwrap_or(i32::MAX);
+        Self {
+            lanes: items.iter().map(|item| item.message.lane).collect(),
+            seqs: items.iter().map(|item| item.message.seq).collect(),
+            deliveries: items.iter().map(deliveries).collect(),
+            digests: some(items.iter().map(|item| item.digest).collect()),
+            endings: items.iter().map(|item| item.ending()).collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.endings.is_empty()
+    }
+
+    fn each<'c, T>(&'c self, field: impl Fn(&'c Ending) -> T) -> Vec<T> {
+        self.endings.iter().map(field).collect()
+    }
+
+    fn some<'c, T>(&'c self, field: impl Fn(&'c Ending) -> Option<T>) -> Vec<Option<T>> {
+        some(self.each(field))
+    }
 }

@@ -1,5 +1,5 @@
--- Ends deliveries. A row is hit only as it was delivered: pending, and with as many deliveries as then.
--- So an update that was committed although its reply was lost is not applied a second time.
+-- Ends deliveries of rows that were ready. A row is hit only as it was called: pending, where it was found, and with
+-- as many deliveries as then. So what somebody has edited or ended meanwhile is left as it is.
 -- The rows are found one by one through the index, and updated by their place: a plain join may start
 -- from all pending rows, where the planner last saw none.
 update mailroom.inbox i
@@ -11,12 +11,14 @@ update mailroom.inbox i
        scheduled_at = case when s.delay is null then i.scheduled_at
                            else clock_timestamp() + make_interval(secs => s.delay) end,
        completed_at = case when s.status = 'completed' then clock_timestamp() end,
+       -- What waits for long is found by its time, away from what is ready.
+       held = s.held, wakes = s.held,
        updated_at = clock_timestamp()
   from (select w.*, r.place
           from unnest($1::integer[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[],
-                      $8::integer[], $9::text[], $10::text[], $11::double precision[])
+                      $8::integer[], $9::text[], $10::text[], $11::double precision[], $12::boolean[])
                w(lane, seq, deliveries, status, outcome, outcome_reason, failed_reason, counted, last_error,
-                 digest, delay)
+                 digest, delay, held)
          cross join lateral (
                select p.ctid as place from mailroom.inbox p
                 where p.lane = w.lane and p.seq = w.seq and p.status = 'pending' and not p.held

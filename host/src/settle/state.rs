@@ -1,12 +1,10 @@
 //! Reads the state of handlers from Postgres, as far as their calls ask for it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) use mailroom_core::state::Scope;
 use mailroom_core::state::{KeyState, Taken};
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};
@@ -15,8 +13,6 @@ use crate::db::{Db, DbError};
 const KEY_BYTES_MAX: usize = 1024;
 /// Bytes of a state value's name.
 const NAME_BYTES_MAX: usize = 255;
-/// A busy key carries what it read from call to call for so long.
-const AGE_MAX: Duration = Duration::from_millis(500);
 
 /// Why state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +42,6 @@ pub(crate) struct StateView {
     group: Arc<str>,
     values_max: u32,
     bytes_max: u64,
-    /// When the first of it was read.
-    read_at: Option<Instant>,
     known: KeyState,
 }
 
@@ -57,7 +51,7 @@ impl StateView {
     pub(crate) fn new(db: Option<Db>, group: Arc<str>, key: Option<Vec<u8>>) -> Self {
         let (values_max, bytes_max) = (u32::MAX, u64::MAX);
         let known = KeyState::new(key.map(stored_key));
-        Self { db, group, values_max, bytes_max, read_at: None, known }
+        Self { db, group, values_max, bytes_max, known }
     }
 
     /// A call begins, which may load so many values of a scope, and so many bytes of them and their names.
@@ -69,11 +63,6 @@ impl StateView {
     /// Where it is read from.
     pub(crate) fn db(&self) -> Option<&Db> {
         self.db.as_ref()
-    }
-
-    /// Whether it was read so long ago that it is to be read anew.
-    pub(crate) fn is_old(&self) -> bool {
-        self.read_at.is_some_and(|at| at.elapsed() > AGE_MAX)
     }
 
     /// These values and no database.
@@ -164,7 +153,6 @@ impl StateView {
             self.known.load(scope, []);
             return Ok(());
         };
-        let read_at = Instant::now();
         let rows = sqlx::query!(
             r#"select s.name, s.version, s.bytes as "bytes!",
                       case when s.bytes <= $5 then s.value else ''::bytea end as "value!"
@@ -185,7 +173,6 @@ impl StateView {
         if rows.iter().any(|row| u64::try_from(row.bytes).unwrap_or(0) > self.bytes_max) {
             return Err(StateError::TooLarge(self.bytes_max));
         }
-        self.read_at.get_or_insert(read_at);
         self.known.load(scope, rows.into_iter().map(|row| (row.name, row.version, row.value)));
         Ok(())
     }

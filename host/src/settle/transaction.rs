@@ -1,206 +1,114 @@
 //! The transaction itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::fresh::{self, Advance, Fresh, FreshRow};
-use super::{DeadLetter, attempt, block, emit, reads, rows, write, write_dead_letters};
-use crate::config::BehindDead;
-use crate::db::{Db, DbError, GuestTx, Tx, lanes};
-use crate::lane::Lease;
-use crate::message::{Message, Outgoing};
-use crate::pipeline::decide::Verdict;
-use crate::pipeline::outcome::Usage;
-use mailroom_core::state::{Read, Write};
+use mailroom_core::handler_machine::command::{LaneWrite, Write};
+use mailroom_core::handler_machine::event::Written;
+use mailroom_core::ids::{LaneId, Lease, Seq};
 
-/// One delivery to end.
-#[derive(Debug)]
-pub(crate) struct Settlement {
-    pub(crate) message: Arc<Message>,
-    pub(crate) verdict: Verdict,
-    /// What ran; `None` where nothing did.
-    pub(crate) digest: Option<Arc<str>>,
-    pub(crate) outgoing: Vec<Outgoing>,
-    /// The message before it in its key whose writes it saw, by its `seq`; it may be committed already.
-    pub(crate) based_on: Option<i64>,
-    /// What it read of the state and did not write.
-    pub(crate) reads: Vec<Read>,
-    pub(crate) writes: Vec<Write>,
-    /// The transaction that the handler's SQL ran in: it is settled there.
-    pub(crate) sql: Option<GuestTx>,
-    pub(crate) last_output: Option<String>,
-    pub(crate) usage: Usage,
-}
+use super::fresh::Record;
+use super::settlement::{self, Place, Row, Settlement};
+use super::{Effects, attempt, block, dead_letter, emit, fresh, reads, rows, spill, write};
+use crate::db::{Db, DbError, Tx, lanes};
 
-impl Settlement {
-    /// Lane and `seq` of its row.
-    pub(crate) fn place(&self) -> (i32, i64) {
-        (self.message.lane, self.message.seq)
-    }
-}
-
-/// Records that have no row yet, a lane each, and those of them that are to be held.
+/// Names under which messages are settled.
 #[derive(Debug, Clone)]
-pub(crate) struct ToStore<'f> {
-    pub(crate) fresh: Vec<&'f Fresh>,
-    pub(crate) held: &'f HashSet<i64>,
-    /// Those that run.
-    pub(crate) running: &'f HashSet<i64>,
-    /// By lane, the reread counter that its owner has acted on.
-    pub(crate) reread_to: &'f HashMap<i32, i64>,
-}
-
-impl<'f> ToStore<'f> {
-    /// Lanes whose records go straight to the worker though their counter says that they are to be read first.
-    fn touched(&self, rereads: &HashMap<i32, i64>) -> Vec<(i32, i64)> {
-        let known = |lane| self.reread_to.get(&lane).copied().unwrap_or(i64::MAX);
-        let direct = self.fresh.iter().filter(|fresh| fresh.direct).map(|fresh| fresh.lease.lane);
-        let counters = direct.filter_map(|lane| Some((lane, *rereads.get(&lane)?)));
-        counters.filter(|(lane, counter)| *counter > known(*lane)).collect()
-    }
-
-    fn rows(&self) -> Vec<&'f FreshRow> {
-        self.fresh.iter().flat_map(|fresh| &fresh.rows).collect()
-    }
-
-    fn advances(&self) -> Vec<&'f Advance> {
-        self.fresh.iter().map(|fresh| &fresh.advance).collect()
-    }
-}
-
-/// What came of a batch.
-#[derive(Debug)]
-pub(crate) enum Settled {
-    /// Committed.
-    Done {
-        /// Rows that were no longer as we left them; nothing was written for these.
-        missed: HashSet<(i32, i64)>,
-        /// The reread counters of the lanes.
-        rereads: HashMap<i32, i64>,
-        /// Records of which the group had a row already, by their `seq`.
-        duplicates: HashSet<i64>,
-    },
-    /// These lanes are another's; nothing was written.
-    LanesLost(Vec<i32>),
-    /// An operator touched these lanes, whose reread counters are given: what was touched goes before records
-    /// that have no row yet. Nothing was written.
-    Touched(Vec<(i32, i64)>),
-    /// An offset row is not where we left it; nothing was written.
-    OffsetMoved,
-    /// What the messages at these places read is not so: another wrote this state after it was read, or the message
-    /// that left it has no effects. Nothing was written; they are to be redone.
-    StateLost(HashSet<(i32, i64)>),
-}
-
-/// Whose messages are settled.
-#[derive(Debug, Clone)]
-pub(crate) struct Whose {
+pub(crate) struct Settler {
     pub(crate) handler: Arc<str>,
     pub(crate) group: Arc<str>,
-    /// What people call this host.
+    /// Name of this host for people.
     pub(crate) host: Arc<str>,
-    pub(crate) behind_dead: BehindDead,
-    /// The Kafka topic that gets copies of dead letters.
-    pub(crate) dead_letters: Option<Arc<str>>,
 }
 
-/// Settles a batch of one handler, sorted by (lane, seq), and stores the records that some of it are about: all
-/// of it or nothing.
-pub(crate) async fn settle(
-    db: &Db,
-    of: &Whose,
-    leases: &BTreeMap<i32, Lease>,
-    items: &[Settlement],
-    store: Option<ToStore<'_>>,
-) -> Result<Settled, DbError> {
-    let mut tx = db.begin_about("settling messages", leases.keys().copied()).await?;
-    let settled = write_all(&mut tx, of, leases, items, store).await?;
+/// What came of a settlement. Only [`Settled::Done`] has written anything.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// It is committed.
+    Done(Written),
+    /// These lanes are another's.
+    LanesLost(BTreeSet<LaneId>),
+    /// The offset rows of these lanes are not where they were left.
+    OffsetMoved(BTreeSet<LaneId>),
+    /// What these messages read is not so: another wrote this state after it was read, or the message that left it
+    /// has no effects. They are to be called again.
+    StateLost(BTreeSet<(LaneId, Seq)>),
+}
+
+/// Settles messages of one handler, and stores records that some of them are about: all of it or nothing.
+pub(crate) async fn settle(db: &Db, of: &Settler, write: &Write<Effects>) -> Result<Settled, DbError> {
+    let lanes: Vec<i32> = write.lanes.iter().map(|lane| lane.lease.lane.0).collect();
+    let mut tx = db.begin_about("settling messages", lanes.into_iter()).await?;
+    let settled = write_all(&mut tx, of, &write.lanes).await?;
     match settled {
-        Settled::Done { .. } => tx.commit().await?,
-        Settled::LanesLost(_) | Settled::Touched(_) | Settled::OffsetMoved | Settled::StateLost(_) => {
-            tx.roll_back().await;
-        }
+        Settled::Done(_) => tx.commit().await?,
+        Settled::LanesLost(_) | Settled::OffsetMoved(_) | Settled::StateLost(_) => tx.roll_back().await,
     }
     Ok(settled)
 }
 
 /// Writes all of it; only [`Settled::Done`] is to be committed.
-async fn write_all(
-    tx: &mut Tx,
-    of: &Whose,
-    leases: &BTreeMap<i32, Lease>,
-    items: &[Settlement],
-    store: Option<ToStore<'_>>,
-) -> Result<Settled, DbError> {
-    let ours = lanes::fence(tx, leases.values()).await?;
-    if ours.len() < leases.len() {
-        let lost = leases.keys().copied().filter(|lane| !ours.contains_key(lane));
-        return Ok(Settled::LanesLost(lost.collect()));
+async fn write_all(tx: &mut Tx, of: &Settler, parts: &[LaneWrite<Effects>]) -> Result<Settled, DbError> {
+    let leases: Vec<Lease> = parts.iter().map(|part| part.lease).collect();
+    let rereads = lanes::fence(tx, leases.iter().copied()).await?;
+    let lost = leases.iter().map(|lease| lease.lane).filter(|lane| !rereads.contains_key(lane));
+    let lost: BTreeSet<LaneId> = lost.collect();
+    if !lost.is_empty() {
+        return Ok(Settled::LanesLost(lost));
     }
-    let touched = store.as_ref().map(|store| store.touched(&ours)).unwrap_or_default();
-    if !touched.is_empty() {
-        return Ok(Settled::Touched(touched));
+    let moved = fresh::advance(tx, &of.group, parts).await?;
+    if !moved.is_empty() {
+        return Ok(Settled::OffsetMoved(moved));
     }
-    let to_insert = store.as_ref().map(ToStore::rows).unwrap_or_default();
-    if let Some(store) = &store
-        && !fresh::advance(tx, &of.group, &store.advances()).await?
-    {
-        return match fresh::committed(tx, &of.group, &store.advances(), &to_insert).await? {
-            None => Ok(Settled::OffsetMoved),
-            Some(rows) => {
-                let missed = rows::missed(tx, items, &places_of(items, &rows)).await?;
-                let seqs = to_insert.iter().map(|row| row.message.seq);
-                let duplicates = seqs.filter(|seq| !rows.contains(seq)).collect();
-                Ok(Settled::Done { missed, rereads: ours, duplicates })
-            }
-        };
-    }
-    let new: HashSet<i64> = to_insert.iter().map(|row| row.message.seq).collect();
-    let there: Vec<&Settlement> = items.iter().filter(|item| !new.contains(&item.message.seq)).collect();
-    let mut hit = rows::update(tx, &there).await?;
-    let mut duplicates = HashSet::new();
-    if let Some(store) = &store {
-        let inserted = insert(tx, of, items, store, &to_insert).await?;
-        hit.extend(places_of(items, &inserted));
-        duplicates.extend(new.difference(&inserted));
-    }
-    let lost = reads::based_on_nothing(items, &hit);
+    let records = fresh::records(parts);
+    let items = settlement::all(parts, &records);
+    let (hit, duplicates) = write_rows(tx, &of.group, &items, &records).await?;
+    spill::hold(tx, parts).await?;
+    let lost = reads::based_on_nothing(&items, &hit);
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
-    emit::insert(tx, &of.group, items, &hit).await?;
-    attempt::insert(tx, of, items, &hit).await?;
-    let dead = items.iter().filter(|item| hit.contains(&item.place()));
-    let dead: Vec<DeadLetter> = dead.filter_map(|item| DeadLetter::of(of, item)).collect();
-    write_dead_letters(tx, &dead, of.dead_letters.as_deref()).await?;
-    block::keys(tx, of.behind_dead, items, &hit).await?;
-    let mut lost = reads::stale(tx, &of.group, items, &hit).await?;
-    lost.extend(write::state(tx, &of.group, items, &hit).await?);
+    let hits: Vec<&Settlement<'_>> = items.iter().filter(|item| hit.contains(&item.place())).collect();
+    let lost = write_effects(tx, of, &hits).await?;
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
-    let missed = rows::missed(tx, items, &hit).await?;
-    Ok(Settled::Done { missed, rereads: ours, duplicates })
+    let with_rows = items.iter().filter(|item| item.row != Row::New).map(Settlement::place);
+    let missed = with_rows.filter(|place| !hit.contains(place)).collect();
+    let emitted = hits.iter().any(|item| !item.outgoing.is_empty());
+    Ok(Settled::Done(Written { missed, duplicates, rereads, emitted }))
 }
 
-/// Where those of the items are whose rows have these `seq`s.
-fn places_of(items: &[Settlement], seqs: &HashSet<i64>) -> HashSet<(i32, i64)> {
-    items.iter().filter(|item| seqs.contains(&item.message.seq)).map(Settlement::place).collect()
-}
-
-/// Inserts the records, each as it was decided; gives the `seq` of each that is new.
-async fn insert(
+/// Ends rows and makes those that are not there; gives the messages that ended by it, and the records of which the
+/// group had a row already.
+async fn write_rows(
     tx: &mut Tx,
-    of: &Whose,
-    items: &[Settlement],
-    ToStore { held, running, .. }: &ToStore<'_>,
-    rows: &[&FreshRow],
-) -> Result<HashSet<i64>, DbError> {
-    let decided: HashMap<i64, &Settlement> = items.iter().map(|item| (item.message.seq, item)).collect();
-    let inserted = fresh::insert(tx, &of.group, rows, &decided, held).await?;
-    let new = rows.iter().filter(|row| inserted.contains(&row.message.seq));
-    let running = new.map(|row| &*row.message).filter(|message| running.contains(&message.seq));
-    let begun = running.filter(|message| !decided.contains_key(&message.seq));
-    fresh::begin(tx, begun).await?;
-    Ok(inserted)
+    group: &str,
+    items: &[Settlement<'_>],
+    records: &[Record<'_>],
+) -> Result<(HashSet<Place>, BTreeSet<Place>), DbError> {
+    let mut hit = rows::end(tx, items).await?;
+    let inserted = fresh::insert(tx, group, records).await?;
+    fresh::begin(tx, records, &inserted).await?;
+    let new = items.iter().filter(|item| item.row == Row::New).map(Settlement::place);
+    hit.extend(new.filter(|(_, seq)| inserted.contains(seq)));
+    let stored = records.iter().map(Record::place);
+    let duplicates = stored.filter(|(_, seq)| !inserted.contains(seq)).collect();
+    Ok((hit, duplicates))
+}
+
+/// Writes what messages leave; gives those that rest on state which is not so.
+async fn write_effects(
+    tx: &mut Tx,
+    of: &Settler,
+    hits: &[&Settlement<'_>],
+) -> Result<BTreeSet<Place>, DbError> {
+    emit::insert(tx, &of.group, hits).await?;
+    attempt::insert(tx, of, hits).await?;
+    dead_letter::insert(tx, of, hits).await?;
+    block::keys(tx, hits).await?;
+    // Before the writes, so that a reader and a writer of one value pass together, the reader first.
+    let mut lost = reads::stale(tx, &of.group, hits).await?;
+    lost.extend(write::state(tx, &of.group, hits).await?);
+    Ok(lost)
 }

@@ -2,25 +2,30 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use mailroom_core::handler_machine::command::Settled;
+use mailroom_core::ids::{Lease, RereadCount};
 use mailroom_core::state::Write;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Settlement;
+use super::Effects;
 use super::reads::{Expected, alone};
+use super::settlement::Settlement;
 use crate::db::{DbError, GuestTx};
-use crate::lane::Lease;
 use crate::message::{Outgoing, headers_to_json};
 
-/// What came of it.
+/// What came of a settlement in a call's own transaction.
 #[derive(Debug)]
 pub(crate) enum SettledWithSql {
-    /// Committed, with the lane's reread counter.
-    Done(i64),
+    /// Committed.
+    Done {
+        /// The count of operators' acts on the lane.
+        rereads: RereadCount,
+    },
     /// The lane is another's; nothing was written.
     LaneLost,
-    /// Its row was no longer as we left it; nothing was written.
-    Gone,
+    /// Its row was no longer as it was called; nothing was written.
+    Missed,
     /// Another wrote this state after it was read; nothing was written.
     StateLost,
 }
@@ -30,30 +35,31 @@ pub(crate) enum SettledWithSql {
 pub(crate) async fn settle_with_sql(
     tx: GuestTx,
     host: Uuid,
-    lease: &Lease,
-    item: &Settlement,
+    lease: Lease,
+    settled: &Settled<Effects>,
 ) -> Result<SettledWithSql, DbError> {
+    let item = Settlement::of_row(settled);
     let emitted: Vec<Value> =
         item.outgoing.iter().enumerate().map(|(place, outgoing)| emitted(place, outgoing)).collect();
     let written: Vec<Value> = item.writes.iter().map(written).collect();
-    let seen: Vec<Value> = alone(item).iter().map(seen).collect();
-    let settled = sqlx::query_scalar!(
+    let seen: Vec<Value> = alone(&item).iter().map(seen).collect();
+    let settle = sqlx::query_scalar!(
         r#"select mailroom.settle_with_sql($1, $2, $3, $4, $5, $6, $7, $8, $9) as "reread!""#,
         host,
-        lease.lane,
-        lease.token,
+        lease.lane.0,
+        lease.token.0,
         item.message.seq,
         i32::try_from(item.message.deliveries).unwrap_or(i32::MAX),
-        item.digest.as_deref(),
+        item.digest,
         Value::Array(emitted),
         Value::Array(written),
         Value::Array(seen),
     );
-    match tx.settle(lease.lane, async |connection| settled.fetch_one(connection).await).await {
-        Ok(reread) => Ok(SettledWithSql::Done(reread)),
+    match tx.settle(lease.lane.0, async |connection| settle.fetch_one(connection).await).await {
+        Ok(rereads) => Ok(SettledWithSql::Done { rereads: RereadCount(rereads) }),
         Err(error) => match error.sqlstate().as_deref() {
             Some("MR001") => Ok(SettledWithSql::LaneLost),
-            Some("MR002") => Ok(SettledWithSql::Gone),
+            Some("MR002") => Ok(SettledWithSql::Missed),
             Some("MR003") => Ok(SettledWithSql::StateLost),
             _ => Err(error),
         },

@@ -1,8 +1,8 @@
 //! The state writes of a settlement: each only where nobody else has written since it was read.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::Settlement;
+use super::settlement::{Place, Settlement};
 use crate::db::{DbError, Tx};
 use mailroom_core::state::{ValueId, Write};
 
@@ -13,17 +13,16 @@ struct Folded<'s> {
     read: Option<i64>,
     last: &'s Write,
     /// Those of them that rely on what they found.
-    rows: Vec<(i32, i64)>,
+    rows: Vec<Place>,
 }
 
-/// Writes the state of the messages in `hit`; gives those whose reading was overtaken.
+/// Writes the state of the messages in `hits`; gives those whose reading was overtaken.
 pub(super) async fn state(
     tx: &mut Tx,
     group: &str,
-    items: &[Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> Result<HashSet<(i32, i64)>, DbError> {
-    let (folded, mut lost) = fold(items, hit);
+    hits: &[&Settlement<'_>],
+) -> Result<BTreeSet<Place>, DbError> {
+    let (folded, mut lost) = fold(hits);
     if folded.is_empty() {
         return Ok(lost);
     }
@@ -47,14 +46,11 @@ pub(super) async fn state(
 
 /// Folds writes by value, in the order of their messages. A write that did not find what the one before it wrote
 /// lost a race within this host; one that does not rely on what it finds loses none.
-fn fold<'s>(
-    items: &'s [Settlement],
-    hit: &HashSet<(i32, i64)>,
-) -> (BTreeMap<&'s ValueId, Folded<'s>>, HashSet<(i32, i64)>) {
+fn fold<'w>(hits: &[&Settlement<'w>]) -> (BTreeMap<&'w ValueId, Folded<'w>>, BTreeSet<Place>) {
     let mut folded: BTreeMap<&ValueId, Folded<'_>> = BTreeMap::new();
-    let mut lost = HashSet::new();
-    for item in items.iter().filter(|item| hit.contains(&item.place())) {
-        for write in &item.writes {
+    let mut lost = BTreeSet::new();
+    for item in hits {
+        for write in item.writes {
             let relies = write.read.map(|_| item.place());
             match folded.get_mut(&write.id) {
                 None => {

@@ -4,18 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use mailroom_core::handler_machine::command::{self, Begin};
+use mailroom_core::ids::Lease;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::entry::Key;
-use super::queues::Started;
-use crate::config::{Ack, Form, Manifest};
+use crate::config::{Form, Manifest};
 use crate::db::Db;
 use crate::handler::Component;
 use crate::inbox;
 use crate::ingest::matching;
 use crate::message::Message;
-use crate::pipeline::crashes::runs_alone;
 use crate::pipeline::outcome::{self, End, Usage};
 use crate::settle::StateView;
 
@@ -42,15 +41,26 @@ impl Drop for Ending {
     }
 }
 
+/// A call that the machine wants made.
+pub(super) type Call = command::Call<StateView>;
+
 /// A call that ended.
 #[derive(Debug)]
-pub(super) struct Called {
-    pub(super) key: Key,
-    pub(super) call: u64,
-    pub(super) message: Arc<Message>,
-    pub(super) outcome: outcome::Called,
-    /// Whether the outcome's state is what it was before the call, and what the call wrote; else it is lost.
-    pub(super) keeps_state: bool,
+pub(super) struct Finished {
+    /// The call, without the state that it was given.
+    pub(super) call: Call,
+    pub(super) result: CallResult,
+}
+
+/// Result of a call.
+#[derive(Debug)]
+pub(super) enum CallResult {
+    /// The handler was called.
+    Called(Box<outcome::Called>),
+    /// The row is no longer as the message has it, so nobody was called.
+    RowChanged,
+    /// The handler was never called, for this reason.
+    NotCalled(String),
 }
 
 impl Guests {
@@ -70,89 +80,95 @@ impl Guests {
         &self.handle
     }
 
-    /// A place among the calls of this process, or all of them for a message that must run alone: what
-    /// dies then is its doing.
-    async fn place(&self, db: &Db, token: i64, message: &Message) -> Result<OwnedSemaphorePermit, String> {
-        let alone = runs_alone(message.crashes);
-        let wanted = if alone { u32::try_from(PLACES).unwrap_or(u32::MAX) } else { 1 };
-        let place =
-            Arc::clone(&self.places).acquire_many_owned(wanted).await.map_err(|error| error.to_string())?;
-        if alone {
+    /// A place among the calls of this process, or all of them for a message that must run alone: what dies then is
+    /// its doing.
+    async fn place(&self, begin: Begin) -> Result<OwnedSemaphorePermit, NotBegun> {
+        let wanted = if begin == Begin::Alone { u32::try_from(PLACES).unwrap_or(u32::MAX) } else { 1 };
+        let place = Arc::clone(&self.places).acquire_many_owned(wanted).await;
+        place.map_err(|error| NotBegun::Away(error.to_string()))
+    }
+
+    /// Calls the component and waits for its end, which comes within its limits.
+    pub(super) async fn call(&self, db: &Db, component: &Component, mut call: Call) -> Finished {
+        let message = Arc::clone(&call.message);
+        let form = matching::first(component.subscriptions(), &message).map_or(Form::Binary, |of| of.form);
+        let fresh =
+            || StateView::new(Some(db.clone()), Arc::clone(&message.consumer_group), message.key.clone());
+        let mut state = call.state.take().unwrap_or_else(fresh);
+        let place = match self.place(call.begin).await {
+            Ok(place) => begin(db, component.manifest(), &call, &mut state).await.map(|()| place),
+            Err(error) => Err(error),
+        };
+        let result = match place {
+            Ok(_place) => {
+                let called = AssertUnwindSafe(component.call(&message, form, state)).catch_unwind().await;
+                CallResult::Called(Box::new(called.unwrap_or_else(|_| {
+                    // A bug of the host, not of the guest: the message waits, and standard error has the panic.
+                    tracing::error!(message.id = %message.id, "A call ended without an answer");
+                    unanswered(component, fresh())
+                })))
+            }
+            Err(NotBegun::RowChanged) => CallResult::RowChanged,
+            Err(NotBegun::Away(reason)) => CallResult::NotCalled(reason),
+        };
+        Finished { call, result }
+    }
+}
+
+/// Reason for which a call did not begin.
+enum NotBegun {
+    /// Its row is no longer as the message has it, or its lane another's.
+    RowChanged,
+    /// Something that it needs is away.
+    Away(String),
+}
+
+/// Notes what is to be noted before the handler is called.
+async fn begin(db: &Db, manifest: &Manifest, call: &Call, state: &mut StateView) -> Result<(), NotBegun> {
+    let (lease, message) = (call.lease, &*call.message);
+    let marked = match call.begin {
+        Begin::Free => return Ok(()),
+        Begin::Once => hand_over_once(db, manifest, (lease, message), state).await,
+        Begin::Alone => {
             tracing::warn!(
                 message.id = %message.id,
                 "Message {} lost {} deliveries with their hosts; it runs alone", message.id, message.crashes
             );
-            let marked = inbox::mark_lone(db, token, message).await.map_err(|error| error.to_string())?;
-            if !marked {
-                return Err("its row changed".to_owned());
-            }
+            inbox::mark_lone(db, lease, message).await
         }
-        Ok(place)
-    }
-
-    /// Calls the component and waits for its end, which comes within its limits.
-    pub(super) async fn call(
-        &self,
-        db: &Db,
-        component: &Component,
-        token: i64,
-        started: Started,
-        fresh: StateView,
-    ) -> Called {
-        let Started { key, entry, state, call, parked: _ } = started;
-        let mut message = entry.message;
-        let form = matching::first(component.subscriptions(), &message).map_or(Form::Binary, |of| of.form);
-        let mut state = state.unwrap_or_else(|| fresh.clone());
-        let manifest = component.manifest();
-        let once = manifest.ack == Ack::AtMostOnce;
-        let place = match self.place(db, token, &message).await {
-            Ok(place) if once => {
-                hand_over_once(db, manifest, token, &message, &mut state).await.map(|()| place)
-            }
-            place => place,
-        };
-        let uncalled = |end, state| outcome::Called {
-            end,
-            outgoing: Vec::new(),
-            state,
-            sql: None,
-            last_output: None,
-            digest: Arc::clone(component.digest()),
-            usage: Usage::default(),
-        };
-        let called = match place {
-            Ok(_place) => AssertUnwindSafe(component.call(&message, form, state)).catch_unwind().await,
-            Err(reason) => Ok(uncalled(End::NotCalled(reason), state)),
-        };
-        let keeps_state = called.is_ok();
-        let outcome = called.unwrap_or_else(|_| {
-            // A bug of the host, not of the guest: the message waits, and standard error has the panic.
-            tracing::error!(message.id = %message.id, "A call ended without an answer");
-            uncalled(End::Unavailable("the host failed while the handler ran".to_owned()), fresh)
-        });
-        if once && !matches!(outcome.end, End::NotCalled(_)) {
-            Arc::make_mut(&mut message).begun = true;
-        }
-        Called { key, call, message, outcome, keeps_state }
+    };
+    match marked {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(NotBegun::RowChanged),
+        Err(error) => Err(NotBegun::Away(error.to_string())),
     }
 }
 
 /// Notes that a message is begun that may be begun once. Its state is read before: while Postgres is away nothing is
-/// handed over, and nothing is spent.
+/// handed over, and nothing is spent. Where the answer is lost it may be noted all the same; then this call or the
+/// next of this lane's owner notes it again, since nobody was called.
 async fn hand_over_once(
     db: &Db,
     manifest: &Manifest,
-    token: i64,
-    message: &Message,
+    (lease, message): (Lease, &Message),
     state: &mut StateView,
-) -> Result<(), String> {
+) -> Result<bool, crate::db::DbError> {
     if manifest.grants.state {
         state.begin_call(manifest.limits.state_values, manifest.limits.state_bytes);
-        state.load_all().await.map_err(|error| error.to_string())?;
+        state.load_all().await?;
     }
-    match inbox::mark_begun(db, token, message).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("its row changed".to_owned()),
-        Err(error) => Err(error.to_string()),
+    inbox::mark_begun(db, lease, message).await
+}
+
+/// The end of a call that gave none.
+fn unanswered(component: &Component, state: StateView) -> outcome::Called {
+    outcome::Called {
+        end: End::Unavailable("the host failed while the handler ran".to_owned()),
+        outgoing: Vec::new(),
+        state,
+        sql: None,
+        last_output: None,
+        digest: Arc::clone(component.digest()),
+        usage: Usage::default(),
     }
 }

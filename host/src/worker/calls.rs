@@ -11,11 +11,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::call::{Called, Guests};
-use super::queues::Started;
+use super::call::{Call, Finished, Guests};
 use crate::db::Db;
 use crate::handler::Component;
-use crate::settle::StateView;
 
 /// So many are told together at most, and so long after the last were told.
 const TOGETHER_MAX: usize = 8;
@@ -26,7 +24,7 @@ pub(super) struct Calls {
     side: Arc<Side>,
     under_way: usize,
     /// They begin with the next [`Calls::go`].
-    started: Vec<(Arc<Component>, i64, Started, StateView)>,
+    started: Vec<(Arc<Component>, Call)>,
     threads: usize,
 }
 
@@ -41,7 +39,7 @@ struct Side {
 }
 
 struct Ended {
-    calls: Vec<Called>,
+    calls: Vec<Finished>,
     told_at: Instant,
 }
 
@@ -53,25 +51,14 @@ impl Calls {
         Self { side: Arc::new(side), under_way: 0, started: Vec::new(), threads }
     }
 
-    /// How many have begun and were not taken back.
-    pub(super) fn len(&self) -> usize {
-        self.under_way
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.under_way == 0
     }
 
-    /// Starts a call under its lane's token; `fresh` is the state where nothing of the key was read yet.
-    pub(super) fn start(
-        &mut self,
-        component: Arc<Component>,
-        token: i64,
-        started: Started,
-        fresh: StateView,
-    ) {
+    /// Starts a call of a component.
+    pub(super) fn start(&mut self, component: Arc<Component>, call: Call) {
         self.under_way += 1;
-        self.started.push((component, token, started, fresh));
+        self.started.push((component, call));
     }
 
     /// Those that were started begin. The calls of a task take turns whenever one waits or gives way.
@@ -81,12 +68,12 @@ impl Calls {
         while !self.started.is_empty() {
             let some = self.started.drain(..of_task.min(self.started.len()));
             let calls: FuturesUnordered<_> = some
-                .map(|(component, token, started, fresh)| {
+                .map(|(component, call)| {
                     let side = Arc::clone(&self.side);
                     async move {
                         side.begins();
-                        let called = side.guests.call(&side.db, &component, token, started, fresh).await;
-                        side.ended(called);
+                        let finished = side.guests.call(&side.db, &component, call).await;
+                        side.ended(finished);
                     }
                 })
                 .collect();
@@ -95,7 +82,7 @@ impl Calls {
     }
 
     /// Waits for some to end. Cancel safe.
-    pub(super) async fn ended(&mut self) -> Vec<Called> {
+    pub(super) async fn ended(&mut self) -> Vec<Finished> {
         loop {
             let ended = std::mem::take(&mut self.side.lock().calls);
             if !ended.is_empty() {
@@ -124,9 +111,9 @@ impl Side {
         }
     }
 
-    fn ended(&self, called: Called) {
+    fn ended(&self, finished: Finished) {
         let mut ended = self.lock();
-        ended.calls.push(called);
+        ended.calls.push(finished);
         let more_begin = self.queued.load(Ordering::SeqCst) > 0;
         if !more_begin || ended.calls.len() >= TOGETHER_MAX || ended.told_at.elapsed() >= APART_MAX {
             ended.told_at = Instant::now();

@@ -20,7 +20,8 @@ const AWAY: RangeInclusive<u64> = 0..=4_000;
 /// then is parked, as it should be.
 const MAY_DIE: &str = "
     select exists (select 1 from mailroom.host where worker <> $1 and expires_at >= clock_timestamp())
-       and not exists (select 1 from mailroom.inbox where status = 'pending' and not held and crashes > 1)";
+       and not exists (select 1 from mailroom.inbox where status = 'pending' and not held and crashes > 1)
+       and not exists (select 1 from mailroom.inbox where held and crashes > 1)";
 
 /// Who kills one host after the other while messages flow.
 pub(super) struct Killer<'r, 'w> {

@@ -316,6 +316,7 @@ async fn store(
         .bind(&nothing)
         .bind(each(records, |record| if record.verdict == Some(Verdict::Retry) { RETRY_SECS } else { 0.0 }))
         .bind(&nothing)
+        .bind(vec![false; records.len()])
         .fetch_all(connection)
         .await?;
     ensure!(rows.len() == records.len(), "a record was stored before");
@@ -345,6 +346,7 @@ async fn end(connection: &mut PgConnection, decided: &[(i32, Message, Verdict)])
         .bind(&nothing)
         .bind(&nothing)
         .bind(is(Verdict::Retry).map(|retry| retry.then_some(RETRY_SECS)).collect::<Vec<_>>())
+        .bind(vec![false; decided.len()])
         .fetch_all(connection)
         .await?;
     Ok(hit.len())

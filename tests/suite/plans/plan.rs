@@ -126,7 +126,11 @@ impl Plan {
             if how == "Seq Scan" && of_messages(table) && !table.ends_with("_seq") {
                 scans.push(format!("{how} on {table}"));
             }
-            let narrow = if index.ends_with("_ready") || index.ends_with("_held") { "lane" } else { "" };
+            let narrow = if ["_ready", "_held", "_due", "_first"].iter().any(|of| index.ends_with(of)) {
+                "lane"
+            } else {
+                ""
+            };
             let condition = text(node, "Index Cond");
             if of_messages(index) && (condition.is_empty() || !condition.contains(narrow)) {
                 scans.push(format!("{how} on {index} where `{condition}`"));

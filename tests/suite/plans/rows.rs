@@ -53,6 +53,12 @@ const PENDING: &str = "
         produced_at_ms, held)
     select 64, n % 10, gen_random_uuid(), 'h' || n, 'g', 't', 0, n, 's', 'e', int4send(n % 10), '{}', 0, true
       from generate_series(1, 50000) n;
+    insert into mailroom.inbox (
+        lane, id, message_id, consumer_group, topic, partition, \"offset\", source, event_type, payload,
+        produced_at_ms, held, wakes, scheduled_at)
+    select 64, gen_random_uuid(), 'w' || n, 'g', 't', 0, n, 's', 'e', '{}', 0, true, true,
+           clock_timestamp() + (n - 40000) * interval '1 second'
+      from generate_series(1, 50000) n;
     insert into mailroom.outbox (id, topic, key, event_type, payload)
     select gen_random_uuid(), 't', int4send(n % 1000), 'e', '{}' from generate_series(1, 50000) n;";
 

@@ -79,3 +79,29 @@ pub struct Message {
     /// It may be handed over once, and was.
     pub begun: bool,
 }
+
+impl Message {
+    /// Leaves what tells where the message came from: the database refused its content. Its id takes the place of
+    /// the producer's.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self {
+            message_id: self.id.to_string(),
+            consumer_group: Arc::clone(&self.consumer_group),
+            topic: Arc::clone(&self.topic),
+            source: self.topic.to_string(),
+            event_type: self.topic.to_string(),
+            schema_version: None,
+            key: None,
+            payload: None,
+            content_type: None,
+            headers: Vec::new(),
+            trace_id: None,
+            traceparent: None,
+            correlation_id: None,
+            causation_id: None,
+            idempotency_key: None,
+            ..*self
+        }
+    }
+}

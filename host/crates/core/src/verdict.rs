@@ -9,4 +9,8 @@ pub mod decide;
 pub mod outcome;
 mod policy;
 
+/// A message that lost so many deliveries with their hosts runs alone from then on. No more are counted, but that of a
+/// message which ran alone: its count goes beyond what any other reaches.
+pub const LOST_MAX: u32 = 2;
+
 pub use policy::{Ack, BehindDead, Blocking, BreakerPolicy, RetryPolicy};

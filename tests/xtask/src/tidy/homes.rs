@@ -48,8 +48,14 @@ const HOMES: [Home; 7] = [
         signs: &["tokio::spawn", ".spawn(", "spawn_local("],
         scopes: &["host/src"],
         // The engine has a ticker and a compiler thread of its own, and Kafka's client one for delivery reports;
-        // calls go to the guests' own runtime.
-        homes: &["host/src/app", "host/src/handler", "host/src/worker/calls", "host/src/kafka/producer"],
+        // calls go to the guests' own runtime, and what guests need of Postgres to the host's.
+        homes: &[
+            "host/src/app",
+            "host/src/db/host_threads",
+            "host/src/handler",
+            "host/src/kafka/producer",
+            "host/src/worker/calls",
+        ],
         remedy: "return the loop's future and spawn it in app, in the JoinSet",
     },
     Home {

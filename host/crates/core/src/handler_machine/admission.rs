@@ -26,6 +26,8 @@ pub(super) struct Admission {
     breaker: Breaker,
     /// Nothing starts before the first look.
     pub(super) paused: bool,
+    /// It was said that an operator paused the handler.
+    said_paused: bool,
     pub(super) session_until: Moment,
     untold: Option<Untold>,
     telling: bool,
@@ -39,6 +41,7 @@ impl Admission {
         Self {
             breaker: Breaker::closed(),
             paused: true,
+            said_paused: false,
             session_until: Moment::default(),
             untold: None,
             telling: false,
@@ -133,10 +136,11 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     /// Takes what a look saw of breaker and pause.
     pub(super) fn admission_looked(&mut self, look: &Look) {
         let admission = &mut self.admission;
-        if look.paused && !admission.paused {
+        // A host that starts says it too.
+        if look.paused && !admission.said_paused {
             self.commands.push(Command::Say(Remark::Paused));
         }
-        admission.paused = look.paused;
+        (admission.paused, admission.said_paused) = (look.paused, look.paused);
         if !admission.telling && admission.untold.is_none() && look.began_at > admission.told_at {
             admission.breaker.learned(look.open_until);
         }

@@ -14,14 +14,11 @@ use crate::ids::{CallId, OrderBy, OrderKey, Seq};
 use crate::message::Message;
 use crate::time::Moment;
 use crate::verdict::decide::DeadReason;
-use crate::verdict::{BehindDead, Blocking};
+use crate::verdict::{BehindDead, Blocking, LOST_MAX};
 
 /// How long state is handed from call to call before it is read again. A value that another wrote meanwhile costs a
 /// call with effects a repetition; a call without any sees it this much later at most.
 const STATE_AGE_MAX: Duration = Duration::from_millis(500);
-/// A message that lost so many deliveries with their hosts runs alone from then on. No more are counted, but that of
-/// a message which ran alone.
-const LOST_MAX: u32 = 2;
 
 /// What may start.
 #[derive(Debug)]

@@ -191,6 +191,7 @@ impl InsertQueue {
         let Some(batch) = self.batch_of(seq) else { return };
         if let Some(row) = batch.index(seq).and_then(|at| batch.rows.get_mut(at)) {
             row.bare = true;
+            row.message = Arc::new(row.message.bare());
             row.unfit.get_or_insert_with(|| "the database refuses its content".into());
         }
     }

@@ -12,8 +12,8 @@ use crate::handler_machine::command::EndedBy;
 use crate::handler_machine::event::{Decision, Ending};
 use crate::ids::{CallId, OrderBy, Seq};
 use crate::time::Moment;
-use crate::verdict::Blocking;
 use crate::verdict::decide::DeadReason;
+use crate::verdict::{Blocking, LOST_MAX};
 
 /// A lane whose settlements were refused takes this many messages again before the bound is forgotten.
 const WRITE_LIMIT_ENOUGH: usize = 1024;
@@ -96,7 +96,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 message.deliveries += 1;
                 message.attempts_made += u32::from(counted);
                 // Whoever ran alone and came back kills nobody.
-                message.crashes = if message.crashes >= 2 { 0 } else { message.crashes };
+                message.crashes = if message.crashes >= LOST_MAX { 0 } else { message.crashes };
                 item.message = Arc::new(message);
                 item.stage = Stage::Waiting { due: now + delay };
                 item.row = if held { Row::Held } else { Row::Ready };
@@ -281,6 +281,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             (None, Some((false, _))) => {
                 self.inserts.bare(seq);
                 if let Some(item) = self.items.get_mut(seq) {
+                    item.message = Arc::new(item.message.bare());
                     item.unfit = Some("the database refuses its content".into());
                 }
                 None
