@@ -110,7 +110,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run => run::run(file.load()?).await,
         Command::Dev(dev) => dev::dev(&dev, &file).await,
         Command::Migrate(migrate) => migrate::migrate(migrate, &file.load()?).await,
-        Command::Status(output) => status::status(&file.open().await?, output).await,
+        Command::Status(output) => status::status(&file.load()?, &file.open().await?, output).await,
         Command::Config(verb) => config::config(verb, &file),
         Command::Handler(verb) => return handler::handler(verb, &file).await,
         Command::Inbox(verb) => inbox::inbox(verb, &file.open().await?).await,

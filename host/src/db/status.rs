@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{Db, DbError};
 
@@ -25,13 +26,18 @@ pub(crate) struct Backlog {
     pub(crate) lanes: i64,
     /// Lanes that no living host works on.
     pub(crate) lanes_without_owner: i64,
+    /// Messages that wait for nothing but their turn.
     pub(crate) pending: i64,
-    /// Behind a waiting message of their key.
-    pub(crate) held: i64,
+    /// Messages that wait for a time, as retries do.
+    pub(crate) waiting: i64,
+    /// Messages behind others of their key that wait, are blocked or fill memory, and those that no subscription takes.
+    pub(crate) behind: i64,
     /// Whether more wait than were counted.
     pub(crate) at_least: bool,
-    /// How long the oldest message waits that may run now; a retry counts from its time.
+    /// Age of the oldest message that may run now; a retry's counts from its time.
     pub(crate) oldest_secs: Option<f64>,
+    /// The same of the lanes that a living host works on.
+    pub(crate) oldest_owned_secs: Option<f64>,
 }
 
 /// A lane, and who works on it.
@@ -73,8 +79,14 @@ pub(crate) struct Read {
     pub(crate) consumer_group: String,
     pub(crate) topic: String,
     pub(crate) partition: i32,
+    /// Kafka's id of the topic that was read.
+    #[serde(skip)]
+    pub(crate) topic_id: Option<Uuid>,
     pub(crate) next_offset: i64,
+    /// Moment at which the offset moved, or a host took the partition over.
     pub(crate) updated_at: DateTime<Utc>,
+    /// Time since then.
+    pub(crate) unmoved_secs: f64,
 }
 
 /// The hosts, the youngest last.
@@ -91,7 +103,7 @@ pub(crate) async fn hosts(db: &Db) -> Result<Vec<HostRow>, DbError> {
     .map_err(DbError::new("reading hosts"))
 }
 
-/// What waits, per group; each lane's rows by its partial index.
+/// Counts what waits, per group; each lane's rows by its partial indexes.
 pub(crate) async fn backlog_inbox(db: &Db) -> Result<Vec<Backlog>, DbError> {
     sqlx::query_file_as!(Backlog, "src/db/status_inbox.sql", COUNTED_MAX)
         .fetch_all(db.pool())
@@ -99,12 +111,21 @@ pub(crate) async fn backlog_inbox(db: &Db) -> Result<Vec<Backlog>, DbError> {
         .map_err(DbError::new("counting the inbox"))
 }
 
-/// What waits in the outbox, as one line.
+/// Counts what waits in the outbox, as one line. What is scheduled there counts as pending.
 pub(crate) async fn backlog_outbox(db: &Db) -> Result<Backlog, DbError> {
-    sqlx::query_file_as!(Backlog, "src/db/status_outbox.sql", COUNTED_MAX)
-        .fetch_one(db.pool())
-        .await
-        .map_err(DbError::new("counting the outbox"))
+    let counted = sqlx::query_file!("src/db/status_outbox.sql", COUNTED_MAX);
+    let counted = counted.fetch_one(db.pool()).await.map_err(DbError::new("counting the outbox"))?;
+    Ok(Backlog {
+        consumer_group: counted.consumer_group,
+        lanes: counted.lanes,
+        lanes_without_owner: counted.lanes_without_owner,
+        pending: counted.pending,
+        waiting: 0,
+        behind: counted.held,
+        at_least: counted.at_least,
+        oldest_secs: counted.oldest_secs,
+        oldest_owned_secs: counted.oldest_owned_secs,
+    })
 }
 
 /// Every lane; there are few.
@@ -132,8 +153,9 @@ pub(crate) async fn deaths(db: &Db) -> Result<Vec<Deaths>, DbError> {
 pub(crate) async fn offsets(db: &Db) -> Result<Vec<Read>, DbError> {
     sqlx::query_as!(
         Read,
-        "select consumer_group, topic, partition, next_offset, updated_at
-           from mailroom.partition_offset order by consumer_group, topic, partition"
+        r#"select consumer_group, topic, partition, topic_id, next_offset, updated_at,
+                  extract(epoch from clock_timestamp() - updated_at)::float8 as "unmoved_secs!"
+             from mailroom.partition_offset order by consumer_group, topic, partition"#
     )
     .fetch_all(db.pool())
     .await

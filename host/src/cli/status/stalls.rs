@@ -1,0 +1,67 @@
+//! Partitions that a living host has, of which there is more to read, and which are not read.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Status;
+use super::offsets::Offset;
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::db::Db;
+use crate::db::status::{self, LaneRow, Read};
+
+/// Time that a host has to store what has just come to a partition which was idle before.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// A group, a topic and a partition.
+type Place<'s> = (&'s str, &'s str, i32);
+
+/// Warns of partitions that were not read for longer than `expiry` though there is more in their logs. Those that move
+/// while this looks are left out.
+pub(super) async fn find(db: &Db, status: &Status, expiry: Duration) -> Result<Vec<String>, Failure> {
+    let suspects = suspects(status, expiry);
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    // An offset that is old says little where nothing came for long: the first record may have come just now.
+    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    let reads = status::offsets(db).await?;
+    let still: BTreeSet<(Place<'_>, i64)> =
+        reads.iter().map(|read| (place(read), read.next_offset)).collect();
+    let stalled = suspects.into_iter().filter(|offset| {
+        let read = &offset.read;
+        still.contains(&(place(read), read.next_offset))
+    });
+    Ok(stalled.map(warning).collect())
+}
+
+fn suspects(status: &Status, expiry: Duration) -> Vec<&Offset> {
+    let owned: BTreeSet<Place<'_>> =
+        status.lanes.iter().filter(|lane| lane.alive).filter_map(place_of_lane).collect();
+    let is_suspect = |offset: &&Offset| {
+        let read = &offset.read;
+        offset.lag.is_some_and(|lag| lag > 0)
+            && read.unmoved_secs > expiry.as_secs_f64()
+            && owned.contains(&place(read))
+            && !status.is_held_back(&read.consumer_group)
+    };
+    status.offsets.iter().filter(is_suspect).collect()
+}
+
+fn place(read: &Read) -> Place<'_> {
+    (&read.consumer_group, &read.topic, read.partition)
+}
+
+/// Gives nothing for a lane of the outbox.
+fn place_of_lane(lane: &LaneRow) -> Option<Place<'_>> {
+    Some((lane.consumer_group.as_deref()?, lane.topic.as_deref()?, lane.partition?))
+}
+
+fn warning(offset: &Offset) -> String {
+    let Read { consumer_group, topic, partition, unmoved_secs, .. } = &offset.read;
+    let (lag, unread) = (offset.lag.unwrap_or_default(), print::length(*unmoved_secs));
+    format!(
+        "{consumer_group} has a lag of {lag} in {topic}/{partition}, which was not read for {unread} though \
+         its lane has an owner: the host's log says what the lane waits for"
+    )
+}

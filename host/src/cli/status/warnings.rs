@@ -1,0 +1,124 @@
+//! The warnings of `mailroom status`: what an operator should look at, each with where to look or what to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::offsets::Offset;
+use super::{Status, lanes, whose};
+use crate::cli::print;
+use crate::db::breakers::Open;
+use crate::db::handlers_list::Loaded;
+use crate::db::pauses::Paused;
+use crate::db::status::HostRow;
+
+/// Gives all that follows from the status alone.
+pub(super) fn of(status: &Status, expiry: Duration) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !status.hosts.iter().any(|host| host.expires_in_secs > 0.0) {
+        warnings.push("no host is alive: nothing is handled or published".to_owned());
+    }
+    warnings.extend(status.open_breakers.iter().map(open_breaker));
+    warnings.extend(status.paused.iter().map(paused));
+    warnings.extend(status.hosts.iter().filter_map(expired_host));
+    warnings.extend(handlers(&status.handlers));
+    warnings.extend(free_lanes(status));
+    warnings.extend(waiting(status, expiry));
+    warnings.extend(other_logs(&status.offsets));
+    warnings
+}
+
+fn open_breaker(open: &Open) -> String {
+    format!(
+        "the breaker of {} is open since {}, nothing of it is started: {}; `mailroom handler reset` closes it",
+        open.consumer_group,
+        print::moment(open.opened_at),
+        print::short(Some(&open.last_error)),
+    )
+}
+
+fn paused(paused: &Paused) -> String {
+    let why = paused.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    format!(
+        "{} is paused since {} by {}{why}, nothing of it is started; `mailroom handler resume` lets it go on",
+        paused.consumer_group,
+        print::moment(paused.paused_at),
+        paused.paused_by,
+    )
+}
+
+fn expired_host(host: &HostRow) -> Option<String> {
+    let (worker, ago) = (&host.worker, print::length(-host.expires_in_secs));
+    let warning = || format!("host {worker} gave its last sign of life too long ago (expired {ago} ago)");
+    (host.expires_in_secs <= 0.0).then(warning)
+}
+
+/// Names handlers that hosts refuse, then those of which hosts run different versions.
+fn handlers(handlers: &[Loaded]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut digests: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for loaded in handlers.iter().filter(|loaded| loaded.alive) {
+        digests.entry(&loaded.name).or_default().extend(loaded.digest.as_deref());
+        if loaded.state == "refused" {
+            let why = print::short(loaded.last_error.as_deref());
+            warnings.push(format!("{} refuses handler {}: {why}", loaded.worker, loaded.name));
+        }
+    }
+    for (name, digests) in digests.iter().filter(|(_, digests)| digests.len() > 1) {
+        warnings.push(format!("hosts run {} versions of handler {name}", digests.len()));
+    }
+    warnings
+}
+
+fn free_lanes(status: &Status) -> Vec<String> {
+    let free = status.backlogs().filter(|backlog| backlog.lanes_without_owner > 0);
+    let warning = free.map(|backlog| {
+        let longest = lanes::longest_free(&status.lanes, backlog.consumer_group.as_deref());
+        let since = longest.map_or_else(String::new, |secs| format!(", for {}", print::length(secs)));
+        let whose = whose(backlog);
+        format!("{} of {} lanes of {whose} have no owner{since}", backlog.lanes_without_owner, backlog.lanes)
+    });
+    warning.collect()
+}
+
+/// Names groups, and the outbox, of which a message waits for longer than `expiry` in a lane with an owner, and for
+/// no breaker and no pause.
+fn waiting(status: &Status, expiry: Duration) -> Vec<String> {
+    let warning = status.backlogs().filter_map(|backlog| {
+        let secs = backlog.oldest_owned_secs.filter(|secs| *secs > expiry.as_secs_f64())?;
+        let group = backlog.consumer_group.as_deref();
+        if group.is_some_and(|group| status.is_held_back(group)) {
+            return None;
+        }
+        let done = if group.is_some() { "handled" } else { "published" };
+        Some(format!(
+            "the oldest message of {} that could be {done} has waited {} though its lanes have owners: the \
+             host's log says what its lanes wait for",
+            whose(backlog),
+            print::length(secs)
+        ))
+    });
+    warning.collect()
+}
+
+/// Names offsets that mean nothing in the log that is there. Hosts stop at them unless they are told to skip.
+fn other_logs(offsets: &[Offset]) -> Vec<String> {
+    let replaced = offsets.iter().filter(|offset| offset.is_replaced);
+    let replaced: BTreeSet<(&str, &str)> =
+        replaced.map(|offset| (&*offset.read.topic, &*offset.read.consumer_group)).collect();
+    let replaced = replaced.into_iter().map(|(topic, group)| {
+        format!(
+            "topic {topic} was deleted and made again, so the offsets of {group} mean nothing in it: it is \
+             not read unless ingest.gap is \"skip\""
+        )
+    });
+    let beyond = offsets.iter().filter_map(|offset| {
+        let (read, end) = (&offset.read, offset.end_offset?);
+        offset.lag.filter(|lag| *lag < 0)?;
+        Some(format!(
+            "the offset of {} in {}/{}, {}, is beyond the end of the log, {end}: the partition is not read \
+             unless ingest.gap is \"skip\"",
+            read.consumer_group, read.topic, read.partition, read.next_offset
+        ))
+    });
+    replaced.chain(beyond).collect()
+}
