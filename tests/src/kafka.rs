@@ -190,6 +190,15 @@ impl Kafka {
         }
     }
 
+    /// The offset that a consumer group has committed for the first partition of a topic; `None` where it has not.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn committed(&self, group: &str, topic: &str) -> Result<Option<i64>> {
+        let (brokers, group, topic) = (self.brokers.clone(), group.to_owned(), topic.to_owned());
+        tokio::task::spawn_blocking(move || read::committed(&brokers, &group, &topic)).await?
+    }
+
     /// Sends one message and waits for the broker's acknowledgement.
     ///
     /// # Errors

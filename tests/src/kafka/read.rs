@@ -1,4 +1,4 @@
-//! Reads a topic from its start to the end that it has now.
+//! Reads a topic from its start to the end that it has now, and what a group has committed of it.
 
 use std::time::Duration;
 
@@ -15,12 +15,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Blocks until everything is read.
 pub(super) fn all(brokers: &str, topic: &str) -> Result<Vec<Record>> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "the-tests-read-only")
-        .set("enable.auto.commit", "false")
-        .set("fetch.wait.max.ms", "10")
-        .create()?;
+    let consumer = consumer(brokers, "the-tests-read-only")?;
     let mut from = TopicPartitionList::new();
     let mut records_left = 0;
     for partition in partitions(&consumer, topic)? {
@@ -32,6 +27,24 @@ pub(super) fn all(brokers: &str, topic: &str) -> Result<Vec<Record>> {
     let mut records = read(&consumer, records_left)?;
     records.sort_by_key(|record| (record.partition, record.offset));
     Ok(records)
+}
+
+/// Blocks until Kafka says what a group has committed for the first partition of a topic. It does not join the group.
+pub(super) fn committed(brokers: &str, group: &str, topic: &str) -> Result<Option<i64>> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, 0);
+    let told = consumer(brokers, group)?.committed_offsets(asked, SILENCE_MAX)?;
+    let told = told.elements_for_topic(topic);
+    let told = told.first().context("the broker did not answer for the partition")?;
+    told.error()?;
+    Ok(if let Offset::Offset(offset) = told.offset() { Some(offset) } else { None })
+}
+
+fn consumer(brokers: &str, group: &str) -> Result<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("group.id", group);
+    config.set("enable.auto.commit", "false").set("fetch.wait.max.ms", "10");
+    Ok(config.create()?)
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {
