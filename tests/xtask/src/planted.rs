@@ -1,5 +1,5 @@
-//! Checks the checker: each patch in `tests/planted` plants a bug in the host, and the history test has to
-//! fail on it, with the breach that the patch names. The patches are taken out again however this ends.
+//! Checks the checkers: each patch in `tests/planted` plants a bug, and the history test or the simulator has to fail
+//! on it, with the breach that the patch names. The patches are taken out again however this ends.
 
 use crate::run::{Result, built, command, finish, output, root};
 use crate::{guests, install};
@@ -13,10 +13,14 @@ const TEST: &str = "history::two_hosts_that_are_killed_again_and_again_keep_ever
 const MESSAGES: &str = "2000";
 /// The line of a patch that says how the breach begins by which the bug is caught.
 const CAUGHT_BY: &str = "Caught-by: ";
+/// How a breach begins that the simulator finds, before the rule's name.
+const BY_SIM: &str = "sim ";
+/// Seeds within which it does.
+const SEEDS: &str = "2000";
 /// How much of the output of a run that went wrong is shown.
 const LINES_SHOWN: usize = 40;
 
-/// Runs the history test once for each patch. An error names the bugs that it did not catch.
+/// Runs for each patch the test that it names. An error names the bugs that were not caught.
 pub(crate) fn run() -> Result {
     let patches = patches()?;
     for patch in &patches {
@@ -77,9 +81,17 @@ fn caught(patch: &Path) -> Result<String> {
     let wanted = text.lines().find_map(|line| line.strip_prefix(CAUGHT_BY));
     let wanted = wanted.ok_or_else(|| format!("it has no line `{CAUGHT_BY}`"))?;
     let planted = Planted::plant(patch)?;
-    let said = finish(build_host()?).and_then(|()| tested());
+    let said = match wanted.strip_prefix(BY_SIM) {
+        Some(_) => simulated(),
+        None => finish(build_host()?).and_then(|()| tested()),
+    };
     drop(planted);
     let said = said?;
+    if let Some(rule) = wanted.strip_prefix(BY_SIM) {
+        let breach = said.lines().find(|line| breaks(line, rule));
+        let missed = || format!("the simulator breaks no rule `{rule}` in {SEEDS} seeds; it says\n{said}");
+        return Ok(breach.ok_or_else(missed)?.to_owned());
+    }
     match said.lines().map(str::trim).find(|line| line.starts_with(wanted)) {
         Some(breach) => Ok(breach.to_owned()),
         None => {
@@ -88,6 +100,20 @@ fn caught(patch: &Path) -> Result<String> {
             Err(format!("the history test finds no breach `{wanted}`; it says\n{}", end.join("\n")).into())
         }
     }
+}
+
+/// Whether the simulator says in this line that a seed breaks the rule, or a rule whose name begins so.
+fn breaks(line: &str, rule: &str) -> bool {
+    line.strip_prefix("seed ").is_some_and(|line| line.contains(&format!(" breaks {rule}")))
+}
+
+/// What the simulator says of the first seed that breaks anything.
+fn simulated() -> Result<String> {
+    let sim = ["run", "--quiet", "--profile", "sim", "--package", "mailroom-sim", "--"];
+    let mut sim = command("cargo", &sim)?;
+    sim.args(["--seeds", SEEDS, "--no-shrink", "--failures", "1"]);
+    let said = sim.stderr(Stdio::inherit()).output()?.stdout;
+    Ok(String::from_utf8_lossy(&said).lines().take(LINES_SHOWN).collect::<Vec<_>>().join("\n"))
 }
 
 fn build_host() -> Result<Command> {
@@ -147,9 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn a_breach_of_the_simulator_is_told_from_what_else_it_says() {
+        assert!(breaks("seed 17 breaks S6: message 1 is said to be interrupted", "S6"));
+        assert!(breaks("seed 17 breaks S6: message 1 is said to be interrupted", "S"));
+        assert!(!breaks("seed 17 breaks L: nothing goes on", "S"));
+        assert!(!breaks("2000 runs, 1 steps in 0.1 s: every promise is kept", ""));
+    }
+
+    #[test]
     fn every_patch_fits_the_code_and_says_what_catches_it() {
         let patches = patches().unwrap();
-        assert!(patches.len() >= 3);
+        assert!(patches.len() >= 17);
         for patch in patches {
             let text = fs::read_to_string(root().unwrap().join(&patch)).unwrap();
             assert!(text.lines().any(|line| line.starts_with(CAUGHT_BY)), "{}", patch.display());
