@@ -81,18 +81,18 @@ pub struct Message {
 }
 
 impl Message {
-    /// Leaves what tells where the message came from: the database refused its content. Its id takes the place of
-    /// the producer's.
+    /// Leaves the message without what a database may refuse: its fields with a bound tell what it was and where it
+    /// came from.
     #[must_use]
     pub fn bare(&self) -> Self {
         Self {
-            message_id: self.id.to_string(),
+            message_id: self.message_id.clone(),
             consumer_group: Arc::clone(&self.consumer_group),
             topic: Arc::clone(&self.topic),
-            source: self.topic.to_string(),
-            event_type: self.topic.to_string(),
+            source: self.source.clone(),
+            event_type: self.event_type.clone(),
+            key: self.key.clone(),
             schema_version: None,
-            key: None,
             payload: None,
             content_type: None,
             headers: Vec::new(),

@@ -189,10 +189,14 @@ impl InsertQueue {
     /// The record is stored without its content.
     pub(crate) fn bare(&mut self, seq: Seq) {
         let Some(batch) = self.batch_of(seq) else { return };
-        if let Some(row) = batch.index(seq).and_then(|at| batch.rows.get_mut(at)) {
-            row.bare = true;
-            row.message = Arc::new(row.message.bare());
-            row.unfit.get_or_insert_with(|| "the database refuses its content".into());
+        let Some(row) = batch.index(seq).and_then(|at| batch.rows.get_mut(at)) else { return };
+        let before = Weight::of(&row.message);
+        row.bare = true;
+        row.message = Arc::new(row.message.bare());
+        row.unfit.get_or_insert_with(|| "the database refuses its content".into());
+        let (counts, after) = (!row.is_kept(), Weight::of(&row.message));
+        if counts {
+            self.weight = self.weight - before + after;
         }
     }
 
