@@ -8,7 +8,7 @@ mod seqs;
 mod standing;
 
 pub(crate) use attempts::failed_attempts;
-pub(crate) use beginning::{mark_begun, mark_lone};
+pub(crate) use beginning::{mark_begun, mark_came_back, mark_lone};
 pub(crate) use read::{Origin, read_rows};
 pub(crate) use seqs::draw;
 pub(crate) use standing::{read_due, read_standing};

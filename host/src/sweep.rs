@@ -53,11 +53,11 @@ pub(crate) struct Sweep {
 /// Registers a new life of this host. `was` is the one before it, which others have buried: it proves that the process
 /// lives, so that no message is blamed for its death.
 pub(crate) async fn begin(db: &Db, config: &Config, was: Option<Uuid>) -> Result<Arc<Session>, DbError> {
-    let (id, sent) = (Uuid::new_v4(), lane::Moment::now());
-    hosts::register(db, id, &config.host, config.relay.enabled).await?;
     if let Some(was) = was {
         prove_alive(db, was).await?;
     }
+    let (id, sent) = (Uuid::new_v4(), lane::Moment::now());
+    hosts::register(db, id, &config.host, config.relay.enabled).await?;
     Ok(Arc::new(Session::new(id, sent, config.host.expiry)))
 }
 
@@ -72,6 +72,7 @@ async fn prove_alive(db: &Db, was: Uuid) -> Result<(), DbError> {
     }
     if !letters.is_empty() {
         let replayed = dead_letters::replay(db, &letters).await?;
+        hosts::forget_suspicions(db, was).await?;
         tracing::warn!("{replayed} messages that were dead as a crash loop for it are handled again");
     }
     Ok(())

@@ -191,3 +191,23 @@ fn rows_whose_reading_was_answered_and_lost_are_read_again() {
         Ok(())
     });
 }
+
+#[test]
+fn messages_that_wait_for_their_retries_take_no_memory_from_a_healthy_key() {
+    in_world(SMALL, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        let waits = json!({"behave": "retry-after", "after_ms": 600_000});
+        let waiting: Vec<Message> = (0..1_000).map(|n| scripted.says(&format!("k{n}"), &waits)).collect();
+        world.kafka.send_all(&waiting).await?;
+        let held = "select count(*) from mailroom.inbox where held and wakes and attempts_made = 1";
+        becomes("all of them wait", 1_000, LATER, async || world.db.one::<i64>(held).await).await?;
+
+        let healthy: Vec<Message> = (0..20).map(|n| scripted.emits("healthy", n)).collect();
+        world.kafka.send_all(&healthy).await?;
+
+        becomes("the healthy key is done", 20, SOON, async || world.db.completed().await).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}

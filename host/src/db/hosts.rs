@@ -79,29 +79,46 @@ pub(crate) async fn bury(db: &Db, host: Uuid, worker: &str, all: bool) -> Result
     .map_err(DbError::new("burying expired hosts"))
 }
 
-/// Proves that a host lives which others have buried: what its death was counted against is not blamed any more. Gives
-/// how many messages these are, and which of them died of it meanwhile.
+/// Proves that a host lives which others have buried: lanes that nobody took meanwhile are free, and what its death was
+/// counted against is not blamed any more. Gives how many messages these are, and which of them died of it meanwhile.
+/// Made before the process registers again: from then on it would look like one that was started anew.
 pub(crate) async fn prove_alive(db: &Db, was: Uuid) -> Result<(usize, Vec<dead_letters::Open>), DbError> {
-    let doing = || DbError::new("taking back what a burial was counted against");
-    let mut tx = db.begin("taking back what a burial was counted against").await?;
+    const DOING: &str = "taking back what a burial was counted against";
+    let mut tx = db.begin(DOING).await?;
     // Lanes before rows, as everybody locks them; a take-over that still counts is waited for.
-    sqlx::query!(
+    let lanes = sqlx::query_scalar!(
         "select l.id from mailroom.lane l
-          where l.id in (select s.lane from mailroom.suspicion s where s.session = $1)
-          order by l.id for no key update",
+          where l.owner = $1 or l.id in (select s.lane from mailroom.suspicion s where s.session = $1)
+          order by l.id for update",
+        was,
+    );
+    let lanes = lanes.fetch_all(&mut *tx).await.map_err(DbError::new(DOING))?;
+    sqlx::query!(
+        "update mailroom.lane l set owner = null, owned_since = null, free_since = clock_timestamp()
+          where l.id = any($1::integer[]) and l.owner = $2",
+        &lanes,
         was,
     )
-    .fetch_all(&mut *tx)
+    .execute(&mut *tx)
     .await
-    .map_err(doing())?;
+    .map_err(DbError::new(DOING))?;
     let cleared = sqlx::query_file!("src/db/hosts_prove_alive.sql", was);
-    let cleared = cleared.fetch_all(&mut *tx).await.map_err(doing())?;
+    let cleared = cleared.fetch_all(&mut *tx).await.map_err(DbError::new(DOING))?;
     tx.commit().await?;
     let letters = cleared.iter().filter_map(|row| {
         let (origin, id) = ("inbox".to_owned(), row.letter?);
         Some(dead_letters::Open { id, origin, seq: row.seq, lane: row.lane })
     });
     Ok((cleared.len(), letters.collect()))
+}
+
+/// Forgets what a burial was counted against, once what died of it is replayed.
+pub(crate) async fn forget_suspicions(db: &Db, was: Uuid) -> Result<(), DbError> {
+    sqlx::query!("delete from mailroom.suspicion where session = $1", was)
+        .execute(db.pool())
+        .await
+        .map_err(DbError::new("forgetting what a burial was counted against"))?;
+    Ok(())
 }
 
 /// How many hosts share the lanes of the outbox.
@@ -112,11 +129,17 @@ pub(crate) async fn relaying(db: &Db) -> Result<i64, DbError> {
     alive.fetch_one(db.pool()).await.map_err(DbError::new("counting hosts"))
 }
 
-/// Takes the host's row away at the end of a graceful stop.
+/// Takes the host's row away at the end of a graceful stop. Lanes that it has still, as those of which it did not know
+/// that it took them, are given back: nobody died with them.
 pub(crate) async fn depart(db: &Db, id: Uuid) -> Result<(), DbError> {
-    sqlx::query!("delete from mailroom.host where id = $1", id)
-        .execute(db.pool())
-        .await
-        .map_err(DbError::new("signing this host off"))?;
+    sqlx::query!(
+        "with departed as (delete from mailroom.host where id = $1 returning id)
+         update mailroom.lane l set owner = null, owned_since = null, free_since = clock_timestamp()
+           from departed where l.owner = departed.id",
+        id,
+    )
+    .execute(db.pool())
+    .await
+    .map_err(DbError::new("signing this host off"))?;
     Ok(())
 }

@@ -1,9 +1,19 @@
 -- A buried host lives: its suspicions go, and the counts with them. Of a message that is blamed already the letter is
--- given, to be replayed.
-with withdrawn as (
-    delete from mailroom.suspicion s where s.session = $1 returning s.lane, s.seq),
+-- given, to be replayed; its suspicion stays until it is.
+with suspected as materialized (
+    select s.lane, s.seq, d.id as letter
+      from mailroom.suspicion s
+      left join mailroom.dead_letter d
+        on d.origin = 'inbox' and d.seq = s.seq and d.lane = s.lane and d.reason = 'crash-loop'
+       and d.replayed_at is null and d.discarded_at is null
+     where s.session = $1),
+withdrawn as (
+    delete from mailroom.suspicion s
+     using suspected w
+     where s.session = $1 and s.lane = w.lane and s.seq = w.seq and w.letter is null
+    returning s.lane, s.seq),
 found as materialized (
-    select w.lane, w.seq, r.place
+    select r.place
       from withdrawn w
      cross join lateral (
            (select p.ctid as place from mailroom.inbox p
@@ -18,8 +28,4 @@ cleared as (
            scheduled_at = case when i.crashes > 2 then clock_timestamp() else i.scheduled_at end
       from found
      where i.ctid = found.place and i.crashes > 0)
-select w.lane as "lane!", w.seq as "seq!", d.id as "letter?"
-  from withdrawn w
-  left join mailroom.dead_letter d
-    on d.origin = 'inbox' and d.seq = w.seq and d.lane = w.lane and d.reason = 'crash-loop'
-   and d.replayed_at is null and d.discarded_at is null
+select lane as "lane!", seq as "seq!", letter as "letter?" from suspected

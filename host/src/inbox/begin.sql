@@ -2,7 +2,9 @@
 -- may be noted already, where the answer was lost and nobody was called. A ready row is found by one index, a held one by another: by a range and in order, which that
 -- index alone has, since a planner that saw no held row would take any.
 update mailroom.inbox i
-   set lone = i.lone or $5::boolean, begun = i.begun or $6::boolean, updated_at = clock_timestamp()
+   set lone = coalesce($5::boolean, i.lone), begun = i.begun or $6::boolean, updated_at = clock_timestamp(),
+       -- Whoever ran alone and came back kills nobody.
+       crashes = case when not $5::boolean then 0 else i.crashes end
   from (select ready.place
           from (select p.ctid as place from mailroom.inbox p
                  where p.lane = $1 and p.seq = $3 and p.status = 'pending' and not p.held

@@ -3,7 +3,11 @@
 -- held row would take any.
 update mailroom.inbox i
    set status = s.status, outcome = s.outcome, outcome_reason = s.outcome_reason, failed_reason = s.failed_reason,
-       attempts_made = i.attempts_made + s.counted, deliveries = i.deliveries + 1,
+       attempts_made = i.attempts_made + s.counted,
+       -- Its budget may be another by now than when it was stored.
+       max_attempts = case when s.failed_reason = 'exhausted' then greatest(1, i.attempts_made + s.counted)
+                           else i.max_attempts end,
+       deliveries = i.deliveries + 1,
        -- Whoever ran alone and came back kills nobody.
        crashes = case when i.lone then 0 else i.crashes end, lone = false,
        last_error = coalesce(s.last_error, i.last_error), handler_digest = coalesce(s.digest, i.handler_digest),

@@ -102,6 +102,9 @@ impl Guests {
         let result = match place {
             Ok(_place) => {
                 let called = AssertUnwindSafe(component.call(&message, form, state)).catch_unwind().await;
+                if call.begin == Begin::Alone {
+                    came_back(db, &call).await;
+                }
                 CallResult::Called(Box::new(called.unwrap_or_else(|_| {
                     // A bug of the host, not of the guest: the message waits, and standard error has the panic.
                     tracing::error!(message.id = %message.id, "A call ended without an answer");
@@ -112,6 +115,14 @@ impl Guests {
             Err(NotBegun::Away(reason)) => CallResult::NotCalled(reason),
         };
         Finished { call, result }
+    }
+}
+
+/// Notes it before the next call has a place: what kills the process then is not blamed on this one. Where that fails
+/// its settlement says it, a moment later.
+async fn came_back(db: &Db, call: &Call) {
+    if let Err(error) = inbox::mark_came_back(db, call.lease, &call.message).await {
+        tracing::debug!(message.id = %call.message.id, %error, "A message came back that ran alone");
     }
 }
 

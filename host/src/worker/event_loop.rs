@@ -34,6 +34,8 @@ use crate::settle::{Effects, Settler, StateView};
 const SLEEP_MAX: Duration = Duration::from_millis(200);
 /// The shortest one.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
+/// An outage is over once nothing has failed for so long.
+const OUTAGE_OVER: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 enum Step {
@@ -61,6 +63,8 @@ pub(super) struct EventLoop {
     noted: BTreeSet<LaneId>,
     session_until: Moment,
     postgres: Outage,
+    /// When a command failed last.
+    failed_at: Instant,
 }
 
 impl EventLoop {
@@ -86,6 +90,7 @@ impl EventLoop {
             machine: HandlerMachine::new(settings, Arc::clone(&running.version), clock::now()),
             calls: Calls::new(worker.guests.clone(), worker.db.clone()),
             postgres: worker.db.outage(),
+            failed_at: Instant::now(),
             running,
             executor,
             tasks: FuturesUnordered::new(),
@@ -139,8 +144,13 @@ impl EventLoop {
         match step {
             Step::Done(Done { event, error }) => {
                 match error {
-                    None => self.postgres.over(),
-                    Some(error) => drop(self.postgres.failed(&error)),
+                    // One statement may go through while another fails.
+                    None if self.failed_at.elapsed() > OUTAGE_OVER => self.postgres.over(),
+                    None => {}
+                    Some(error) => {
+                        self.postgres.failed(&error);
+                        self.failed_at = Instant::now();
+                    }
                 }
                 self.note_topics(&event);
                 events.push(event);

@@ -40,10 +40,15 @@ impl Done {
                     Progress::Unknown => Outcome::Unknown,
                     Progress::NotSent | Progress::NotCommitted => Outcome::NotDone(failure(&error)),
                 };
-                Self { event: event(outcome), error: Some(error) }
+                Self { event: event(outcome), error: outage(error) }
             }
         }
     }
+}
+
+/// The error of an outage: that no connection was free is load.
+fn outage(error: DbError) -> Option<DbError> {
+    Some(error).filter(|error| error.progress() != Progress::NotSent)
 }
 
 fn failure(error: &DbError) -> Failure {
@@ -181,7 +186,7 @@ impl Executor {
             return (WriteOutcome::Unknown, Some(error));
         }
         if error.meaning() != Meaning::BadData {
-            return (WriteOutcome::NotDone(failure(&error)), Some(error));
+            return (WriteOutcome::NotDone(failure(&error)), outage(error));
         }
         let handler = &self.settler.handler;
         match only_message(write) {

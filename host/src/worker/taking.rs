@@ -24,7 +24,10 @@ pub(super) async fn take(
     let wanted: Vec<_> =
         ids.into_iter().filter(|lane| !taken.iter().any(|of| of.lease.lane == *lane)).collect();
     if !wanted.is_empty() {
-        lanes::want(db, host, &wanted).await?;
+        // They are asked for again; what was taken is ours whatever comes of this.
+        if let Err(error) = lanes::want(db, host, &wanted).await {
+            tracing::debug!(%error, "Asking for lanes");
+        }
     }
     Ok(taken.into_iter().filter_map(taken_lane).collect())
 }

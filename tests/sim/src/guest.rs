@@ -64,6 +64,8 @@ pub(crate) enum Act {
     Say,
     /// Adds one to the key's own value.
     Count,
+    /// Says what the key's own value is.
+    SayOwn,
     /// Adds one to a value that all share.
     CountShared,
     /// Says what a shared value is.
@@ -88,10 +90,11 @@ pub(crate) enum Act {
 }
 
 /// All of them, plainest first.
-pub(crate) const ACTS: [Act; 17] = [
+pub(crate) const ACTS: [Act; 18] = [
     Act::Complete,
     Act::Say,
     Act::Count,
+    Act::SayOwn,
     Act::CountShared,
     Act::SayShared,
     Act::ReadShared,
@@ -166,7 +169,7 @@ pub(crate) fn run(
     let mut effects = Effects { call: call.0, once: version.once, ..Effects::default() };
     let own = message.okey.map(|key| StateId::Keyed(OrderKey(key)));
     let counted = own
-        .filter(|_| act == Act::Count)
+        .filter(|_| matches!(act, Act::Count | Act::SayOwn))
         .and_then(|id| state.get(id).map(|(version, value)| StateRead { id, version, value }));
     let reads = counted.or(shared);
     effects.reads.extend(reads.clone());
@@ -176,8 +179,8 @@ pub(crate) fn run(
             state.values.insert(read.id, (written, write.value));
             effects.writes.push(write);
         }
-        (Act::SayShared, Some(read)) => effects.said.push(read.value),
-        (Act::Say | Act::Refused | Act::Count, _) => effects.said.push(-1),
+        (Act::SayShared | Act::SayOwn, Some(read)) => effects.said.push(read.value),
+        (Act::Say | Act::Refused | Act::Count | Act::SayOwn, _) => effects.said.push(-1),
         (Act::Sql, _) => effects.sql = true,
         _ => {}
     }
@@ -211,6 +214,7 @@ fn ended(act: Act) -> (End, Sign) {
         Act::Complete
         | Act::Say
         | Act::Count
+        | Act::SayOwn
         | Act::CountShared
         | Act::SayShared
         | Act::ReadShared

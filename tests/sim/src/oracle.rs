@@ -36,6 +36,8 @@ pub(crate) struct SeenEnd {
 pub(crate) struct Oracle {
     /// How often a message was handed over that may be so once.
     handed_over: BTreeMap<String, u32>,
+    /// How often operators had such a message handled again: a host that was frozen may hand it over only then.
+    replayed: BTreeMap<String, u32>,
     /// How such calls ended.
     seen: BTreeMap<String, SeenEnd>,
     /// Versions of values that are no more, and after how many commits they were replaced.
@@ -75,7 +77,7 @@ impl Oracle {
         if matches!(task, Task::Act(_)) {
             for change in &committed.inbox {
                 if let Some(row) = change.new.as_ref().filter(|row| row.is_pending()) {
-                    self.handed_over.remove(&row.message.message_id);
+                    *self.replayed.entry(row.message.message_id.clone()).or_default() += 1;
                     self.seen.remove(&row.message.message_id);
                 }
             }
@@ -107,10 +109,11 @@ impl Oracle {
         }
         let count = self.handed_over.entry(call.message.message_id.clone()).or_default();
         *count += 1;
-        match *count {
-            1 => Ok(()),
-            _ => Err(breach("S6", format!("message {} is handed over again", call.message.seq))),
+        let replayed = self.replayed.get(&call.message.message_id).copied().unwrap_or_default();
+        if *count > 1 + replayed {
+            return Err(breach("S6", format!("message {} is handed over again", call.message.seq)));
         }
+        Ok(())
     }
 
     /// An end of a call that may be made once is seen by its host.
@@ -154,6 +157,12 @@ impl Oracle {
         {
             for read in &effects.reads {
                 let seen = (read.version, read.value);
+                // Whoever comes later in a key sees what the last before it left.
+                let left = written.get(&read.id).filter(|_| matches!(read.id, StateId::Keyed(_)));
+                if let Some(left) = left.and_then(|versions| versions.last()).filter(|left| **left != seen) {
+                    let text = format!("message {seq} read {seen:?} of its key, which has {left:?} by then");
+                    return Err(breach("S4", text));
+                }
                 let by_batch = written.get(&read.id).is_some_and(|versions| versions.contains(&seen));
                 // It may have been replaced since it was checked: nothing holds it until the commit.
                 let replaced = self.replaced.get(&(read.id, read.version));

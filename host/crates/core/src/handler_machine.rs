@@ -39,6 +39,9 @@ use crate::time::Moment;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// Bytes that a message is taken to have before one was read.
+const READ_SIZE_FIRST: usize = 16 * 1024;
+
 /// When Postgres is asked again after it was away.
 #[derive(Debug, Clone, Default)]
 struct Backoff {
@@ -83,6 +86,8 @@ pub struct HandlerMachine<S, E> {
     /// How calls ended that may be made once, of lanes that are read again.
     kept_ends: BTreeMap<(LaneId, Seq), KeptEnd<E>>,
     reads: BTreeMap<ReadId, Read>,
+    /// Bytes of a message of the last page that was read.
+    read_size: usize,
     /// The lane that was read last.
     read_last: LaneId,
     writes: BTreeMap<WriteId, Vec<Lease>>,
@@ -96,6 +101,8 @@ pub struct HandlerMachine<S, E> {
     /// What was polled and waits for places.
     unnumbered: VecDeque<Polled>,
     postgres: Backoff,
+    /// Settlements wait by themselves: that others succeed says nothing of them.
+    write_backoff: Backoff,
     /// The partitions are paused since memory is full.
     paused: bool,
     full_since: Option<Moment>,
@@ -126,6 +133,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             calls: BTreeMap::new(),
             kept_ends: BTreeMap::new(),
             reads: BTreeMap::new(),
+            read_size: READ_SIZE_FIRST,
             read_last: LaneId(i32::MIN),
             writes: BTreeMap::new(),
             marks: Marks::default(),
@@ -135,6 +143,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             sequence_fell: None,
             unnumbered: VecDeque::new(),
             postgres: Backoff::default(),
+            write_backoff: Backoff::default(),
             paused: false,
             full_since: None,
             too_many_keys: BTreeSet::new(),
@@ -213,7 +222,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     pub fn next_due(&self) -> Option<Moment> {
         let lanes = self.lanes.values().filter_map(Lane::next_due);
         let own = [self.write_due_at(), self.partitions_due(), self.admission.due(), self.watch_due()];
-        let times = lanes.chain(own.into_iter().flatten()).chain([self.postgres.until]);
+        let backoffs = [self.postgres.until, self.write_backoff.until];
+        let times = lanes.chain(own.into_iter().flatten()).chain(backoffs);
         times.filter(|at| *at > self.stepped_at).min()
     }
 

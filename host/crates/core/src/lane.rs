@@ -276,7 +276,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.ready.clear();
         self.timers.clear();
         self.decided.clear();
-        self.dropped_sql.extend(std::mem::take(&mut self.decided_sql).into_values());
+        self.drop_undecided_sql();
         self.losers.clear();
         self.sql.clear();
         self.inserts = InsertQueue::default();
@@ -285,6 +285,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.due = DueScan::default();
         self.scan = Scan::Strict { after: Seq(i64::MIN) };
         self.phase = Phase::Doubtful { retry_at: now, tries: 0, closing };
+    }
+
+    /// Has the transactions rolled back that were to settle messages.
+    pub(crate) fn drop_undecided_sql(&mut self) {
+        self.dropped_sql.extend(std::mem::take(&mut self.decided_sql).into_values());
     }
 
     /// Whether records of its partition may be taken: everything that lies before them was read.

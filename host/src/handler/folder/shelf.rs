@@ -250,6 +250,8 @@ impl Shelf {
         if let Some(handler) = &place.running
             && handler.group == new.group
             && handler.current().subscriptions() == new.current().subscriptions()
+            // What was polled for the one way of acknowledging is not to be called in the other.
+            && handler.current().manifest().ack == new.current().manifest().ack
         {
             handler.component.store(new.current());
             tracing::info!(handler.name = %name, handler.digest = %digest, "Handler {name} now runs {digest}");

@@ -137,9 +137,6 @@ impl World {
     }
 
     fn run_body(&mut self, index: usize, running: &mut Running, state: KeyState) {
-        if let Err(breach) = self.oracle.handed_over(&running.call) {
-            self.violate(breach.rule, breach.text);
-        }
         if running.act == Act::Sql && running.tx.is_none() {
             let message = running.call.message.message_id.clone();
             let tx = self.pg.begin();
@@ -151,6 +148,9 @@ impl World {
             }
             self.pg.guest.put(tx, message, Some(running.call.call.0));
             running.tx = Some(tx);
+        }
+        if let Err(breach) = self.oracle.handed_over(&running.call) {
+            self.violate(breach.rule, breach.text);
         }
         let shared = shared_read(running.act, &running.call.message);
         let shared = shared.map(|id| self.read_shared(index, &state, id));

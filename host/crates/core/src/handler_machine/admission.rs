@@ -45,7 +45,8 @@ impl Admission {
             session_until: Moment::default(),
             untold: None,
             telling: false,
-            told_at: now,
+            // Whatever was seen before knows more than a machine that begins.
+            told_at: Moment::default(),
             not_before: now,
         }
     }

@@ -93,7 +93,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let mut unassign = Vec::new();
         for partition in partitions {
             let Some(of) = self.partitions.get_mut(partition) else { continue };
-            of.retry_at = now;
+            // Whatever displaced it may do so again.
+            of.retry_at = now + TAKE_EVERY;
             if of.is_fetched() {
                 unassign.push(partition.clone());
             }
@@ -315,11 +316,14 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     pub(super) fn plan_releases(&mut self, now: Moment) {
         let mut release = Vec::new();
         let stops = self.stop_by.is_some();
+        let calls = &self.calls;
         for lane in self.lanes.values_mut() {
             let Phase::Closing { by } = lane.phase else { continue };
-            // How a call ended that may be made once is known here only: it is settled, however long that takes.
-            let over =
-                by <= now && lane.in_flight.is_empty() && (stops || lane.ends_known_here().next().is_none());
+            // How a call ended, or ends, that may be made once is known here only: it is settled, however long that
+            // takes.
+            let runs_once = || calls.values().any(|call| call.version.once && call.lease == lane.lease);
+            let known = || lane.ends_known_here().next().is_some();
+            let over = by <= now && lane.in_flight.is_empty() && (stops || !(known() || runs_once()));
             let done = lane.is_idle() || over;
             if !done {
                 continue;
@@ -340,6 +344,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         for id in lanes {
             if self.lanes.get(id).is_some_and(|lane| lane.phase == Phase::Releasing) {
                 if let Some(mut lane) = self.lanes.remove(id) {
+                    lane.drop_undecided_sql();
                     self.drop_sql(&mut lane);
                 }
                 self.kept_ends.retain(|(of, _), _| of != id);

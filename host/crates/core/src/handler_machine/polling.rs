@@ -112,9 +112,11 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         if full && self.full_since.is_none() {
             self.commands.push(Command::Say(Remark::MemoryFull));
         }
-        self.full_since = full.then(|| self.full_since.unwrap_or(now));
+        // What has no places yet is waited for like a full memory: the consumer is polled on, and brings no more.
+        let waits = full || !self.unnumbered.is_empty();
+        self.full_since = waits.then(|| self.full_since.unwrap_or(now));
         let full_for = self.full_since.map_or(Duration::ZERO, |since| now.since(since));
-        self.pause(full && full_for >= PAUSE_AFTER);
+        self.pause(waits && full_for >= PAUSE_AFTER);
         if full && full_for >= SPILL_AFTER && self.calls.len() < self.version.concurrency {
             let largest = self.lanes.values_mut().max_by_key(|lane| lane.largest_key());
             if let Some(lane) = largest {
@@ -151,7 +153,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let most = self
             .lanes
             .values()
-            .filter(|lane| !self.too_many_keys.contains(&lane.partition))
+            .filter(|lane| lane.waiting_keys() > 0 && !self.too_many_keys.contains(&lane.partition))
             .max_by_key(|lane| lane.waiting_keys());
         if let Some(partition) = most.map(|lane| lane.partition.clone()) {
             self.too_many_keys.insert(partition.clone());

@@ -6,7 +6,7 @@ use super::HandlerMachine;
 use super::command::{Command, ReadId};
 use super::event::{DueKeys, Failure, Outcome, RowsRead, StandingPage};
 use crate::ids::{LaneId, Lease};
-use crate::lane::{Lane, ReadBounds, Source};
+use crate::lane::{Lane, ReadBounds, Source, Weight};
 use crate::time::Moment;
 
 /// Reads of a handler at once: each has a connection.
@@ -57,7 +57,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let messages = by_share.min(in_all.max((messages_max / 4).saturating_sub(read.messages + reserved)));
         let bytes = share(bytes_max).saturating_sub(read.bytes);
         // As large as what was read last.
-        let size = read.bytes / read.messages.max(1);
+        let size = read.bytes.checked_div(read.messages).unwrap_or(self.read_size);
         if bytes == 0 { 0 } else { messages.min((bytes / size.max(1)).max(1)) }
     }
 
@@ -82,6 +82,9 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         match outcome {
             Outcome::Done(rows) => {
                 self.postgres.over();
+                let weight =
+                    rows.rows.iter().fold(Weight::default(), |sum, row| sum + Weight::of(&row.message));
+                self.read_size = weight.bytes.checked_div(weight.messages).unwrap_or(self.read_size);
                 lane.rows_read(&read.what, rows, now);
                 self.progress_at = now;
             }

@@ -37,7 +37,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
 
     /// Begins settlements of what is due.
     pub(super) fn plan_writes(&mut self, now: Moment) {
-        while self.writes.len() < WRITES_MAX && self.may_ask(now) {
+        while self.writes.len() < WRITES_MAX && self.may_write(now) {
             let due: usize = self.writable(now).map(|lane| lane.write_due(now)).sum();
             if due == 0 {
                 return;
@@ -50,6 +50,11 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
                 return;
             }
         }
+    }
+
+    /// Whether Postgres may be asked to settle.
+    fn may_write(&self, now: Moment) -> bool {
+        self.may_ask(now) && now >= self.write_backoff.until
     }
 
     fn writable(&self, now: Moment) -> impl Iterator<Item = &Lane<S, E>> {
@@ -100,7 +105,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let lanes = self.lanes.values().filter(|lane| lane.may_write());
         let due = lanes.filter_map(Lane::next_write).min().filter(|_| self.writes.len() < WRITES_MAX)?;
         let apart = if self.writes.is_empty() { due } else { due.max(self.settle_apart) };
-        Some(apart.max(self.postgres.until))
+        Some(apart.max(self.postgres.until).max(self.write_backoff.until))
     }
 
     /// The lanes of a settlement that are still as they were then.
@@ -125,6 +130,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         match outcome {
             WriteOutcome::Done(written) => {
                 self.postgres.over();
+                self.write_backoff.over();
                 self.progress_at = now;
                 self.committed(&lanes, &written, now);
             }
@@ -160,11 +166,11 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             WriteOutcome::BadData(instead) => self.refused(&lanes, instead, now),
             WriteOutcome::NotDone(Failure::TooMuch) => {
                 self.lanes_mut(&lanes).for_each(Lane::too_much);
-                self.postgres.failed(now);
+                self.write_backoff.failed(now);
             }
             WriteOutcome::NotDone(Failure::Away) => {
                 self.put_back(&lanes);
-                self.postgres.failed(now);
+                self.write_backoff.failed(now);
             }
             WriteOutcome::Unknown => self.doubt(&leases, now),
         }

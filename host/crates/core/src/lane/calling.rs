@@ -143,15 +143,15 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let Some(item) = self.items.get(seq) else { return Some(Start::Nothing) };
         let (order, message, row) = (item.order, Arc::clone(&item.message), item.row);
         let parks = order.key().and_then(|key| self.blocked.get(&key));
-        if let Some(reason) = &item.unfit {
-            return Some(Start::Dead(seq, DeadReason::Quarantined, Arc::clone(reason)));
-        }
         if parks.is_some_and(|blocked| blocked.how == Blocking::Park) {
             return Some(Start::Dead(
                 seq,
                 DeadReason::Parked,
                 "an earlier message of its key is dead".into(),
             ));
+        }
+        if let Some(reason) = &item.unfit {
+            return Some(Start::Dead(seq, DeadReason::Quarantined, Arc::clone(reason)));
         }
         if message.begun {
             return Some(Start::Begun(seq));

@@ -1,5 +1,6 @@
 //! Rows that were read, and keys that were found to wait no longer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -243,10 +244,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
 
     /// Keys go on whose letters are closed: only those whose death was committed before can have been.
     fn unblock(&mut self, blocked: &[(OrderKey, Blocking)]) {
+        let still: BTreeSet<OrderKey> = blocked.iter().map(|(key, _)| *key).collect();
         let freed: Vec<OrderKey> = self
             .blocked
             .iter()
-            .filter(|(key, of)| of.written && !blocked.iter().any(|(still, _)| still == *key))
+            .filter(|(key, of)| of.written && !still.contains(*key))
             .map(|(key, _)| *key)
             .collect();
         for key in freed {
