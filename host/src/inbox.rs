@@ -1,4 +1,5 @@
-//! The inbox table: reading what lies there. Rows are written by `settle`.
+//! The inbox table: reading what lies there. Rows are written by `settle`, but
+//! for what is noted before a call.
 
 mod attempts;
 mod beginning;

@@ -11,8 +11,8 @@ use super::{Db, DbError};
 /// What there was to see.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// This host's lanes: where the reread counter has risen, the owner forgets its mark; what another wants is
-    /// given up, unless Kafka gave us its partition as well.
+    /// This host's lanes: where the reread counter has risen, its owner looks for what was touched; what another wants
+    /// is given up, unless Kafka gave us its partition as well.
     pub(crate) lanes: Vec<Owned>,
     /// The consumer groups whose breaker is open, and how long until a probe may be claimed.
     pub(crate) open: Vec<(String, Duration)>,

@@ -1,11 +1,11 @@
 //! The transaction itself.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use mailroom_core::handler_machine::command::{LaneWrite, Write};
+use mailroom_core::handler_machine::command::{LaneWrite, NewRowState, Write};
 use mailroom_core::handler_machine::event::Written;
-use mailroom_core::ids::{LaneId, Lease, Seq};
+use mailroom_core::ids::{LaneId, Lease, RereadCount, Seq};
 
 use super::fresh::Record;
 use super::settlement::{self, Place, Row, Settlement};
@@ -28,6 +28,8 @@ pub(crate) enum Settled {
     Done(Written),
     /// These lanes are another's.
     LanesLost(BTreeSet<LaneId>),
+    /// Operators touched rows of these lanes, whose counts are given: that goes before records that have no row yet.
+    Touched(BTreeMap<LaneId, RereadCount>),
     /// The offset rows of these lanes are not where they were left.
     OffsetMoved(BTreeSet<LaneId>),
     /// What these messages read is not so: another wrote this state after it was read, or the message that left it
@@ -42,7 +44,9 @@ pub(crate) async fn settle(db: &Db, of: &Settler, write: &Write<Effects>) -> Res
     let settled = write_all(&mut tx, of, &write.lanes).await?;
     match settled {
         Settled::Done(_) => tx.commit().await?,
-        Settled::LanesLost(_) | Settled::OffsetMoved(_) | Settled::StateLost(_) => tx.roll_back().await,
+        Settled::LanesLost(_) | Settled::Touched(_) | Settled::OffsetMoved(_) | Settled::StateLost(_) => {
+            tx.roll_back().await;
+        }
     }
     Ok(settled)
 }
@@ -55,6 +59,10 @@ async fn write_all(tx: &mut Tx, of: &Settler, parts: &[LaneWrite<Effects>]) -> R
     let lost: BTreeSet<LaneId> = lost.collect();
     if !lost.is_empty() {
         return Ok(Settled::LanesLost(lost));
+    }
+    let touched = touched(parts, &rereads);
+    if !touched.is_empty() {
+        return Ok(Settled::Touched(touched));
     }
     let moved = fresh::advance(tx, &of.group, parts).await?;
     if !moved.is_empty() {
@@ -77,6 +85,22 @@ async fn write_all(tx: &mut Tx, of: &Settler, parts: &[LaneWrite<Effects>]) -> R
     let missed = with_rows.filter(|place| !hit.contains(place)).collect();
     let emitted = hits.iter().any(|item| !item.outgoing.is_empty());
     Ok(Settled::Done(Written { missed, duplicates, rereads, emitted }))
+}
+
+/// Gives the lanes that operators have touched since their owner looked, of which records get rows that are not held.
+fn touched(
+    parts: &[LaneWrite<Effects>],
+    rereads: &BTreeMap<LaneId, RereadCount>,
+) -> BTreeMap<LaneId, RereadCount> {
+    let goes_on = |part: &&LaneWrite<Effects>| {
+        let mut rows = part.insert.iter().flat_map(|insert| &insert.rows);
+        rows.any(|row| !matches!(row.as_what, NewRowState::Held))
+    };
+    let counts = parts.iter().filter(goes_on).filter_map(|part| {
+        let count = *rereads.get(&part.lease.lane)?;
+        (count > part.reread_seen).then_some((part.lease.lane, count))
+    });
+    counts.collect()
 }
 
 /// Ends rows and makes those that are not there; gives the messages that ended by it, and the records of which the

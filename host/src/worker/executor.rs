@@ -169,6 +169,7 @@ impl Executor {
             let (outcome, error) = match settle::settle(&self.db, &self.settler, &write).await {
                 Ok(settle::Settled::Done(written)) => (WriteOutcome::Done(written), None),
                 Ok(settle::Settled::LanesLost(lost)) => (WriteOutcome::LanesLost(lost), None),
+                Ok(settle::Settled::Touched(touched)) => (WriteOutcome::Touched(touched), None),
                 Ok(settle::Settled::OffsetMoved(moved)) => (WriteOutcome::OffsetMoved(moved), None),
                 Ok(settle::Settled::StateLost(lost)) => (WriteOutcome::StateLost(lost), None),
                 Err(error) => self.write_failed(&write, error),
@@ -219,7 +220,7 @@ impl Executor {
         Box::pin(async move {
             let answer = match tx {
                 Some(tx) => settle::settle_with_sql(tx, self.session.id, lease, &settled).await,
-                // It was idle for too long.
+                // It was rolled back meanwhile.
                 None => Ok(SettledWithSql::StateLost),
             };
             let (outcome, error) = match answer {

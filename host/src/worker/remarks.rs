@@ -16,6 +16,11 @@ pub(super) fn log(remark: &Remark, handler: &str, group: &str) {
             handler.name = handler,
             "Lane {lane} has not gone on for {since:?}: it waits for {waits_for}; it is taken anew and read again"
         ),
+        Remark::CallsGivenUp { calls, since } => tracing::error!(
+            handler.name = handler,
+            "None of {calls} calls of {handler} has ended for {since:?}, far beyond its deadline: they are given up, and \
+             their messages wait until this process is started anew. Find out what native code of {handler} blocks"
+        ),
         Remark::OffsetMoved(partition) => tracing::warn!(
             handler.name = handler,
             "The offset of {partition} is another host's, or was moved by hand; finding its place again"

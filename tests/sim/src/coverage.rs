@@ -17,7 +17,7 @@ pub(crate) struct Coverage {
 }
 
 /// What every large number of runs has to reach.
-pub(crate) const EXPECTED: [&str; 65] = [
+pub(crate) const EXPECTED: [&str; 66] = [
     "event assigned",
     "event revoked",
     "event polled",
@@ -49,6 +49,7 @@ pub(crate) const EXPECTED: [&str; 65] = [
     "event written lanes-lost",
     "event written state-lost",
     "event written offset-moved",
+    "event written touched",
     "event written bad-data",
     "event written bad-data-alone",
     "event written not-done",
@@ -169,6 +170,7 @@ impl Coverage {
             WriteOutcome::Done(_) => "done",
             WriteOutcome::LanesLost(_) => "lanes-lost",
             WriteOutcome::StateLost(_) => "state-lost",
+            WriteOutcome::Touched(_) => "touched",
             WriteOutcome::OffsetMoved(_) => "offset-moved",
             WriteOutcome::BadData(None) => "bad-data",
             WriteOutcome::BadData(Some(_)) => "bad-data-alone",

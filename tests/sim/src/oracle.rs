@@ -38,6 +38,9 @@ pub(crate) struct Oracle {
     handed_over: BTreeMap<String, u32>,
     /// How often operators had such a message handled again: a host that was frozen may hand it over only then.
     replayed: BTreeMap<String, u32>,
+    /// Messages that operators replayed, and rows that were made, each after how many commits.
+    replayed_at: BTreeMap<Seq, u64>,
+    made_at: BTreeMap<Seq, u64>,
     /// How such calls ended.
     seen: BTreeMap<String, SeenEnd>,
     /// Versions of values that are no more, and after how many commits they were replaced.
@@ -77,6 +80,10 @@ impl Oracle {
         if matches!(task, Task::Act(_)) {
             for change in &committed.inbox {
                 if let Some(row) = change.new.as_ref().filter(|row| row.is_pending()) {
+                    let was_dead = change.old.as_ref().is_some_and(|old| !old.is_pending());
+                    if was_dead {
+                        self.replayed_at.insert(change.key, pg.commits);
+                    }
                     *self.replayed.entry(row.message.message_id.clone()).or_default() += 1;
                     self.seen.remove(&row.message.message_id);
                 }
@@ -86,7 +93,10 @@ impl Oracle {
         for change in &committed.inbox {
             let Some(new) = &change.new else { continue };
             match &change.old {
-                None => placed_by_offset(pg, change.key, new)?,
+                None => {
+                    self.made_at.insert(change.key, pg.commits);
+                    placed_by_offset(pg, change.key, new)?;
+                }
                 Some(old) if !old.is_pending() => {
                     return Err(breach("S2", format!("message {} ends twice", change.key)));
                 }
@@ -95,6 +105,7 @@ impl Oracle {
             if !new.is_pending() {
                 self.settled_as_seen(pg, new)?;
                 ends_in_order(pg, change.key, new)?;
+                self.ends_behind_replayed(pg, change.key, new)?;
                 ends_unblocked(pg, change.key, new)?;
             }
         }
@@ -133,6 +144,22 @@ impl Oracle {
             return Err(breach("S6", text));
         }
         Ok(())
+    }
+
+    /// S3: a record that gets its row after a message of its key was replayed ends behind that.
+    fn ends_behind_replayed(&self, pg: &Postgres, seq: Seq, row: &Row) -> Checked {
+        let (Some(key), Some(made)) = (row.okey, self.made_at.get(&seq)) else { return Ok(()) };
+        let mut replayed = self.replayed_at.range(..seq).filter(|(_, at)| *at < made);
+        let before = replayed.find(|(other, _)| {
+            pg.inbox
+                .get(NOBODY, other)
+                .is_some_and(|other| other.is_pending() && other.okey == Some(key) && other.lane == row.lane)
+        });
+        before.map_or(Ok(()), |(other, _)| {
+            let text =
+                format!("message {seq} of key {key} ends before {other}, which was replayed before it came");
+            Err(breach("S3", text))
+        })
     }
 
     /// S4: each value that was read was the committed one at a moment since the settlement's fence, or was left by a

@@ -123,18 +123,18 @@ impl<'g> Host<'g> {
             return Ok(());
         }
         let free = sqlx::query(AssertSqlSafe(statements.free.as_str())).bind(&wanted).bind(self.id);
-        let mut free: Vec<(i32, bool)> =
+        let mut free: Vec<(i32, Option<Uuid>)> =
             free.fetch_all(&mut *tx).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
         free.truncate(share - self.lanes.len());
         let ids: Vec<i32> = free.iter().map(|(lane, _)| *lane).collect();
         let taken = sqlx::query(AssertSqlSafe(statements.take.as_str())).bind(&ids).bind(self.id);
         let taken: Vec<(i32, i64)> =
             taken.fetch_all(&mut *tx).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let abandoned: Vec<i32> = free.iter().filter(|(_, left)| *left).map(|(lane, _)| *lane).collect();
+        let abandoned = free.iter().filter_map(|(lane, dead)| Some((*lane, (*dead)?)));
+        let (abandoned, dead): (Vec<i32>, Vec<Uuid>) = abandoned.unzip();
         if !abandoned.is_empty() {
-            let lost =
-                sqlx::query(AssertSqlSafe(statements.abandoned.as_str())).bind(&abandoned).bind(CRASHES_MAX);
-            lost.execute(&mut *tx).await?;
+            let lost = sqlx::query(AssertSqlSafe(statements.abandoned.as_str())).bind(&abandoned);
+            lost.bind(CRASHES_MAX).bind(&dead).bind(0.0_f64).execute(&mut *tx).await?;
         }
         self.stall(&mut tx).await?;
         tx.commit().await?;

@@ -27,6 +27,7 @@ pub use settings::Settings;
 use crate::handler_machine::admission::Admission;
 use crate::handler_machine::calls::{KeptEnd, RunningCall};
 use crate::handler_machine::command::{Command, Read, ReadId};
+use crate::handler_machine::doubt::Stuck;
 use crate::handler_machine::event::{Event, Polled};
 use crate::handler_machine::partitions::Partition;
 use crate::handler_machine::version::Version;
@@ -113,8 +114,8 @@ pub struct HandlerMachine<S, E> {
     adopt_at: Moment,
     adopting: bool,
     stop_by: Option<Moment>,
-    /// When something of the handler last went on.
-    progress_at: Moment,
+    /// How long no call and no settlement has ended while calls have all places and others could start.
+    stuck: Stuck,
     /// Whatever was due by then is done, or waits for an event.
     stepped_at: Moment,
     commands: Vec<Command<S, E>>,
@@ -151,7 +152,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             adopt_at: now,
             adopting: false,
             stop_by: None,
-            progress_at: now,
+            stuck: Stuck::default(),
             stepped_at: now,
             commands: Vec::new(),
         }
@@ -248,11 +249,6 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     pub fn assigned_lanes(&self) -> impl Iterator<Item = (&TopicPartition, LaneId)> {
         let assigned = self.partitions.iter().filter(|(_, of)| of.assigned);
         assigned.filter_map(|(partition, of)| Some((partition, of.lane?)))
-    }
-
-    /// Gives the partitions that Kafka gave to this host.
-    pub fn assigned_partitions(&self) -> impl Iterator<Item = &TopicPartition> {
-        self.partitions.iter().filter(|(_, of)| of.assigned).map(|(partition, _)| partition)
     }
 
     /// Gives how much is in memory.

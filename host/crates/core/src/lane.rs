@@ -287,6 +287,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.phase = Phase::Doubtful { retry_at: now, tries: 0, closing };
     }
 
+    /// Whether what operators touched is still to be found: it goes before records that have no row yet.
+    pub(crate) fn rereads(&self) -> bool {
+        self.reread_wanted > self.reread_seen
+    }
+
     /// Has the transactions rolled back that were to settle messages.
     pub(crate) fn drop_undecided_sql(&mut self) {
         self.dropped_sql.extend(std::mem::take(&mut self.decided_sql).into_values());

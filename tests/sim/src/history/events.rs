@@ -73,6 +73,7 @@ fn written(of: &WriteOutcome<Effects>) -> String {
         }
         WriteOutcome::LanesLost(lanes) => format!("lanes lost {lanes:?}"),
         WriteOutcome::StateLost(of) => format!("state lost {of:?}"),
+        WriteOutcome::Touched(lanes) => format!("touched {lanes:?}"),
         WriteOutcome::OffsetMoved(lanes) => format!("offset moved {lanes:?}"),
         WriteOutcome::BadData(instead) => {
             let instead =

@@ -100,7 +100,19 @@ impl Postgres {
             notes.rereads.insert(id, rereads);
         }
         self.fenced_at.insert(tx, self.commits);
-        if lost.is_empty() { Flow::Next } else { Flow::Rollback(WriteOutcome::LanesLost(lost)) }
+        if !lost.is_empty() {
+            return Flow::Rollback(WriteOutcome::LanesLost(lost));
+        }
+        let goes_on = |lane: &&LaneWrite<Effects>| {
+            let mut rows = lane.insert.iter().flat_map(|insert| &insert.rows);
+            rows.any(|row| !matches!(row.as_what, NewRowState::Held))
+        };
+        let touched = lanes.iter().filter(goes_on).filter_map(|lane| {
+            let count = *notes.rereads.get(&lane.lease.lane)?;
+            (count > lane.reread_seen).then_some((lane.lease.lane, count))
+        });
+        let touched: BTreeMap<LaneId, RereadCount> = touched.collect();
+        if touched.is_empty() { Flow::Next } else { Flow::Rollback(WriteOutcome::Touched(touched)) }
     }
 
     fn advance_offsets(&mut self, tx: Tx, lanes: &[LaneWrite<Effects>]) -> Settles {

@@ -1,10 +1,12 @@
 //! Starting calls, and what their ends mean.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::HandlerMachine;
-use super::command::{Call, Command, EndedBy, How};
+use super::command::{Call, Command, EndedBy, How, Remark};
+use super::doubt::Stuck;
 use super::event::{CallEnd, EndOfCall, Outcome};
 use super::version::Version;
 use crate::ids::{CallId, LaneId, Lease, Seq};
@@ -40,25 +42,26 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         if self.stop_by.is_some() || !self.admission.outlasts(self.version.deadline, now) {
             return;
         }
-        let ready = self.lanes.values_mut().any(|lane| lane.first_ready(now).is_some());
-        self.tell_breaker(ready, now);
-        if !ready {
+        let firsts = self.lanes.iter_mut().filter_map(|(id, lane)| Some((lane.first_ready(now)?, *id)));
+        let mut firsts: BTreeSet<(Seq, LaneId)> = firsts.collect();
+        self.tell_breaker(!firsts.is_empty(), now);
+        if firsts.is_empty() {
             return;
         }
-        let mut unmarked = Vec::new();
+        let mut is_unmarked = false;
         while self.calls.len() < self.version.concurrency
             && self.admission.room(self.version.breaker, self.calls.len()) > 0
+            && let Some((_, id)) = firsts.pop_first()
         {
-            let lanes = self.lanes.iter_mut().filter(|(id, _)| !unmarked.contains(*id));
-            let first = lanes.filter_map(|(id, lane)| Some((lane.first_ready(now)?, *id))).min();
-            let Some((_, id)) = first else { break };
             if !self.start_one(id, now) {
-                unmarked.push(id);
+                is_unmarked = true;
+                continue;
             }
+            let next = self.lanes.get_mut(&id).and_then(|lane| lane.first_ready(now));
+            firsts.extend(next.map(|seq| (seq, id)));
         }
         let short = |lane: &crate::lane::Lane<S, E>| lane.marked_ahead * 2 < self.marks.ahead;
-        if !unmarked.is_empty() || self.lanes.values().any(|lane| short(lane) && lane.next_mark(1).is_some())
-        {
+        if is_unmarked || self.lanes.values().any(|lane| short(lane) && lane.next_mark(1).is_some()) {
             self.mark(now);
         }
     }
@@ -71,7 +74,6 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let lease = lane.lease;
         match lane.start(call, &version, now) {
             Start::Call(started) => {
-                self.progress_at = now;
                 let running = RunningCall { lease, seq: started.seq, version: Arc::clone(&version) };
                 self.calls.insert(call, running);
                 let (message, state, begin) = (started.message, started.state, started.begin);
@@ -142,22 +144,29 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let marked = match outcome {
             Outcome::Done(marked) => {
                 self.postgres.over();
-                marked
+                Some(marked)
             }
             // Whatever is noted may be noted again.
             Outcome::NotDone(_) | Outcome::Unknown => {
                 self.postgres.failed(now);
-                std::collections::BTreeMap::new()
+                None
             }
         };
         let ahead = self.marks.ahead.div_ceil(self.lanes.len().max(1));
         for lease in asked {
             let Some(lane) = self.lanes.get_mut(&lease.lane) else { continue };
             lane.in_flight.mark = false;
-            if let Some(seq) = marked.get(&lease.lane).filter(|_| lane.lease == *lease) {
-                lane.started_to = lane.started_to.max(*seq);
-                lane.marked_ahead = ahead;
+            let seq = marked.as_ref().and_then(|marked| marked.get(&lease.lane));
+            if lane.lease != *lease || marked.is_none() {
+                continue;
             }
+            let Some(seq) = seq else {
+                self.commands.push(Command::Say(Remark::LaneLost(lease.lane)));
+                self.drop_lane(lease.lane, now);
+                continue;
+            };
+            lane.started_to = lane.started_to.max(*seq);
+            lane.marked_ahead = ahead;
         }
     }
 
@@ -165,7 +174,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     pub(super) fn call_ended(&mut self, ended: CallEnd<S, E>, now: Moment) {
         let CallEnd { call, end, sign: (sign, error) } = ended;
         let Some(RunningCall { lease, seq, version }) = self.calls.remove(&call) else { return };
-        self.progress_at = now;
+        self.stuck = Stuck::default();
         self.breaker_moves(sign, error, now);
         let lane = self.lanes.get_mut(&lease.lane);
         let validity = lane.map(|lane| (lane.call_ended(call, seq, now), lane));

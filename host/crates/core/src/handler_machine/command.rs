@@ -1,4 +1,5 @@
-//! What a handler's machine wants done. Each command but the consumer's is answered by an event, whatever comes of it.
+//! What a handler's machine wants done. Each command to Postgres, and each call, is answered by an event, whatever comes
+//! of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -147,6 +148,8 @@ pub struct LaneWrite<E> {
     pub insert: Option<Insert<E>>,
     /// Rows that are to be held from now on.
     pub spill: Vec<Spill>,
+    /// The count of operators' acts that was looked for: records without rows go behind what was touched since.
+    pub reread_seen: RereadCount,
 }
 
 /// A message that has a row, and how it ends.
@@ -274,6 +277,13 @@ pub enum Remark {
         /// What it waited for.
         waits_for: &'static str,
         /// How long.
+        since: Duration,
+    },
+    /// Calls have all places and do not end: they are given up.
+    CallsGivenUp {
+        /// How many.
+        calls: usize,
+        /// How long none has ended.
         since: Duration,
     },
     /// The offset row of a partition is not where we left it.

@@ -16,6 +16,25 @@ use crate::time::Moment;
 /// The first wait before a lane in doubt is asked for again; it doubles up to the longest that a command takes.
 const RETAKE_EVERY: Duration = Duration::from_millis(50);
 
+/// Time that is counted between two looks at what does not go on: a process that was frozen has not waited.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// A time in which nothing of a handler ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stuck {
+    time: Duration,
+    looked_at: Option<Moment>,
+}
+
+impl Stuck {
+    /// Gives how long it is by now.
+    fn look(&mut self, now: Moment) -> Duration {
+        let since = self.looked_at.replace(now).map_or(Duration::ZERO, |at| now.since(at));
+        self.time += since.min(LOOK_MAX);
+        self.time
+    }
+}
+
 impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     /// It is not known what became of a command for these lanes.
     pub(super) fn doubt(&mut self, leases: &[Lease], now: Moment) {
@@ -104,13 +123,34 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         }
     }
 
+    /// Gives up calls that have all places and do not end, as native ones may that block: their ends are ignored, and
+    /// their messages are not called again beside them.
+    fn give_up_calls(&mut self, closed: bool, now: Moment) {
+        let full = self.calls.len() >= self.version.concurrency;
+        if closed || !full || !self.lanes.values_mut().any(|lane| lane.first_ready(now).is_some()) {
+            self.stuck = Stuck::default();
+            return;
+        }
+        // A call has twice its deadline: once for its place, once to run.
+        let since = self.stuck.look(now);
+        if since < self.settings.expiry + 2 * self.version.deadline {
+            return;
+        }
+        self.stuck = Stuck::default();
+        self.commands.push(Command::Say(Remark::CallsGivenUp { calls: self.calls.len(), since }));
+        self.calls.clear();
+        let leases: Vec<Lease> = self.lanes.values().map(|lane| lane.lease).collect();
+        self.doubt(&leases, now);
+    }
+
     /// Takes lanes anew of which something could go on and does not.
     pub(super) fn watch(&mut self, now: Moment) {
         self.plan_retakes(now);
         let closed = self.admission.paused
             || self.admission.is_open()
-            || !self.admission.outlasts(self.version.deadline, now)
-            || self.calls.len() >= self.version.concurrency;
+            || !self.admission.outlasts(self.version.deadline, now);
+        self.give_up_calls(closed, now);
+        let closed = closed || self.calls.len() >= self.version.concurrency;
         let away = !self.may_ask(now);
         let mut stalled = Vec::new();
         for (id, lane) in &mut self.lanes {

@@ -234,6 +234,9 @@ pub enum WriteOutcome<E> {
     LanesLost(BTreeSet<LaneId>),
     /// What these messages read, or built on, is not so; nothing was written.
     StateLost(BTreeSet<(LaneId, Seq)>),
+    /// Operators touched rows of these lanes, whose counts are given: that goes before records that have no row yet.
+    /// Nothing was written.
+    Touched(BTreeMap<LaneId, RereadCount>),
     /// The offset rows of these lanes are not where we left them; nothing was written.
     OffsetMoved(BTreeSet<LaneId>),
     /// The database refuses something of it as bad data; nothing was written. Where it was about one message with

@@ -86,7 +86,6 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
                     rows.rows.iter().fold(Weight::default(), |sum, row| sum + Weight::of(&row.message));
                 self.read_size = weight.bytes.checked_div(weight.messages).unwrap_or(self.read_size);
                 lane.rows_read(&read.what, rows, now);
-                self.progress_at = now;
             }
             // It changes nothing, so it is tried again; what it was about is still to be read.
             Outcome::NotDone(Failure::Away | Failure::TooMuch) | Outcome::Unknown => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::HandlerMachine;
 use super::command::{Command, Remark, Write};
+use super::doubt::Stuck;
 use super::event::{Failure, SqlOutcome, WriteOutcome, Written};
 use crate::ids::{CallId, LaneId, Lease, RereadCount, Seq, WriteId};
 use crate::lane::{Lane, Phase, Share};
@@ -131,7 +132,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             WriteOutcome::Done(written) => {
                 self.postgres.over();
                 self.write_backoff.over();
-                self.progress_at = now;
+                self.stuck = Stuck::default();
                 self.committed(&lanes, &written, now);
             }
             WriteOutcome::LanesLost(lost) => {
@@ -147,6 +148,15 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
                     let of_lane = seqs_of(&lost, *id);
                     if let Some(lane) = self.lanes.get_mut(id) {
                         lane.state_lost(&of_lane, now);
+                    }
+                }
+            }
+            WriteOutcome::Touched(touched) => {
+                self.postgres.over();
+                self.put_back(&lanes);
+                for (id, count) in touched.iter().filter(|(id, _)| lanes.contains(*id)) {
+                    if let Some(lane) = self.lanes.get_mut(id) {
+                        lane.reread_wanted = lane.reread_wanted.max(*count);
                     }
                 }
             }
@@ -228,7 +238,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
                 lane.sql_written(call, seq, now);
                 lane.reread_wanted = lane.reread_wanted.max(rereads);
                 self.postgres.over();
-                self.progress_at = now;
+                self.stuck = Stuck::default();
                 if emitted {
                     self.commands.push(Command::WakeRelay);
                 }

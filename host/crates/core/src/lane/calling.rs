@@ -72,7 +72,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let seq = queue.first_waiting()?;
         let item = self.items.get(seq)?;
         let waits_for_row = item.stored_first && item.row == Row::Unstored;
-        if waits_for_row || self.calls.contains_key(&seq) || self.losers.contains(&seq) {
+        if waits_for_row
+            || (item.row == Row::Unstored && self.rereads())
+            || self.calls.contains_key(&seq)
+            || self.losers.contains(&seq)
+        {
             return None;
         }
         match item.stage {

@@ -208,7 +208,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let rereads = self.due.reread.is_some() || found.blocked.is_some();
         if let Some(blocked) = found.blocked {
             self.due.reread = Some(found.rereads);
-            self.unblock(&blocked);
+            self.unblock(&blocked, now);
         }
         for (order, seq) in found.due {
             if self.items.contains(seq) || self.to_spill.contains_key(&seq) || self.to_read.contains(&order) {
@@ -220,7 +220,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 continue;
             }
             if order.key().is_some() {
-                self.touched(order);
+                self.touched(order, now);
             } else {
                 self.to_read.insert(order);
             }
@@ -236,6 +236,9 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.due.next = next_in.into_iter().chain(look).chain(self.due.next).min();
         if rereads && let Some(seen) = self.due.reread.take() {
             self.reread_seen = self.reread_seen.max(seen);
+            // What has no row yet may start again.
+            let orders: Vec<OrderBy> = self.keys.keys().copied().collect();
+            orders.into_iter().for_each(|order| self.arm(order, now));
             if self.scan == Scan::Done {
                 self.scan = Scan::Lax { after: Seq(i64::MIN) };
             }
@@ -243,7 +246,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     }
 
     /// Keys go on whose letters are closed: only those whose death was committed before can have been.
-    fn unblock(&mut self, blocked: &[(OrderKey, Blocking)]) {
+    fn unblock(&mut self, blocked: &[(OrderKey, Blocking)], now: Moment) {
         let still: BTreeSet<OrderKey> = blocked.iter().map(|(key, _)| *key).collect();
         let freed: Vec<OrderKey> = self
             .blocked
@@ -252,9 +255,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             .map(|(key, _)| *key)
             .collect();
         for key in freed {
-            let waited = self.blocked.remove(&key).is_some_and(|of| of.how == Blocking::Wait);
-            if waited {
-                self.touched(OrderBy::Key(key));
+            if self.blocked.remove(&key).is_some() {
+                self.touched(OrderBy::Key(key), now);
             }
         }
     }

@@ -119,7 +119,15 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     }
 
     /// An operator's act was found: the key is read from its first row once nothing of it is in memory.
-    pub(super) fn touched(&mut self, order: OrderBy) {
+    pub(super) fn touched(&mut self, order: OrderBy, now: Moment) {
+        let seqs = self.keys.get(&order).map(|queue| queue.seqs.iter()).into_iter().flatten();
+        let mut unstored =
+            seqs.filter(|seq| self.items.get(**seq).is_some_and(|item| item.row == Row::Unstored));
+        if let Some(first) = unstored.next().copied() {
+            // What has no row yet goes behind what was touched, whatever became of it so far.
+            self.fall_from(order, first, now);
+            self.spill_behind(order, Seq(first.0 - 1));
+        }
         self.spilled.insert(order, Spilled::Follows { from_start: true });
         self.tidy(order);
     }

@@ -31,13 +31,14 @@ impl<S: Clone, E: Clone> Lane<S, E> {
 
     /// How many messages are to be settled now; an offset alone counts, and so do rows that are to be marked.
     pub(crate) fn write_due(&self, now: Moment) -> usize {
-        self.decided.len() + self.inserts.due(now) + usize::from(!self.to_spill.is_empty())
+        let records = if self.rereads() { 0 } else { self.inserts.due(now) };
+        self.decided.len() + records + usize::from(!self.to_spill.is_empty())
     }
 
     /// When something is to be settled.
     pub(crate) fn next_write(&self) -> Option<Moment> {
         let now = !self.decided.is_empty() || !self.to_spill.is_empty();
-        if now { Some(Moment(0)) } else { self.inserts.next_due() }
+        if now { Some(Moment(0)) } else { self.inserts.next_due().filter(|_| !self.rereads()) }
     }
 
     /// The place of the oldest message that is to be settled.
@@ -54,7 +55,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let seqs: Vec<Seq> = self.decided.iter().take(limit).copied().collect();
         let room = limit.saturating_sub(seqs.len());
         let whole = seqs.len() == self.decided.len() && (!share.single || seqs.is_empty());
-        let batch = if whole { self.inserts.take_due(now, room, self.write_limit.is_some()) } else { None };
+        let batch = if whole && !self.rereads() {
+            self.inserts.take_due(now, room, self.write_limit.is_some())
+        } else {
+            None
+        };
         let spill: Vec<(Spill, _)> = self
             .to_spill
             .iter()
@@ -74,7 +79,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.under_way = Some(UnderWay { settled: seqs, batch, spill, weight });
         self.in_flight.write = Some(id);
         self.read_last = false;
-        Some(LaneWrite { lease: self.lease, settled, insert, spill: spills })
+        let reread_seen = self.reread_seen;
+        Some(LaneWrite { lease: self.lease, settled, insert, spill: spills, reread_seen })
     }
 
     /// A decided message goes into a settlement.
