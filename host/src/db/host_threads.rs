@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) struct HostThreads(Handle);
 
 impl HostThreads {
-    /// Those of the caller.
+    /// Takes the threads of the caller.
     pub(super) fn current() -> Self {
         Self(Handle::current())
     }

@@ -24,7 +24,7 @@ pub(crate) async fn register(db: &Db, id: Uuid, host: &config::Host, relays: boo
     Ok(())
 }
 
-/// The heartbeat. `false`: the host was buried, and what it held may be another's.
+/// Renews this host's expiry. `false`: the host was buried, and what it held may be another's.
 pub(crate) async fn renew(db: &Db, id: Uuid, expiry: Duration) -> Result<bool, DbError> {
     let renewed = sqlx::query!(
         "update mailroom.host set expires_at = clock_timestamp() + make_interval(secs => $2) where id = $1",
@@ -121,7 +121,7 @@ pub(crate) async fn forget_suspicions(db: &Db, was: Uuid) -> Result<(), DbError>
     Ok(())
 }
 
-/// How many hosts share the lanes of the outbox.
+/// Counts the hosts that share the lanes of the outbox.
 pub(crate) async fn relaying(db: &Db) -> Result<i64, DbError> {
     let alive = sqlx::query_scalar!(
         r#"select count(*) as "alive!" from mailroom.host where relays and expires_at >= clock_timestamp()"#

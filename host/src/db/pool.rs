@@ -29,7 +29,7 @@ const AGE_MAX: Duration = Duration::from_secs(1800);
 pub(super) struct Limits {
     /// All statements of a command together; `None` for an operator's.
     pub(super) command: Option<Duration>,
-    /// Until a command has its connection.
+    /// Limit until a command has its connection.
     pub(super) connect: Duration,
 }
 
@@ -97,7 +97,7 @@ impl Pool {
         self.limits.command
     }
 
-    /// A connection for a command.
+    /// Gives a connection to a command.
     ///
     /// # Errors
     /// Where there is none within the limit: nothing was sent then.
@@ -128,7 +128,7 @@ impl Pool {
         Ok((Live { connection, made_at: Instant::now() }, place))
     }
 
-    /// A connection of nobody's, with the same settings and without a limit.
+    /// Makes a connection of nobody's, with the same settings and without a limit.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         self.threads.connect(connect(self.options.clone(), self.settings.clone())).await
     }

@@ -23,7 +23,7 @@ use crate::message::place_in_log;
 /// between two looks at the topic's id.
 const LOOKED_BACK: i64 = 20_000;
 
-/// What finding needs.
+/// Parts that finding needs.
 #[derive(Clone)]
 pub(super) struct Finder {
     pub(super) config: Arc<Config>,
@@ -41,7 +41,7 @@ pub(super) struct Lost {
     pub(super) doubtful: Option<Range<i64>>,
 }
 
-/// Where a partition goes on.
+/// Position at which a partition goes on.
 #[derive(Debug)]
 pub(crate) struct Position {
     pub(super) epoch: i64,
@@ -57,7 +57,7 @@ pub(crate) struct Position {
     pub(super) stopped: bool,
 }
 
-/// Why a position was not found.
+/// Reason for which a position was not found.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfound {
     #[error(transparent)]
@@ -68,7 +68,7 @@ pub(crate) enum Unfound {
     Topic(String),
 }
 
-/// Where a partition goes on, or why that is not known.
+/// Position of a partition, or the reason for which it is not known.
 pub(crate) type Found = Result<Position, Unfound>;
 
 impl Finder {
@@ -241,7 +241,7 @@ impl Finder {
     }
 }
 
-/// What is between the stored offset and the log, and where one could go on.
+/// Describes what is between the stored offset and the log, and gives where one could go on.
 fn gap(replaced: bool, doubtful: Option<&Range<i64>>, next: i64, bounds: Bounds) -> Option<(String, i64)> {
     let Bounds { low, high } = bounds;
     if replaced {

@@ -8,7 +8,7 @@ use mailroom_core::state::{Fingerprint, Read, ValueId, Write};
 use super::settlement::{Place, Settlement};
 use crate::db::{DbError, Tx};
 
-/// Something that must be so before the settlement's own writes.
+/// Expectation that must hold before the settlement's own writes.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Expected<'s> {
     pub(super) scope: &'static str,
@@ -58,12 +58,12 @@ pub(super) async fn stale(
     Ok(places.flat_map(|(_, places)| places).collect())
 }
 
-/// What a message expects that is settled on its own.
+/// Gives the expectations of a message that is settled on its own.
 pub(super) fn alone<'w>(item: &Settlement<'w>) -> Vec<Expected<'w>> {
     item.reads.iter().map(|read| before(read, item, &HashMap::new())).collect()
 }
 
-/// What messages expect, and which do. A version that the settlement itself writes is what an earlier message of the
+/// Gives the expectations of messages, and which have them. A version that the settlement itself writes is what an earlier message of the
 /// key left, which [`based_on_nothing`] answers for.
 fn expected<'w>(hits: &[&Settlement<'w>]) -> BTreeMap<Expected<'w>, Vec<Place>> {
     let mut expected: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -84,7 +84,7 @@ fn expected<'w>(hits: &[&Settlement<'w>]) -> BTreeMap<Expected<'w>, Vec<Place>> 
     expected
 }
 
-/// What a read of `item` found, without what those before it in its key write in this settlement.
+/// Gives the expectation by a read of `item`, without what those before it in its key write in this settlement.
 fn before<'w>(read: &'w Read, item: &Settlement<'_>, by_seq: &HashMap<Seq, &Settlement<'_>>) -> Expected<'w> {
     match read {
         Read::Value { id, version } => Expected {

@@ -18,14 +18,14 @@ use crate::message::Message;
 use crate::pipeline::outcome::{self, End, Usage};
 use crate::settle::StateView;
 
-/// More calls than run at once in any host.
+/// Number of calls that no host reaches.
 const PLACES: usize = 1 << 16;
 
 /// The guests' runtime. The last one to go ends it, without waiting for guests.
 #[derive(Debug, Clone)]
 pub(crate) struct Guests {
     pub(super) handle: Handle,
-    /// A call has one; a message that must run alone has all.
+    /// Places, of which a call has one and a message that must run alone has all.
     places: Arc<Semaphore>,
     _runtime: Arc<Ending>,
 }
@@ -64,7 +64,7 @@ pub(super) enum CallResult {
 }
 
 impl Guests {
-    /// A runtime with so many threads.
+    /// Makes a runtime with so many threads.
     ///
     /// # Errors
     /// Where the system gives no threads.
@@ -75,13 +75,13 @@ impl Guests {
         Ok(Self { handle, places, _runtime: Arc::new(Ending(Some(runtime))) })
     }
 
-    /// For what else runs of guests.
+    /// Gives the runtime for what else runs of guests.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// A place among the calls of this process, or all of them for a message that must run alone: what dies then is
-    /// its doing.
+    /// Waits for a place among the calls of this process, or for all of them where a message must run alone: what dies
+    /// then is its doing.
     async fn place(&self, begin: Begin) -> Result<OwnedSemaphorePermit, NotBegun> {
         let wanted = if begin == Begin::Alone { u32::try_from(PLACES).unwrap_or(u32::MAX) } else { 1 };
         let place = Arc::clone(&self.places).acquire_many_owned(wanted).await;
@@ -118,8 +118,8 @@ impl Guests {
     }
 }
 
-/// Notes it before the next call has a place: what kills the process then is not blamed on this one. Where that fails
-/// its settlement says it, a moment later.
+/// Notes before the next call has a place that this one came back: what kills the process then is not blamed on it.
+/// Where that fails its settlement says it, a moment later.
 async fn came_back(db: &Db, call: &Call) {
     if let Err(error) = inbox::mark_came_back(db, call.lease, &call.message).await {
         tracing::debug!(message.id = %call.message.id, %error, "A message came back that ran alone");

@@ -15,20 +15,20 @@ use super::call::{Call, Finished, Guests};
 use crate::db::Db;
 use crate::handler::Component;
 
-/// So many are told together at most, and so long after the last were told.
+/// Most ends of calls that are told together, and the longest time after the last were told.
 const TOGETHER_MAX: usize = 8;
 const APART_MAX: Duration = Duration::from_millis(1);
 
-/// All of them.
+/// Calls of a handler.
 pub(super) struct Calls {
     side: Arc<Side>,
     under_way: usize,
-    /// They begin with the next [`Calls::go`].
+    /// Calls that begin with the next [`Calls::go`].
     started: Vec<(Arc<Component>, Call)>,
     threads: usize,
 }
 
-/// What the guests' runtime sees of them.
+/// Part of them that the guests' runtime sees.
 struct Side {
     guests: Guests,
     db: Db,
@@ -61,7 +61,7 @@ impl Calls {
         self.started.push((component, call));
     }
 
-    /// Those that were started begin. The calls of a task take turns whenever one waits or gives way.
+    /// Begins those that were started. The calls of a task take turns whenever one waits or gives way.
     pub(super) fn go(&mut self) {
         self.side.queued.fetch_add(self.started.len(), Ordering::SeqCst);
         let of_task = self.started.len().div_ceil(self.threads).clamp(1, TOGETHER_MAX);
@@ -100,7 +100,7 @@ impl Side {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever relied on this call to begin is told now, if it is the last.
+    /// Tells of ends that waited for this call to begin, if it is the last.
     fn begins(&self) {
         if self.queued.fetch_sub(1, Ordering::SeqCst) == 1 {
             let mut ended = self.lock();

@@ -32,9 +32,9 @@ use crate::settle::{Effects, Settler, StateView};
 
 /// The longest sleep: a version may have been swapped, or the session renewed.
 const SLEEP_MAX: Duration = Duration::from_millis(200);
-/// The shortest one.
+/// The shortest sleep.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
-/// An outage is over once nothing has failed for so long.
+/// Time without a failure after which an outage is over.
 const OUTAGE_OVER: Duration = Duration::from_secs(1);
 
 /// Something that happened.
@@ -63,7 +63,7 @@ pub(super) struct EventLoop {
     noted: BTreeSet<LaneId>,
     session_until: Moment,
     postgres: Outage,
-    /// When a command failed last.
+    /// Moment at which a command failed last.
     failed_at: Instant,
 }
 
@@ -291,7 +291,7 @@ impl EventLoop {
         executor.read(of, read, claims)
     }
 
-    /// What dies without a call says so where it may have run before.
+    /// Says of what dies without a call, where it may have run before.
     fn log_uncalled(&self, write: &Write<Effects>) {
         let ends = write.lanes.iter().flat_map(|LaneWrite { settled, insert, .. }| {
             let rows = insert.iter().flat_map(|insert| &insert.rows);

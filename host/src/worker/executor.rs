@@ -110,6 +110,7 @@ impl Executor {
         })
     }
 
+    /// Reads which keys of a lane wait or are blocked.
     pub(super) fn read_standing(
         self,
         lease: Lease,
@@ -137,6 +138,7 @@ impl Executor {
         })
     }
 
+    /// Reads which keys wait no longer.
     pub(super) fn read_due(
         self,
         lease: Lease,
@@ -159,6 +161,7 @@ impl Executor {
         })
     }
 
+    /// Draws places in the order of the inbox.
     pub(super) fn draw_seqs(self, count: usize) -> BoxFuture<'static, Done> {
         Box::pin(async move { Done::of(inbox::draw(&self.db, count).await, event::Event::SeqsDrawn) })
     }
@@ -247,6 +250,7 @@ impl Executor {
         })
     }
 
+    /// Tells all hosts that the breaker is open.
     pub(super) fn open_breaker(self, recovery: Duration, error: Arc<str>) -> BoxFuture<'static, Done> {
         Box::pin(async move {
             let group = &self.settler.group;
@@ -255,6 +259,7 @@ impl Executor {
         })
     }
 
+    /// Tells all hosts that the breaker is closed.
     pub(super) fn close_breaker(self) -> BoxFuture<'static, Done> {
         Box::pin(async move {
             let closed = breakers::close(&self.db, &self.settler.group).await;
@@ -262,6 +267,7 @@ impl Executor {
         })
     }
 
+    /// Asks for the right to probe.
     pub(super) fn claim_probe(self, recovery: Duration) -> BoxFuture<'static, Done> {
         Box::pin(async move {
             let claimed = breakers::claim_probe(&self.db, &self.settler.group, recovery).await;

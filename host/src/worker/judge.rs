@@ -92,7 +92,7 @@ fn judged(end: End, message: &Message, version: &Version) -> Verdict {
     if version.once && !never_called { verdict.at_most_once() } else { verdict }
 }
 
-/// What the end says about the handler, with the fault's words.
+/// Reads from a call's end what it says about the handler, with the fault's words.
 fn sign_of(end: &End) -> (Sign, Arc<str>) {
     match end {
         End::Decided(Outcome::Completed | Outcome::Skipped(_) | Outcome::Rejected(_)) => {
@@ -115,13 +115,13 @@ fn ending_of(verdict: &Verdict) -> Ending {
     }
 }
 
-/// The database refuses what a message is settled with: that is a failure of its handler. `None` where nobody was
+/// Judges a message anew whose effects the database refuses: that is a failure of its handler. `None` where nobody was
 /// called for it, or where it is refused without effects too.
 pub(super) fn blame(settled: &Settled<Effects>, error: &DbError, handler: &str) -> Option<Decision<Effects>> {
     blame_of(&settled.message, &settled.how, error, handler)
 }
 
-/// The same, of a message that has no row yet.
+/// Judges in the same way a message that has no row yet.
 pub(super) fn blame_of(
     message: &Message,
     how: &How<Effects>,
