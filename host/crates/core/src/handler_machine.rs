@@ -114,7 +114,7 @@ pub struct HandlerMachine<S, E> {
     adopt_at: Moment,
     adopting: bool,
     stop_by: Option<Moment>,
-    /// How long no call and no settlement has ended while calls have all places and others could start.
+    /// Measures the time in which no call and no settlement ended though calls have all places and others could start.
     stuck: Stuck,
     /// Whatever was due by then is done, or waits for an event.
     stepped_at: Moment,

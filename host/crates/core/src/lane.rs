@@ -287,7 +287,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.phase = Phase::Doubtful { retry_at: now, tries: 0, closing };
     }
 
-    /// Whether what operators touched is still to be found: it goes before records that have no row yet.
+    /// Says whether what operators touched is still to be found: it goes before records that have no row yet.
     pub(crate) fn rereads(&self) -> bool {
         self.reread_wanted > self.reread_seen
     }

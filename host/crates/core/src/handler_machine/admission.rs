@@ -26,7 +26,7 @@ pub(super) struct Admission {
     breaker: Breaker,
     /// Nothing starts before the first look.
     pub(super) paused: bool,
-    /// It was said that an operator paused the handler.
+    /// Records that the pause by an operator was reported.
     said_paused: bool,
     pub(super) session_until: Moment,
     untold: Option<Untold>,

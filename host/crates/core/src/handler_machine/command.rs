@@ -281,9 +281,9 @@ pub enum Remark {
     },
     /// Calls have all places and do not end: they are given up.
     CallsGivenUp {
-        /// How many.
+        /// Number of calls that stand.
         calls: usize,
-        /// How long none has ended.
+        /// Time since one last ended.
         since: Duration,
     },
     /// The offset row of a partition is not where we left it.

@@ -53,7 +53,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         }
     }
 
-    /// Whether Postgres may be asked to settle.
+    /// Says whether Postgres may be asked to settle.
     fn may_write(&self, now: Moment) -> bool {
         self.may_ask(now) && now >= self.write_backoff.until
     }

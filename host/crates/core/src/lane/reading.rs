@@ -25,7 +25,7 @@ pub(crate) struct ReadBounds {
 }
 
 impl<S: Clone, E: Clone> Lane<S, E> {
-    /// Whether a read of it is under way.
+    /// Says whether a read of the inbox is under way.
     pub(crate) fn reads(&self) -> bool {
         self.in_flight.read.is_some() || (self.in_flight.own && matches!(self.phase, Phase::Opening { .. }))
     }
