@@ -220,29 +220,30 @@ impl EventLoop {
 
     /// Carries out a command; gives what comes of it at once.
     fn carry_out(&mut self, command: ToDo) -> Option<Event> {
-        let executor = self.executor.clone();
+        // Cloned for the commands that ask Postgres alone: a call needs none.
+        let executor = || self.executor.clone();
         let task = match command {
-            ToDo::Take(partitions) => executor.take(partitions),
-            ToDo::Adopt { held } => executor.adopt(held),
-            ToDo::Retake(lanes) => executor.retake(lanes),
-            ToDo::Release(leases) => executor.release(leases),
-            ToDo::ReadStanding { lease, after } => executor.read_standing(lease, after),
-            ToDo::Read(read) => self.read(executor, read),
+            ToDo::Take(partitions) => executor().take(partitions),
+            ToDo::Adopt { held } => executor().adopt(held),
+            ToDo::Retake(lanes) => executor().retake(lanes),
+            ToDo::Release(leases) => executor().release(leases),
+            ToDo::ReadStanding { lease, after } => executor().read_standing(lease, after),
+            ToDo::Read(read) => self.read(executor(), read),
             ToDo::ReadDue { lease, read, after, with_blocked } => {
-                executor.read_due(lease, read, after, with_blocked)
+                executor().read_due(lease, read, after, with_blocked)
             }
-            ToDo::Mark(marks) => executor.mark(marks),
+            ToDo::Mark(marks) => executor().mark(marks),
             ToDo::Write(write) => {
                 self.log_uncalled(&write);
-                executor.write(write)
+                executor().write(write)
             }
             ToDo::SettleSql { call, lease, settled } => {
-                executor.settle_sql(call, lease, settled, self.open_sql.remove(&call))
+                executor().settle_sql(call, lease, settled, self.open_sql.remove(&call))
             }
-            ToDo::DrawSeqs(count) => executor.draw_seqs(count),
-            ToDo::OpenBreaker { recovery, error } => executor.open_breaker(recovery, error),
-            ToDo::CloseBreaker => executor.close_breaker(),
-            ToDo::ClaimProbe { recovery } => executor.claim_probe(recovery),
+            ToDo::DrawSeqs(count) => executor().draw_seqs(count),
+            ToDo::OpenBreaker { recovery, error } => executor().open_breaker(recovery, error),
+            ToDo::CloseBreaker => executor().close_breaker(),
+            ToDo::ClaimProbe { recovery } => executor().claim_probe(recovery),
             ToDo::DropSql(call) => {
                 // Dropped, it is rolled back.
                 self.open_sql.remove(&call);
