@@ -120,6 +120,11 @@ impl Lanes {
         self.lanes.values().map(|lane| lane.in_hand.len()).sum()
     }
 
+    /// Those rows, with their lanes.
+    pub(super) fn rows_in_hand(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.lanes.iter().flat_map(|(id, lane)| lane.in_hand.iter().map(|seq| (*id, *seq)))
+    }
+
     /// Begins a look that starts at the horizon where lanes were read so far: asks for so many new rows a
     /// lane at most, and for known ones with them.
     pub(super) fn begin_look(&mut self, horizon: i64, lane_rows_max: usize) -> Starts {

@@ -1,6 +1,7 @@
 //! The relay as a state machine: each event changes what is known, and starts what can be started then.
 
 mod beside;
+mod check;
 mod ending;
 mod holding;
 mod looking;

@@ -200,6 +200,10 @@ impl<R> Topics<R> {
         self.all.get_mut(id.0)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TopicId, &Topic<R>)> {
+        self.all.iter().enumerate().map(|(place, topic)| (TopicId(place), topic))
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (TopicId, &mut Topic<R>)> {
         self.all.iter_mut().enumerate().map(|(place, topic)| (TopicId(place), topic))
     }

@@ -133,6 +133,11 @@ impl<R: Clone> RelayMachine<R> {
         }
         let tries_one = topic.cause() == Some(Cause::Sick) && !work.works;
         let new_max = if tries_one { 1 } else { self.settings.batch_rows_max };
+        // What was acknowledged here and cannot be marked counts with all that is in hand.
+        let new_max = new_max.min((2 * self.settings.in_flight_max).saturating_sub(self.lanes.in_hand()));
+        if new_max == 0 {
+            return;
+        }
         let (topic, side) = (topic.name.clone(), Some(side.id));
         let number = self.number_look();
         let starts = self.lanes.begin_aside(new_max);

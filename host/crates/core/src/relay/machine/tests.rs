@@ -198,3 +198,25 @@ fn a_sequence_that_falls_back_has_everything_read_anew() {
         .find_map(|command| if let Command::Look(look) = command { Some(look.late.clone()) } else { None });
     assert_eq!(late, Some(vec![0]));
 }
+
+#[test]
+fn a_side_producer_reads_nothing_more_while_what_it_published_cannot_be_marked() {
+    let mut relay = ByHand::new(&["orders"]);
+    let first = relay.sends(vec![row(1, "orders"), row(2, "orders")], 2);
+    relay.refused(first[0].0, RefusalMeaning::Record);
+    relay.on(Event::Purged(ProducerId(0)));
+    let mut seq = 0;
+    let mut looks = 0;
+    while seq < 200 && looks < 20 {
+        looks += 1;
+        let rows: Vec<_> = (1..=20).map(|place| row(seq + place, "orders")).collect();
+        seq += 20;
+        let mut tickets = sent(&relay.on(Event::LookedAside(Ok(rows))));
+        while !tickets.is_empty() {
+            let answers = tickets.iter().map(|(ticket, _)| Delivery { ticket: *ticket, result: Ok((0, 0)) });
+            tickets = sent(&relay.on(Event::Delivered(answers.collect())));
+        }
+    }
+    // The mark that began with the first of them has no end.
+    assert!(relay.machine.in_hand() <= 2 * SETTINGS.in_flight_max, "{} in hand", relay.machine.in_hand());
+}
