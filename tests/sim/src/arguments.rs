@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::run::{SUBJECTS, Subject};
+
 /// How it is used.
 pub(crate) const HELP: &str = "\
 sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE] [--failures F] [--coverage]
-    [--no-shrink] [--out FOLDER] [--jobs J]
+    [--no-shrink] [--out FOLDER] [--jobs J] [--of handler|relay]
   runs seeds N, N + 1 and so on, K of them or for so long, with faults for M steps each; the first that
   breaks a promise is shrunk, shown, and kept as a file that --replay takes";
 
@@ -24,6 +26,8 @@ pub(crate) struct Arguments {
     /// Where seed files go.
     pub(crate) out: String,
     pub(crate) jobs: usize,
+    /// What runs are about; all of it where none is given.
+    pub(crate) of: Option<Subject>,
 }
 
 impl Arguments {
@@ -39,6 +43,7 @@ impl Arguments {
             shrink: true,
             out: std::env::temp_dir().to_string_lossy().into_owned(),
             jobs: usize::MAX,
+            of: None,
         };
         while let Some(name) = given.next() {
             match name.as_str() {
@@ -51,6 +56,11 @@ impl Arguments {
                 "--jobs" => read.jobs = number(&name, given.next())?,
                 "--replay" => read.replay = Some(given.next().ok_or("--replay needs a file")?),
                 "--out" => read.out = given.next().ok_or("--out needs a folder")?,
+                "--of" => {
+                    let text = given.next().unwrap_or_default();
+                    let of = SUBJECTS.into_iter().find(|subject| subject.to_string() == text);
+                    read.of = Some(of.ok_or("--of needs `handler` or `relay`")?);
+                }
                 "--time" => {
                     let text = given.next().ok_or("--time needs a duration such as 60s")?;
                     let time = humantime::parse_duration(&text);
@@ -63,6 +73,10 @@ impl Arguments {
             read.seeds = if read.time.is_some() { u64::MAX } else { 1 };
         }
         Ok(read)
+    }
+
+    pub(crate) fn is_about(&self, subject: Subject) -> bool {
+        self.of.is_none_or(|of| of == subject)
     }
 }
 

@@ -91,6 +91,11 @@ impl Coverage {
         *self.counts.entry(name).or_default() += 1;
     }
 
+    /// Counts what the relay had.
+    pub(crate) fn count_relay(&mut self, name: &str) {
+        self.count(format!("relay {name}"));
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         for (name, count) in &other.counts {
             *self.counts.entry(name.clone()).or_default() += count;
@@ -99,7 +104,8 @@ impl Coverage {
 
     /// What was expected and not reached.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        EXPECTED.iter().filter(|name| !self.counts.contains_key(**name)).copied().collect()
+        let expected = EXPECTED.iter().chain(&crate::relay::coverage::EXPECTED);
+        expected.filter(|name| !self.counts.contains_key(**name)).copied().collect()
     }
 
     pub(crate) fn hazard(&mut self, hazard: Hazard) {

@@ -11,6 +11,7 @@ mod kafka;
 mod liveness;
 mod oracle;
 mod postgres;
+mod relay;
 mod run;
 mod setup;
 mod shrink;
@@ -24,7 +25,7 @@ use std::time::Instant;
 use arguments::Arguments;
 use choices::Choices;
 use coverage::Coverage;
-use run::{Length, Ran, run};
+use run::{Length, Ran, SUBJECTS, Subject, run};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args().skip(1)) {
@@ -53,7 +54,9 @@ fn replay(arguments: &Arguments, file: &str) -> bool {
         eprintln!("sim: {file} is no recorded run: {}", text.lines().next().unwrap_or_default());
         return false;
     };
-    let ran = run(Choices::recorded(steps), Length { steps: arguments.steps, traced: true });
+    let is_of = |subject: &&Subject| text.lines().any(|line| line == subject_line(**subject));
+    let subject = SUBJECTS.iter().find(is_of).copied().unwrap_or(Subject::Handler);
+    let ran = run(subject, Choices::recorded(steps), Length { steps: arguments.steps, traced: true });
     show(&ran);
     ran.violation.is_none()
 }
@@ -66,6 +69,11 @@ fn show(ran: &Ran) {
         Some(violation) => println!("broken: {} {}", violation.rule, violation.text),
         None => println!("every promise is kept, after {} steps and {:?}", ran.steps, ran.took),
     }
+}
+
+/// The line of a recorded run that says what it is about.
+fn subject_line(subject: Subject) -> String {
+    format!("# of the {subject}")
 }
 
 /// What the threads of a search share.
@@ -102,7 +110,7 @@ fn search(arguments: &Arguments) -> bool {
         }
     });
     let Ok(mut found) = search.found.into_inner() else { return false };
-    found.broken.sort_by_key(|(seed, _)| *seed);
+    found.broken.sort_by_key(|(seed, ran)| (*seed, ran.subject));
     let took = began.elapsed().as_secs_f64();
     for (seed, ran) in &found.broken {
         let rule = ran.violation.as_ref().map_or("", |violation| violation.rule);
@@ -114,7 +122,11 @@ fn search(arguments: &Arguments) -> bool {
         return false;
     }
     println!("{} runs, {} steps in {took:.1} s: every promise is kept", found.runs, found.steps);
-    let missing = found.coverage.missing();
+    let mut missing = found.coverage.missing();
+    missing.retain(|name| {
+        let subject = if name.starts_with("relay ") { Subject::Relay } else { Subject::Handler };
+        arguments.is_about(subject)
+    });
     if !missing.is_empty() && found.runs >= 100 {
         println!("not reached by these seeds: {}", missing.join(", "));
     }
@@ -135,15 +147,18 @@ impl Search<'_> {
             if seed >= last || is_late || self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let ran = run(Choices::fresh(seed), Length { steps: self.arguments.steps, traced: false });
-            let Ok(mut found) = self.found.lock() else { return };
-            found.runs += 1;
-            found.steps += ran.steps;
-            found.coverage.merge(&ran.coverage);
-            if ran.violation.is_some() {
-                found.broken.push((seed, ran));
-                if found.broken.len() >= self.arguments.failures {
-                    self.stop.store(true, Ordering::Relaxed);
+            for subject in SUBJECTS.into_iter().filter(|subject| self.arguments.is_about(*subject)) {
+                let length = Length { steps: self.arguments.steps, traced: false };
+                let ran = run(subject, Choices::fresh(seed), length);
+                let Ok(mut found) = self.found.lock() else { return };
+                found.runs += 1;
+                found.steps += ran.steps;
+                found.coverage.merge(&ran.coverage);
+                if ran.violation.is_some() {
+                    found.broken.push((seed, ran));
+                    if found.broken.len() >= self.arguments.failures {
+                        self.stop.store(true, Ordering::Relaxed);
+                    }
                 }
             }
         }
@@ -153,17 +168,22 @@ impl Search<'_> {
 /// Shrinks a broken run, keeps it in a file and shows its history.
 fn report(arguments: &Arguments, seed: u64, ran: Ran) {
     let rule = ran.violation.as_ref().map_or("", |violation| violation.rule);
-    let shrunk =
-        if arguments.shrink { shrink::shrink(ran.choices, rule, arguments.steps) } else { ran.choices };
-    let again = run(Choices::recorded(shrunk.clone()), Length { steps: arguments.steps, traced: true });
-    println!("\nseed {seed}, shrunk to {} steps:", shrunk.len());
+    let subject = ran.subject;
+    let shrunk = if arguments.shrink {
+        shrink::shrink(subject, ran.choices, rule, arguments.steps)
+    } else {
+        ran.choices
+    };
+    let length = Length { steps: arguments.steps, traced: true };
+    let again = run(subject, Choices::recorded(shrunk.clone()), length);
+    println!("\nseed {seed} of the {subject}, shrunk to {} steps:", shrunk.len());
     show(&again);
-    let file = format!("{}/sim-{seed}.seed", arguments.out);
+    let file = format!("{}/sim-{subject}-{seed}.seed", arguments.out);
     let lines: Vec<String> =
         shrunk.iter().map(|step| step.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")).collect();
     let head =
         format!("# seed {seed}, breaks {rule}; cargo xtask sim --replay FILE --steps {}", arguments.steps);
-    match std::fs::write(&file, format!("{head}\n{}\n", lines.join("\n"))) {
+    match std::fs::write(&file, format!("{head}\n{}\n{}\n", subject_line(subject), lines.join("\n"))) {
         Ok(()) => println!("kept in {file}"),
         Err(error) => eprintln!("sim: cannot write {file}: {error}"),
     }

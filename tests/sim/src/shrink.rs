@@ -3,16 +3,16 @@
 use std::time::{Duration, Instant};
 
 use crate::choices::Choices;
-use crate::run::{Length, Ran, run};
+use crate::run::{Length, Ran, Subject, run};
 
 /// How long is searched at most.
 const TIME: Duration = Duration::from_secs(40);
 
 /// Leaves out steps, then plainer draws, as long as the same rule is broken. The draws of the shape come first and
 /// are never left out.
-pub(crate) fn shrink(choices: Vec<Vec<u32>>, rule: &str, steps: u64) -> Vec<Vec<u32>> {
-    let mut search =
-        Search { best: choices, rule, length: Length { steps, traced: false }, until: Instant::now() + TIME };
+pub(crate) fn shrink(subject: Subject, choices: Vec<Vec<u32>>, rule: &str, steps: u64) -> Vec<Vec<u32>> {
+    let length = Length { steps, traced: false };
+    let mut search = Search { subject, best: choices, rule, length, until: Instant::now() + TIME };
     loop {
         let before = search.size();
         search.cut();
@@ -24,6 +24,7 @@ pub(crate) fn shrink(choices: Vec<Vec<u32>>, rule: &str, steps: u64) -> Vec<Vec<
 }
 
 struct Search<'r> {
+    subject: Subject,
     best: Vec<Vec<u32>>,
     rule: &'r str,
     length: Length,
@@ -41,7 +42,7 @@ impl Search<'_> {
 
     /// Keeps a candidate that still breaks the rule, as far as it was used.
     fn try_this(&mut self, candidate: Vec<Vec<u32>>) -> bool {
-        let Ran { violation, choices, .. } = run(Choices::recorded(candidate), self.length);
+        let Ran { violation, choices, .. } = run(self.subject, Choices::recorded(candidate), self.length);
         let breaks = violation.is_some_and(|violation| violation.rule == self.rule);
         if breaks {
             self.best = choices;
