@@ -114,11 +114,12 @@ fn followers_beyond_the_bound_are_held_and_done_in_order_by_whoever_has_the_lane
 }
 
 /// Followers are sent in waves of so many, each with so many bytes of a header beside its payload.
-const WAVES: i64 = 4;
-const WAVE: i64 = 5_000;
-const FOLLOWER_BYTES: usize = 4_096;
-/// What three waves may add to the memory of a host: half of what they are.
-const GROWTH_MAX: u64 = 30_000_000;
+const WAVES: i64 = 8;
+const WAVE: i64 = 2_500;
+const FOLLOWER_BYTES: usize = 8_192;
+/// Growth of a host's memory from the first half of the waves to the second, on average: half of what the four waves
+/// between them weigh. Single samples differ by as much as 40 MB, by what the allocator and the consumer hold just then.
+const GROWTH_MAX: u64 = 40_000_000;
 
 #[test]
 fn twenty_thousand_followers_of_a_blocked_key_fill_no_memory_and_hold_up_no_other_key() {
@@ -151,8 +152,9 @@ fn twenty_thousand_followers_of_a_blocked_key_fill_no_memory_and_hold_up_no_othe
         }
         let held: i64 = world.db.one("select count(*) from mailroom.inbox where held").await?;
         ensure!(held > WAVES * WAVE * 9 / 10, "most of the followers are held, {held} of them");
-        let (first, last) = (resident.first().copied().unwrap_or(0), resident.last().copied().unwrap_or(0));
-        ensure!(last < first + GROWTH_MAX, "the host's memory grows with the followers: {resident:?}");
+        let (first, second) = resident.split_at(resident.len() / 2);
+        let mean = |of: &[u64]| of.iter().sum::<u64>() / of.len().max(1) as u64;
+        ensure!(mean(second) < mean(first) + GROWTH_MAX, "memory grows with the followers: {resident:?}");
 
         world.mailroom(&["dead", "discard", "--all"]).await?.ok()?;
 
