@@ -180,7 +180,7 @@ pub(crate) async fn take(
         let rows = rows.fetch_all(&mut *tx).await.map_err(DbError::new(TAKING))?;
         free.extend(rows.into_iter().map(|lane| Locked { lane: lane.id, dead: lane.dead }));
     }
-    take_locked(tx, host, &free, blamed_after).await
+    take_locked(tx, host, &free, Taking::Free { blamed_after }).await
 }
 
 /// Takes our own lanes anew: nothing of what we sent under their old tokens is committed any more. Lanes that are no
@@ -199,7 +199,16 @@ pub(crate) async fn retake(db: &Db, host: Uuid, lanes: &[LaneId]) -> Result<Vec<
         let rows = rows.fetch_all(&mut *tx).await.map_err(DbError::new(TAKING))?;
         ours.extend(rows.into_iter().map(|lane| Locked { lane, dead: None }));
     }
-    take_locked(tx, host, &ours, Duration::ZERO).await
+    take_locked(tx, host, &ours, Taking::Anew).await
+}
+
+/// Why lanes are taken.
+#[derive(Debug, Clone, Copy)]
+enum Taking {
+    /// They have no live owner.
+    Free { blamed_after: Duration },
+    /// Their owner is in doubt about them, which is counted.
+    Anew,
 }
 
 /// A lane that a take-over has locked.
@@ -218,12 +227,7 @@ async fn is_registered(tx: &mut Tx, host: Uuid) -> Result<bool, DbError> {
 }
 
 /// Writes the host into the lanes under a higher token, and commits.
-async fn take_locked(
-    mut tx: Tx,
-    host: Uuid,
-    locked: &[Locked],
-    blamed_after: Duration,
-) -> Result<Vec<Taken>, DbError> {
+async fn take_locked(mut tx: Tx, host: Uuid, locked: &[Locked], why: Taking) -> Result<Vec<Taken>, DbError> {
     if locked.is_empty() {
         // Its locks alone would make a commit wait for a standby that is away.
         tx.roll_back().await;
@@ -233,16 +237,20 @@ async fn take_locked(
     let (abandoned, dead): (Vec<i32>, Vec<Uuid>) = abandoned.unzip();
     let taken = sqlx::query!(
         "update mailroom.lane l set owner = $2, token = l.token + 1, owned_since = clock_timestamp(),
-                wanted_by = null, free_since = null
+                wanted_by = null, free_since = null, doubts = l.doubts + $3::boolean::integer,
+                doubted_at = case when $3 then clock_timestamp() else l.doubted_at end
            from unnest($1::integer[]) w(id) where l.id = w.id
          returning l.id, l.token, l.reread, l.topic, l.partition",
         &locked.iter().map(|lane| lane.lane).collect::<Vec<_>>(),
         host,
+        matches!(why, Taking::Anew),
     );
     let taken = taken.fetch_all(&mut *tx).await.map_err(DbError::new(TAKING))?;
     // Read after the lanes are ours: their last owners write nothing any more.
     let last_seq = last_seq(&mut tx).await?;
-    if !abandoned.is_empty() {
+    if let Taking::Free { blamed_after } = why
+        && !abandoned.is_empty()
+    {
         let lost_max = i32::try_from(LOST_MAX).unwrap_or(i32::MAX);
         let waits = blamed_after.as_secs_f64();
         let lost = sqlx::query_file!("src/db/lanes_abandoned.sql", &abandoned, lost_max, &dead, waits);

@@ -61,6 +61,11 @@ pub(crate) struct LaneRow {
     pub(crate) since_secs: Option<f64>,
     pub(crate) started_to: i64,
     pub(crate) reread: i64,
+    /// How often an owner was in doubt about it and took it anew.
+    pub(crate) doubts: i64,
+    pub(crate) doubted_at: Option<DateTime<Utc>>,
+    /// Time since then.
+    pub(crate) doubted_secs: Option<f64>,
 }
 
 /// Dead letters that nobody has replayed or discarded.

@@ -12,6 +12,8 @@ struct Share {
     lanes: usize,
     /// Of the one that it has longest, where that is known.
     longest_secs: Option<f64>,
+    /// How often they were taken anew by an owner in doubt.
+    doubts: i64,
 }
 
 /// One line an owner; lanes without a living one stand as nobody's.
@@ -22,10 +24,11 @@ pub(super) fn table(lanes: &[LaneRow]) -> Result<(), Failure> {
             owner.unwrap_or("nobody").to_owned(),
             share.lanes.to_string(),
             share.longest_secs.map_or_else(|| "-".to_owned(), print::length),
+            share.doubts.to_string(),
         ]
     };
     let rows = shares(lanes).into_iter().map(row).collect();
-    print::table(&["LANES OF", "OWNER", "LANES", "FOR"], rows, "There are no lanes.")
+    print::table(&["LANES OF", "OWNER", "LANES", "FOR", "DOUBTS"], rows, "There are no lanes.")
 }
 
 /// How long a lane of the group has had no living owner, the longest.
@@ -41,6 +44,7 @@ fn shares(lanes: &[LaneRow]) -> BTreeMap<(Option<&str>, Option<&str>), Share> {
         share.lanes += 1;
         let longest = [share.longest_secs, lane.since_secs].into_iter().flatten().reduce(f64::max);
         share.longest_secs = longest;
+        share.doubts += lane.doubts;
     }
     shares
 }
@@ -64,6 +68,9 @@ mod tests {
             since_secs,
             started_to: 0,
             reread: 0,
+            doubts: 1,
+            doubted_at: None,
+            doubted_secs: None,
         }
     }
 
@@ -76,8 +83,8 @@ mod tests {
             lane(Some("g"), None, false, None),
         ];
         let shares = shares(&lanes);
-        assert_eq!(shares[&(Some("g"), Some("a"))], Share { lanes: 2, longest_secs: Some(7.0) });
-        assert_eq!(shares[&(Some("g"), None)], Share { lanes: 2, longest_secs: Some(3.0) });
+        assert_eq!(shares[&(Some("g"), Some("a"))], Share { lanes: 2, longest_secs: Some(7.0), doubts: 2 });
+        assert_eq!(shares[&(Some("g"), None)], Share { lanes: 2, longest_secs: Some(3.0), doubts: 2 });
         assert_eq!(longest_free(&lanes, Some("g")), Some(3.0));
         assert_eq!(longest_free(&lanes, None), None);
     }

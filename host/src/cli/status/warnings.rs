@@ -11,6 +11,9 @@ use crate::db::handlers_list::Loaded;
 use crate::db::pauses::Paused;
 use crate::db::status::HostRow;
 
+/// A doubt is worth a warning for so long.
+const DOUBT_IS_RECENT: Duration = Duration::from_mins(5);
+
 /// Gives all that follows from the status alone.
 pub(super) fn of(status: &Status, expiry: Duration) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -23,6 +26,7 @@ pub(super) fn of(status: &Status, expiry: Duration) -> Vec<String> {
     warnings.extend(handlers(&status.handlers));
     warnings.extend(free_lanes(status));
     warnings.extend(waiting(status, expiry));
+    warnings.extend(doubts(status));
     warnings.extend(other_logs(&status.offsets));
     warnings
 }
@@ -98,6 +102,26 @@ fn waiting(status: &Status, expiry: Duration) -> Vec<String> {
         ))
     });
     warning.collect()
+}
+
+/// Names groups whose lanes were in doubt within the last minutes.
+fn doubts(status: &Status) -> Vec<String> {
+    let mut recent: BTreeMap<&str, (i64, f64)> = BTreeMap::new();
+    for lane in &status.lanes {
+        if let Some(secs) = lane.doubted_secs.filter(|secs| *secs < DOUBT_IS_RECENT.as_secs_f64()) {
+            let group = lane.consumer_group.as_deref().unwrap_or("the outbox");
+            let (lanes, last) = recent.entry(group).or_insert((0, secs));
+            (*lanes, *last) = (*lanes + 1, last.min(secs));
+        }
+    }
+    let warning = |(group, (lanes, secs)): (&str, (i64, f64))| {
+        format!(
+            "{lanes} lanes of {group} were taken anew by their owner, the last {} ago: it did not know what became \
+             of a settlement, or nothing went on; nothing is lost, and the host's log says what they waited for",
+            print::length(secs)
+        )
+    };
+    recent.into_iter().map(warning).collect()
 }
 
 /// Names offsets that mean nothing in the log that is there. Hosts stop at them unless they are told to skip.
