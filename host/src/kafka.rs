@@ -18,4 +18,4 @@ pub(crate) use error::{KafkaError, ProduceMeaning};
 pub(crate) use mock::MockKafka;
 pub(crate) use producer::{Delivery, Outbound, Producer};
 pub(crate) use topic_watch::{TopicWatch, WatchedTopics};
-pub(crate) use topics::{Bounds, Spot, TopicState, Topics};
+pub(crate) use topics::{Bounds, Spot, TopicState, Topics, has_record_from};

@@ -6,6 +6,7 @@ pub mod record;
 mod acl;
 mod header_name;
 mod read;
+mod transaction;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -225,6 +226,15 @@ impl Kafka {
     pub async fn send_all(&self, messages: &[Message]) -> Result<()> {
         try_join_all(messages.iter().map(|message| self.send(message))).await?;
         Ok(())
+    }
+
+    /// Sends all in a transaction that is aborted.
+    ///
+    /// # Errors
+    /// librdkafka's own.
+    pub async fn send_and_abort(&self, messages: &[Message]) -> Result<()> {
+        let (brokers, messages) = (self.brokers.clone(), messages.to_vec());
+        tokio::task::spawn_blocking(move || transaction::send_and_abort(&brokers, &messages)).await?
     }
 
     /// Every record from the topic's start to its end, partition by partition, in order.

@@ -224,3 +224,23 @@ fn messages_that_wait_and_partitions_that_are_not_read_are_named_though_their_la
         Ok(())
     });
 }
+
+#[test]
+fn what_an_aborted_transaction_left_in_a_log_is_not_taken_for_records_that_nobody_reads() {
+    in_world(Setup::default(), async |world| {
+        let scripted = handled(world, 1).await?;
+        for statement in A_MINUTE_ON_PAPER {
+            world.db.execute(statement).await?;
+        }
+        world.kafka.send_and_abort(&[scripted.emits("k", 2)]).await?;
+
+        let seen = status(world).await?;
+        assert_eq!(seen["offsets"][0]["lag"], 2, "its record and its marker have offsets: {seen}");
+        assert!(warnings(&seen, "not read for").is_empty(), "there is nothing to read: {seen}");
+
+        send(world, &scripted, 1).await?;
+        let seen = status(world).await?;
+        assert_eq!(warnings(&seen, "a lag of 3").len(), 1, "a record behind them is to be read: {seen}");
+        Ok(())
+    });
+}

@@ -74,7 +74,7 @@ impl Status {
             offsets: reads.into_iter().map(|read| Offset::of(read, &ends)).collect(),
             warnings: Vec::new(),
         };
-        let stalls = stalls::find(db, &status, config.host.expiry).await?;
+        let stalls = stalls::find(config, db, &status).await?;
         let mut warnings = warnings::of(&status, config.host.expiry);
         warnings.extend(ends.unknown);
         warnings.extend(stalls);

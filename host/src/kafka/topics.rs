@@ -152,6 +152,36 @@ impl Topics {
     }
 }
 
+/// Tells whether a consumer would be handed a record at or behind an offset. Markers of transactions, and records of
+/// aborted ones, have offsets and are handed to nobody.
+///
+/// # Errors
+/// Where the cluster does not tell in time.
+pub(crate) async fn has_record_from(
+    kafka: &config::Kafka,
+    place: &TopicPartition,
+    offset: i64,
+) -> Result<bool, KafkaError> {
+    let mut settings = client::metadata(kafka);
+    settings.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+    // Consumers need a name; this one joins nothing.
+    settings.set("group.id", "mailroom.status");
+    let place = place.clone();
+    let look = move || {
+        let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet)?;
+        let mut at = TopicPartitionList::with_capacity(1);
+        at.add_partition_offset(&place.topic, place.partition, Offset::Offset(offset))?;
+        consumer.assign(&at)?;
+        match consumer.poll(ANSWER_WITHIN) {
+            Some(Ok(_)) => Ok(true),
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => Ok(false),
+            Some(Err(error)) => Err(error),
+            None => Err(rdkafka::error::KafkaError::MessageConsumption(Code::OperationTimedOut)),
+        }
+    };
+    blocking(look).await.map_err(KafkaError::new("looking for the next record of a partition"))
+}
+
 type Asked<T> = Result<T, rdkafka::error::KafkaError>;
 
 /// One offset for each partition; `None` where every record is older than the moment asked for.

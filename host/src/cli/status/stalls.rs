@@ -3,23 +3,30 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use mailroom_core::ids::TopicPartition;
+
 use super::Status;
 use super::offsets::Offset;
 use crate::cli::failure::Failure;
 use crate::cli::print;
+use crate::config::Config;
 use crate::db::Db;
 use crate::db::status::{self, LaneRow, Read};
+use crate::kafka::has_record_from;
 
 /// Time that a host has to store what has just come to a partition which was idle before.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
+/// Partitions whose logs are looked into, one after another; the others are named unseen.
+const LOOKS_MAX: usize = 20;
+
 /// A group, a topic and a partition.
 type Place<'s> = (&'s str, &'s str, i32);
 
-/// Warns of partitions that were not read for longer than `expiry` though there is more in their logs. Those that move
-/// while this looks are left out.
-pub(super) async fn find(db: &Db, status: &Status, expiry: Duration) -> Result<Vec<String>, Failure> {
-    let suspects = suspects(status, expiry);
+/// Warns of partitions that were not read for longer than `expiry` though there are more records in their logs. Those
+/// that move while this looks are left out.
+pub(super) async fn find(config: &Config, db: &Db, status: &Status) -> Result<Vec<String>, Failure> {
+    let suspects = suspects(status, config.host.expiry);
     if suspects.is_empty() {
         return Ok(Vec::new());
     }
@@ -32,7 +39,19 @@ pub(super) async fn find(db: &Db, status: &Status, expiry: Duration) -> Result<V
         let read = &offset.read;
         still.contains(&(place(read), read.next_offset))
     });
-    Ok(stalled.map(warning).collect())
+    let mut warnings = Vec::new();
+    for (looked, offset) in stalled.enumerate() {
+        if looked >= LOOKS_MAX || has_record(config, &offset.read).await {
+            warnings.push(warning(offset));
+        }
+    }
+    Ok(warnings)
+}
+
+/// Tells whether there is anything to read; also where Kafka does not say.
+async fn has_record(config: &Config, read: &Read) -> bool {
+    let place = TopicPartition { topic: read.topic.as_str().into(), partition: read.partition };
+    has_record_from(&config.kafka, &place, read.next_offset).await.unwrap_or(true)
 }
 
 fn suspects(status: &Status, expiry: Duration) -> Vec<&Offset> {
