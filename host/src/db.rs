@@ -22,6 +22,8 @@ mod roles;
 pub(crate) mod rounds;
 mod silence;
 pub(crate) mod status;
+#[cfg(test)]
+pub(crate) mod twin;
 mod tx;
 pub(crate) mod wake;
 
@@ -208,6 +210,10 @@ impl Db {
     }
 }
 
+/// Schemas in which functions and operators are found: in any other, somebody could create one that is a better match
+/// for what a statement calls, and have it run as the host, as an operator or as whoever migrates.
+pub(crate) const SEARCH_PATH: &str = "pg_catalog, pg_temp";
+
 /// What is set on a new connection, after connecting: a pooler may refuse it in the startup packet.
 fn settings(statement_timeout: Duration, lock_timeout: Duration, limit: Duration) -> [String; 2] {
     let [statement, lock, idle] = [statement_timeout, lock_timeout, limit].map(|limit| limit.as_millis());
@@ -216,7 +222,7 @@ fn settings(statement_timeout: Duration, lock_timeout: Duration, limit: Duration
     let needed = format!(
         "set statement_timeout = {statement}; set lock_timeout = {lock}; \
          set idle_in_transaction_session_timeout = {idle}; set plan_cache_mode = force_generic_plan; \
-         set jit = off; set enable_sort = off"
+         set jit = off; set enable_sort = off; set search_path = {SEARCH_PATH}"
     );
     // Postgres lets go of us as soon as we let go of it.
     let known = format!("set tcp_user_timeout = {idle}; set client_connection_check_interval = '1s'");

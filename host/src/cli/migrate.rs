@@ -5,7 +5,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::print;
 use crate::config::Config;
-use crate::db::{migrate as schema, reach};
+use crate::db::{SEARCH_PATH, migrate as schema, reach};
 
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
@@ -23,6 +23,9 @@ pub(super) async fn migrate(migrate: Migrate, config: &Config) -> Result<(), Fai
         }
         for migration in &pending {
             print::line(&format!("-- {:04} {}: pending", migration.version, migration.description))?;
+        }
+        if !pending.is_empty() {
+            print::line(&format!("\nset search_path = {SEARCH_PATH};"))?;
         }
         for migration in &pending {
             let (version, description) = (migration.version, &migration.description);
