@@ -9,59 +9,43 @@ use super::fresh::some;
 use super::settlement::{Place, Row, Settlement};
 use crate::db::{DbError, Tx};
 
+/// Runs one of the two statements, which take the same columns and differ in the index that finds the rows.
+macro_rules! end {
+    ($tx:expr, $of:expr, $file:literal, $what:literal) => {{
+        let (tx, of): (&mut Tx, &Columns<'_>) = ($tx, $of);
+        let hit = sqlx::query_file!(
+            $file,
+            &of.lanes,
+            &of.seqs,
+            &of.deliveries,
+            &of.each(|ending| ending.status) as &[&str],
+            &of.some(|ending| ending.outcome) as &[Option<&str>],
+            &of.some(|ending| ending.outcome_reason.as_deref()) as &[Option<&str>],
+            &of.some(|ending| ending.failed_reason) as &[Option<&str>],
+            &of.each(|ending| ending.counted),
+            &of.some(|ending| ending.error.as_deref()) as &[Option<&str>],
+            &of.digests as &[Option<&str>],
+            &of.some(|ending| ending.delay) as &[Option<f64>],
+            &of.each(|ending| ending.held),
+        );
+        let hit = hit.fetch_all(&mut **tx).await.map_err(DbError::new($what))?;
+        hit.into_iter().map(|row| (LaneId(row.lane), Seq(row.seq)))
+    }};
+}
+
 /// Ends the deliveries of messages that have rows; gives the rows that were as they were called. Where no row is of
 /// a kind there is no statement for it: the held ones are few.
 pub(super) async fn end(tx: &mut Tx, items: &[Settlement<'_>]) -> Result<HashSet<Place>, DbError> {
     let mut hit = HashSet::new();
     let ready = Columns::of(items, Row::Ready);
     if !ready.is_empty() {
-        hit.extend(end_ready(tx, &ready).await?);
+        hit.extend(end!(tx, &ready, "src/settle/rows.sql", "settling messages"));
     }
     let held = Columns::of(items, Row::Held);
     if !held.is_empty() {
-        hit.extend(end_held(tx, &held).await?);
+        hit.extend(end!(tx, &held, "src/settle/rows_held.sql", "settling held messages"));
     }
     Ok(hit)
-}
-
-async fn end_ready(tx: &mut Tx, of: &Columns<'_>) -> Result<Vec<Place>, DbError> {
-    let hit = sqlx::query_file!(
-        "src/settle/rows.sql",
-        &of.lanes,
-        &of.seqs,
-        &of.deliveries,
-        &of.each(|ending| ending.status) as &[&str],
-        &of.some(|ending| ending.outcome) as &[Option<&str>],
-        &of.some(|ending| ending.outcome_reason.as_deref()) as &[Option<&str>],
-        &of.some(|ending| ending.failed_reason) as &[Option<&str>],
-        &of.each(|ending| ending.counted),
-        &of.some(|ending| ending.error.as_deref()) as &[Option<&str>],
-        &of.digests as &[Option<&str>],
-        &of.some(|ending| ending.delay) as &[Option<f64>],
-        &of.each(|ending| ending.held),
-    );
-    let hit = hit.fetch_all(&mut **tx).await.map_err(DbError::new("settling messages"))?;
-    Ok(hit.into_iter().map(|row| (LaneId(row.lane), Seq(row.seq))).collect())
-}
-
-async fn end_held(tx: &mut Tx, of: &Columns<'_>) -> Result<Vec<Place>, DbError> {
-    let hit = sqlx::query_file!(
-        "src/settle/rows_held.sql",
-        &of.lanes,
-        &of.seqs,
-        &of.deliveries,
-        &of.each(|ending| ending.status) as &[&str],
-        &of.some(|ending| ending.outcome) as &[Option<&str>],
-        &of.some(|ending| ending.outcome_reason.as_deref()) as &[Option<&str>],
-        &of.some(|ending| ending.failed_reason) as &[Option<&str>],
-        &of.each(|ending| ending.counted),
-        &of.some(|ending| ending.error.as_deref()) as &[Option<&str>],
-        &of.digests as &[Option<&str>],
-        &of.some(|ending| ending.delay) as &[Option<f64>],
-        &of.each(|ending| ending.held),
-    );
-    let hit = hit.fetch_all(&mut **tx).await.map_err(DbError::new("settling held messages"))?;
-    Ok(hit.into_iter().map(|row| (LaneId(row.lane), Seq(row.seq))).collect())
 }
 
 /// Messages whose rows are of one kind by column, as `unnest` takes them.

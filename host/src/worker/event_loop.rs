@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use mailroom_core::handler_machine::command::{self, EndedBy, LaneWrite, NewRowState, Write};
+use mailroom_core::handler_machine::command::{self, EndedBy, LaneWrite, Write};
 use mailroom_core::handler_machine::event::{self, Outcome};
 use mailroom_core::handler_machine::{HandlerMachine, Settings};
 use mailroom_core::ids::{CallId, LaneId};
@@ -294,15 +294,7 @@ impl EventLoop {
 
     /// Says of what dies without a call, where it may have run before.
     fn log_uncalled(&self, write: &Write<Effects>) {
-        let ends = write.lanes.iter().flat_map(|LaneWrite { settled, insert, .. }| {
-            let rows = insert.iter().flat_map(|insert| &insert.rows);
-            let new = rows.filter_map(|row| match &row.as_what {
-                NewRowState::Ended(how) => Some((&row.message, how)),
-                NewRowState::Pending | NewRowState::Running | NewRowState::Held => None,
-            });
-            settled.iter().map(|settled| (&settled.message, &settled.how)).chain(new)
-        });
-        for (message, how) in ends {
+        for (message, how) in write.lanes.iter().flat_map(LaneWrite::ended) {
             if let EndedBy::Host(reason @ (DeadReason::CrashLoop | DeadReason::Interrupted), words) = &how.end
             {
                 tracing::warn!(

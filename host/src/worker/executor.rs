@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use mailroom_core::handler_machine::command::{
-    self, Command, EndedBy, LaneWrite, NewRowState, Settled, Write,
-};
+use mailroom_core::handler_machine::command::{self, Command, EndedBy, LaneWrite, Settled, Write};
 use mailroom_core::handler_machine::event::{
     self, BreakerReply, Failure, Outcome, SqlOutcome, TakenLane, WriteOutcome,
 };
@@ -195,13 +193,12 @@ impl Executor {
         let handler = &self.settler.handler;
         match only_message(write) {
             // What nobody was called for and is refused alone: an operator has to act.
-            Only::Settled(settled) => match judge::blame(settled, &error, handler) {
+            Only::Settled(settled) => match judge::blame(&settled.message, &settled.how, &error, handler) {
                 None => (WriteOutcome::NotDone(Failure::Away), Some(error)),
                 instead => (WriteOutcome::BadData(instead), None),
             },
             Only::Record(instead) => {
-                let instead =
-                    instead.and_then(|(message, how)| judge::blame_of(message, how, &error, handler));
+                let instead = instead.and_then(|(message, how)| judge::blame(message, how, &error, handler));
                 (WriteOutcome::BadData(instead), None)
             }
             Only::Several => {
@@ -235,7 +232,7 @@ impl Executor {
                 Ok(SettledWithSql::StateLost) => (SqlOutcome::Again, None),
                 Err(error) if error.progress() == Progress::Unknown => (SqlOutcome::Unknown, Some(error)),
                 Err(error) if error.is_guests_doing() => {
-                    match judge::blame(&settled, &error, &self.settler.handler) {
+                    match judge::blame(&settled.message, &settled.how, &error, &self.settler.handler) {
                         Some(instead) => (SqlOutcome::Instead(instead), None),
                         None => (SqlOutcome::Again, Some(error)),
                     }
@@ -288,7 +285,7 @@ fn emits(settled: &Settled<Effects>) -> bool {
 enum Only<'w> {
     Settled(&'w Settled<Effects>),
     /// A record, with how it ends where that is known.
-    Record(Option<(&'w crate::message::Message, &'w command::How<Effects>)>),
+    Record(Option<(&'w Arc<crate::message::Message>, &'w command::How<Effects>)>),
     Several,
 }
 
@@ -297,10 +294,7 @@ fn only_message(write: &Write<Effects>) -> Only<'_> {
     let rows = insert.as_ref().map_or(&[][..], |insert| insert.rows.as_slice());
     match (settled.as_slice(), rows) {
         ([settled], []) if insert.is_none() => Only::Settled(settled),
-        ([], [row]) => Only::Record(match &row.as_what {
-            NewRowState::Ended(how) => Some((&row.message, how)),
-            NewRowState::Pending | NewRowState::Running | NewRowState::Held => None,
-        }),
+        ([], [row]) => Only::Record(row.ended()),
         _ => Only::Several,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mailroom_core::handler_machine::command::{EndedBy, How, Settled};
+use mailroom_core::handler_machine::command::{EndedBy, How};
 use mailroom_core::handler_machine::event::{CallEnd, Decision, EndOfCall, Ending};
 use mailroom_core::handler_machine::version::Version;
 use mailroom_core::state::Taken;
@@ -117,12 +117,7 @@ fn ending_of(verdict: &Verdict) -> Ending {
 
 /// Judges a message anew whose effects the database refuses: that is a failure of its handler. `None` where nobody was
 /// called for it, or where it is refused without effects too.
-pub(super) fn blame(settled: &Settled<Effects>, error: &DbError, handler: &str) -> Option<Decision<Effects>> {
-    blame_of(&settled.message, &settled.how, error, handler)
-}
-
-/// Judges in the same way a message that has no row yet.
-pub(super) fn blame_of(
+pub(super) fn blame(
     message: &Message,
     how: &How<Effects>,
     error: &DbError,

@@ -152,6 +152,15 @@ pub struct LaneWrite<E> {
     pub reread_seen: RereadCount,
 }
 
+impl<E> LaneWrite<E> {
+    /// Messages that end, or wait for their next call, with it: first those that have rows.
+    pub fn ended(&self) -> impl Iterator<Item = (&Arc<Message>, &How<E>)> {
+        let with_rows = self.settled.iter().map(|settled| (&settled.message, &settled.how));
+        let records = self.insert.iter().flat_map(|insert| &insert.rows);
+        with_rows.chain(records.filter_map(NewRow::ended))
+    }
+}
+
 /// A message that has a row, and how it ends.
 #[derive(Debug, Clone)]
 pub struct Settled<E> {
@@ -211,6 +220,16 @@ pub struct NewRow<E> {
     pub bare: bool,
     /// What is known of it by now.
     pub as_what: NewRowState<E>,
+}
+
+impl<E> NewRow<E> {
+    /// The message and its end, where that is known already.
+    pub fn ended(&self) -> Option<(&Arc<Message>, &How<E>)> {
+        match &self.as_what {
+            NewRowState::Ended(how) => Some((&self.message, how)),
+            NewRowState::Pending | NewRowState::Running | NewRowState::Held => None,
+        }
+    }
 }
 
 /// What is known of a record that gets its row.
