@@ -1,6 +1,6 @@
 //! Commands of the machine, done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -111,6 +111,13 @@ impl RelayLoop {
 }
 
 async fn mark(db: &Db, leases: &BTreeMap<i32, Lease>, batch: &MarkBatch<Record>) -> Result<Marked, DbError> {
+    // A lane that was lost, which the machine has not heard of yet: without a lease nothing would be fenced.
+    let published = batch.published.iter().map(|published| published.row.lane);
+    let lanes = published.chain(batch.refused.iter().map(|(row, _)| row.lane));
+    let lost: BTreeSet<i32> = lanes.filter(|lane| !leases.contains_key(lane)).collect();
+    if !lost.is_empty() {
+        return Ok(Marked::LanesLost(lost.into_iter().collect()));
+    }
     for (row, reason) in &batch.refused {
         let id = row.record.id;
         tracing::warn!(message.id = %id, "Message {id} to topic {:?} is refused: {reason}", row.topic);
