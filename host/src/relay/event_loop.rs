@@ -121,14 +121,24 @@ impl RelayLoop {
     }
 
     async fn turn(&mut self) -> Result<(), KafkaError> {
-        let step = self.next().await;
+        let mut step = self.next().await;
         self.notice_leases();
+        // What was refused has to be known before anything is handed over that would pass it.
+        let mut answers = self.outlets.answers_already();
+        if let Step::Delivered(first) = &mut step {
+            first.append(&mut answers);
+        } else if !answers.is_empty() {
+            self.events.push_back(Event::Delivered(answers));
+        }
         self.take(step);
         let session_outlasts = self.relay.session.outlasts(self.relay.config.relay.publish_timeout);
         if session_outlasts != self.session_outlasts {
             self.session_outlasts = session_outlasts;
-            self.events.push_front(Event::SessionOutlasts(session_outlasts));
+            let event = Event::SessionOutlasts(session_outlasts);
+            // It has records handed over, or none of what follows.
+            if session_outlasts { self.events.push_back(event) } else { self.events.push_front(event) }
         }
+        self.take_events()?;
         if session_outlasts {
             let answers = self.outlets.send_waiting();
             if !answers.is_empty() {
