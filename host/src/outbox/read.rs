@@ -100,6 +100,7 @@ pub(crate) async fn read(db: &Db, look: &Look, unfit: Unfit) -> Result<Page<Arc<
     let mut conn = db.conn("reading the outbox").await?;
     let mut rows = rows.fetch_all(&mut conn).await.map_err(DbError::new("reading the outbox"))?;
     let snapshot = rows.first_mut().map_or_else(Snapshot::default, |row| Snapshot {
+        server: row.server,
         last_seq: row.last_seq,
         xmax: row.xmax,
         own_id: row.own_id,

@@ -4,12 +4,14 @@
 -- Scheduled rows are left out: a delay holds back the message, not its key. Where asked for, the time of the
 -- first of them comes with the rows.
 -- What the snapshot says of others comes with the rows, and where asked for an id of our own: the relay's
--- horizon is made of these. A sequence of which nothing was drawn yet shows what will be.
+-- horizon is made of these. A sequence of which nothing was drawn yet shows what will be. When the server was started
+-- tells it from another, as after a failover.
 -- Sorted over all lanes, so that a page cut by the limit holds a prefix of every lane.
 with ended as materialized (
      select w.id, w.floor from unnest($6::bigint[], $7::bigint[]) w(id, floor)
       where pg_visible_in_snapshot(w.id::text::xid8, pg_current_snapshot()))
 select case when s.is_called then s.last_value else s.last_value - 1 end as "last_seq!",
+       (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as "server!",
        pg_snapshot_xmax(pg_current_snapshot())::text::bigint as "xmax!",
        case when $8::boolean then pg_current_xact_id()::text::bigint end as "own_id?",
        array(select x::text::bigint from pg_snapshot_xip(pg_current_snapshot()) x

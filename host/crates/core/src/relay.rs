@@ -81,6 +81,8 @@ pub struct Row<R> {
 /// What a look's snapshot says of other transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Tells the server that answered from others, as after a failover.
+    pub server: i64,
     /// The highest `seq` that was drawn by the time of the look.
     pub last_seq: i64,
     /// No transaction from it on had ended when the look began; those below it that had not are known.
@@ -354,6 +356,9 @@ pub enum Notice {
         /// What the broker said.
         why: String,
     },
+    /// Another server answers, as after a failover, which may have lost what was committed last: all lanes are read
+    /// from their start.
+    AnotherServer,
     /// The outbox's sequence fell back, as after a failover that lost commits: all lanes are read from their start.
     SequenceFellBack {
         /// The highest `seq` that was seen drawn.

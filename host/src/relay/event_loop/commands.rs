@@ -153,6 +153,12 @@ fn say(notice: &Notice) {
                  compare the clocks of both machines"
             );
         }
+        Notice::AnotherServer => {
+            tracing::warn!(
+                "Another Postgres answers, or it was started anew: what was committed last may be lost if it was a \
+                 failover; all lanes of the outbox are read from their start"
+            );
+        }
         Notice::SequenceFellBack { from, to } => {
             tracing::error!(
                 "The outbox's sequence fell back from {from} to {to}, as after a failover that lost commits: \

@@ -63,6 +63,11 @@ pub(super) struct Horizon {
 }
 
 impl Horizon {
+    /// Makes one that knows nothing but the highest `seq` drawn.
+    pub(super) fn begin(drawn: i64) -> Self {
+        Self { drawn, ..Self::default() }
+    }
+
     /// Reads need not start below it, but for stragglers that have ended.
     pub(super) fn seq(&self) -> i64 {
         self.seq

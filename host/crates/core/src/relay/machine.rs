@@ -58,6 +58,8 @@ struct Looks {
     next_rows: Option<UnderWay>,
     due: Option<UnderWay>,
     aside: Option<UnderWay>,
+    /// Those up to this one saw another table.
+    void: LookNumber,
 }
 
 /// What the relay of a host knows. `R` is what a record consists of, which does not matter here.
@@ -71,6 +73,10 @@ pub struct RelayMachine<R> {
     schedule: PollSchedule,
     due: DueSchedule,
     looks: Looks,
+    /// The server that answered the last look.
+    server: Option<i64>,
+    /// The table may be another: nothing is read before what has ended is marked, and then everything is.
+    begins_anew: bool,
     flights: BTreeMap<Ticket, Flight<R>>,
     /// Topics that have rows which no producer has.
     unsent: BTreeSet<TopicId>,
@@ -106,6 +112,8 @@ impl<R: Clone> RelayMachine<R> {
             schedule: PollSchedule::new(now),
             due: DueSchedule::new(now),
             looks: Looks::default(),
+            server: None,
+            begins_anew: false,
             flights: BTreeMap::new(),
             unsent: BTreeSet::new(),
             next_ticket: 0,
@@ -136,6 +144,7 @@ impl<R: Clone> RelayMachine<R> {
         self.step_sides();
         self.send();
         self.start_mark();
+        self.read_anew();
         self.start_asking();
         self.start_look();
         self.start_look_due();
@@ -148,7 +157,7 @@ impl<R: Clone> RelayMachine<R> {
     /// waits for something to happen.
     #[must_use]
     pub fn next_timer(&self, now: Moment) -> Moment {
-        let may_look = !(self.lanes.is_empty() || self.stopping || self.main.purging);
+        let may_look = self.may_look();
         let times = [
             (may_look && self.looks.next_rows.is_none()).then(|| self.schedule.next_look()),
             if may_look && self.looks.due.is_none() { self.due.next_look() } else { None },
@@ -193,6 +202,11 @@ impl<R: Clone> RelayMachine<R> {
             Event::TimerDue => {}
             Event::Stop => self.begin_stop(),
         }
+    }
+
+    /// Whether rows may be read: between a purge and its end nothing may be, for what is purged goes first.
+    fn may_look(&self) -> bool {
+        !(self.lanes.is_empty() || self.stopping || self.main.purging || self.begins_anew)
     }
 
     fn look_now(&mut self) {

@@ -6,7 +6,7 @@ use super::*;
 
 /// A look's view: last `seq` drawn, xmax, open transactions.
 fn saw(last_seq: i64, xmax: i64, open: &[i64]) -> Snapshot {
-    Snapshot { last_seq, xmax, own_id: None, open: open.to_vec(), ended: Vec::new() }
+    Snapshot { server: 1, last_seq, xmax, own_id: None, open: open.to_vec(), ended: Vec::new() }
 }
 
 fn sampling(own_id: i64, saw: Snapshot) -> Snapshot {
@@ -188,7 +188,7 @@ fn whatever_the_order_of_commits_each_row_is_in_the_first_look_that_could_show_i
             known.extend(new.collect::<Vec<_>>());
             mark = last_seq;
             assert!(known == visible, "seed {seed}: {:?} is passed over", visible.difference(&known));
-            horizon.seen(&Snapshot { last_seq, xmax, own_id, open, ended }, now);
+            horizon.seen(&Snapshot { server: 1, last_seq, xmax, own_id, open, ended }, now);
             passed = passed.max(horizon.stragglers().0.len());
         }
         assert!(horizon.seq() > 0 && passed > 0, "seed {seed}: nothing was tried");

@@ -128,7 +128,7 @@ impl<R: Clone> RelayMachine<R> {
             return;
         };
         let Some(topic) = self.topics.get(work.topic) else { return };
-        if self.looks.aside.is_some() || self.lanes.is_empty() {
+        if self.looks.aside.is_some() || self.lanes.is_empty() || self.begins_anew {
             return;
         }
         let tries_one = topic.cause() == Some(Cause::Sick) && !work.works;
@@ -150,7 +150,9 @@ impl<R: Clone> RelayMachine<R> {
     pub(super) fn looked_aside(&mut self, looked: Result<Vec<Row<R>>, Failure>) {
         let Some(look) = self.looks.aside.take() else { return };
         // Where the topic has left its producer meanwhile nothing was taken, and nothing is lost.
-        let place = self.sides.iter().position(|side| Some(side.id) == look.side && !side.purging);
+        let is_void = look.number <= self.looks.void;
+        let place =
+            self.sides.iter().position(|side| Some(side.id) == look.side && !side.purging && !is_void);
         let Some((place, Ok(rows))) = place.map(|place| (place, looked)) else { return };
         let (mut fit, mut refused) = (Vec::new(), Vec::new());
         for mut row in rows {

@@ -9,7 +9,7 @@ use super::{RelayMachine, UnderWay};
 
 impl<R: Clone> RelayMachine<R> {
     pub(super) fn start_look(&mut self) {
-        if self.looks.next_rows.is_some() || self.lanes.is_empty() || self.main.purging || self.stopping {
+        if self.looks.next_rows.is_some() || !self.may_look() {
             return;
         }
         let with_more = self.lanes.with_more();
@@ -52,8 +52,13 @@ impl<R: Clone> RelayMachine<R> {
             Ok(page) => page,
             Err(failure) => return self.look_failed(failure),
         };
-        if page.snapshot.last_seq < self.horizon.drawn() {
-            return self.begin_anew(page.snapshot.last_seq);
+        let (from, to) = (self.horizon.drawn(), page.snapshot.last_seq);
+        let is_other =
+            self.server.replace(page.snapshot.server).is_some_and(|was| was != page.snapshot.server);
+        if is_other || to < from {
+            let notice =
+                if to < from { Notice::SequenceFellBack { from, to } } else { Notice::AnotherServer };
+            return self.begin_anew(notice, to);
         }
         let before = self.horizon.seq();
         let floor = self.horizon.seen(&page.snapshot, self.now);
@@ -80,26 +85,39 @@ impl<R: Clone> RelayMachine<R> {
         self.lanes.look_failed();
         self.schedule.look_after(failure.wait, self.now);
         if failure.connection_lost {
-            // Another server may answer, to which neither marks nor transaction ids mean anything.
-            self.horizon = Horizon::default();
+            // The server may have lost what was committed last, and marks and transaction ids mean nothing then.
+            self.horizon = Horizon::begin(self.horizon.drawn());
             self.topics.lower_all(0);
             self.lanes.ids().into_iter().for_each(|lane| self.lanes.reread(lane));
         }
     }
 
-    /// The sequence fell back: rows that we know may be gone, and others have their numbers.
-    fn begin_anew(&mut self, last_seq: i64) {
-        self.say(Notice::SequenceFellBack { from: self.horizon.drawn(), to: last_seq });
+    /// The table may be another: rows that we know may be gone, and others have their numbers. What was acknowledged is
+    /// marked, by its ids; the rest is dropped.
+    fn begin_anew(&mut self, notice: Notice, last_seq: i64) {
+        self.say(notice);
         self.lanes.look_failed();
-        self.lanes.begin_anew();
-        self.horizon = Horizon::default();
+        self.horizon = Horizon::begin(last_seq);
         self.topics.lower_all(0);
-        (self.acknowledged, self.refused) = (Vec::new(), Vec::new());
+        self.begins_anew = true;
+        self.looks.void = self.looks.begun;
         self.drop_unsent();
-        self.purge_main("the outbox's sequence fell back");
+        self.purge_main("the outbox may have lost what was committed last");
         for place in 0..self.sides.len() {
+            if let Some(work) = self.sides.get_mut(place).and_then(|side| side.work.as_mut()) {
+                work.gives_way = true;
+            }
             self.purge_side(place);
         }
-        self.look_now();
+    }
+
+    /// Reads everything anew once nothing of what was known is in hand.
+    pub(super) fn read_anew(&mut self) {
+        let is_purging = self.main.purging || self.sides.iter().any(|side| side.purging);
+        if self.begins_anew && !is_purging && self.marking.is_none() && !self.has_marks() {
+            self.begins_anew = false;
+            self.lanes.begin_anew();
+            self.look_now();
+        }
     }
 }

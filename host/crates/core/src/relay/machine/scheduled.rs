@@ -87,8 +87,7 @@ impl DueSchedule {
 impl<R: Clone> RelayMachine<R> {
     pub(super) fn start_look_due(&mut self) {
         let is_time = self.due.next_look().is_some_and(|at| at <= self.now);
-        if self.looks.due.is_some() || !is_time || self.lanes.is_empty() || self.main.purging || self.stopping
-        {
+        if self.looks.due.is_some() || !is_time || !self.may_look() {
             return;
         }
         // The next rows have the other half.
@@ -117,9 +116,10 @@ impl<R: Clone> RelayMachine<R> {
         self.meet(&page.rows, self.horizon.seq());
         let more = page.rows.len() >= look.rows_max;
         let (mut fresh, mut seen) = (0, None);
+        let is_void = look.number <= self.looks.void;
         for row in page.rows {
             // Between a purge and its end nothing of the lanes may be taken: what is purged goes first.
-            if !self.main.purging && self.lanes.read_aside(row.lane, row.seq, look.number) {
+            if !(self.main.purging || is_void) && self.lanes.read_aside(row.lane, row.seq, look.number) {
                 fresh += 1;
                 self.receive(row, &mut seen);
             }

@@ -220,3 +220,41 @@ fn a_side_producer_reads_nothing_more_while_what_it_published_cannot_be_marked()
     // The mark that began with the first of them has no end.
     assert!(relay.machine.in_hand() <= 2 * SETTINGS.in_flight_max, "{} in hand", relay.machine.in_hand());
 }
+
+fn looks(commands: &[Command<()>]) -> Vec<Vec<i64>> {
+    let late = |command: &Command<()>| {
+        if let Command::Look(look) = command { Some(look.late.clone()) } else { None }
+    };
+    commands.iter().filter_map(late).collect()
+}
+
+#[test]
+fn where_another_server_answers_everything_is_read_anew_once_what_has_ended_is_marked() {
+    let mut relay = ByHand::new(&["orders"]);
+    let both = relay.sends(vec![row(1, "orders"), row(2, "orders")], 2);
+    relay.acknowledged(both[0].0);
+    relay.later(1_000);
+    let snapshot = Snapshot { server: 2, last_seq: 34, xmax: 5, ..Snapshot::default() };
+    let page = Page { rows: vec![row(2, "orders")], snapshot, next_due: None };
+    let commands = relay.on(Event::Looked(Ok(page.clone())));
+    assert!(commands.contains(&Command::Say(Notice::AnotherServer)));
+    assert_eq!(purged(&commands), [ProducerId(0)]);
+    let commands = relay.on(Event::Purged(ProducerId(0)));
+    assert_eq!(looks(&commands), Vec::<Vec<i64>>::new(), "the mark of the first is under way");
+    let commands = relay.on(Event::Marked(Ok(Marked::Done)));
+    assert_eq!(looks(&commands), [[0]]);
+    let commands = relay.on(Event::Looked(Ok(page)));
+    assert_eq!(sent(&commands).iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_sequence_that_falls_back_is_noticed_though_the_connection_was_lost_before() {
+    let mut relay = ByHand::new(&["orders"]);
+    relay.sends(vec![row(1_000, "orders")], 1_000);
+    relay.later(1_000);
+    let failure = Failure { wait: Duration::ZERO, connection_lost: true };
+    relay.on(Event::Looked(Err(failure)));
+    relay.later(10);
+    let commands = relay.looked(vec![], 550);
+    assert!(commands.contains(&Command::Say(Notice::SequenceFellBack { from: 1_000, to: 550 })));
+}

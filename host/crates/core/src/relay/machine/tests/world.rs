@@ -392,7 +392,11 @@ impl World {
             self.last_ended = self.last_ended.max(id);
             id
         });
-        Page { rows, snapshot: Snapshot { last_seq: self.last_seq, xmax, own_id, open, ended }, next_due }
+        Page {
+            rows,
+            snapshot: Snapshot { server: 1, last_seq: self.last_seq, xmax, own_id, open, ended },
+            next_due,
+        }
     }
 
     fn due_page(&self, look: &LookDue) -> DuePage<i64> {
