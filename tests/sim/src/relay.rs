@@ -28,7 +28,6 @@ use crate::history::History;
 use crate::liveness::Bounds;
 use crate::oracle::Violation;
 use crate::run::{Ended, Simulated};
-use crate::setup::COMMAND_LIMIT;
 use applications::Application;
 use broker::{Kafka, Place, Topic};
 use event_loop::Step;
@@ -36,7 +35,7 @@ use host::{Host, Life};
 use job::{Job, Orphan};
 use network::{Ask, Request};
 use oracle::Oracle;
-use setup::Setup;
+use setup::{COMMAND_LIMIT, Setup};
 use store::Store;
 
 /// The state of a run.
@@ -161,11 +160,7 @@ impl RelayWorld {
                 let purged = self.hosts.get_mut(index).and_then(|host| host.clients.purged.pop_front());
                 self.turn(index, purged.map_or(Step::Nothing, Step::Purged));
             }
-            Doing::Delivered(index) => {
-                let host = self.hosts.get_mut(index);
-                let answers = host.map(|host| host.clients.answers.drain(..).collect());
-                self.turn(index, answers.map_or(Step::Nothing, Step::Delivered));
-            }
+            Doing::Delivered(index) => self.turn(index, Step::Nothing),
             Doing::Woken(index) => {
                 if let Some(host) = self.hosts.get_mut(index) {
                     host.woken = false;

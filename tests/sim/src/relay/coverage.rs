@@ -6,7 +6,7 @@ use super::store::Message;
 use crate::coverage::Coverage;
 
 /// What every large number of runs has to reach.
-pub(crate) const EXPECTED: [&str; 58] = [
+pub(crate) const EXPECTED: [&str; 60] = [
     "relay event lane-taken",
     "relay event lane-wanted",
     "relay event lane-lost",
@@ -63,8 +63,10 @@ pub(crate) const EXPECTED: [&str; 58] = [
     "relay says topic-goes-on",
     "relay says producer-renewed",
     "relay says without-timestamps",
+    "relay says another-server",
     "relay says sequence-fell-back",
     "relay kafka late",
+    "relay host buried",
 ];
 
 impl Coverage {
@@ -131,6 +133,7 @@ impl Coverage {
                 Notice::TopicGoesOn { .. } => "says topic-goes-on",
                 Notice::ProducerRenewed { .. } => "says producer-renewed",
                 Notice::WithoutTimestamps { .. } => "says without-timestamps",
+                Notice::AnotherServer => "says another-server",
                 Notice::SequenceFellBack { .. } => "says sequence-fell-back",
             },
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mailroom_core::relay::{Command, Delivery, Event, MarkBatch, Marked, ProducerId, RelayMachine};
+use mailroom_core::relay::{Command, Event, MarkBatch, Marked, ProducerId, RelayMachine};
 use mailroom_core::time::Moment;
 
 use super::RelayWorld;
@@ -24,7 +24,6 @@ pub(super) enum Step {
     Lane(LaneChange),
     Event(Event<Message>),
     Purged(ProducerId),
-    Delivered(Vec<Delivery>),
     Woken,
     Nothing,
 }
@@ -45,6 +44,8 @@ impl RelayWorld {
     /// One turn of the loop.
     pub(super) fn turn(&mut self, index: usize, step: Step) {
         let (now, queue_max) = (self.now, self.setup.queue_max);
+        self.notice_leases(index);
+        self.notice_answers(index);
         self.take_step(index, step);
         let Some(host) = self.hosts.get_mut(index) else { return };
         host.turns += 1;
@@ -52,9 +53,15 @@ impl RelayWorld {
         let outlasts = now + PUBLISH_TIMEOUT < host.valid_until;
         if outlasts != host.session_outlasts {
             host.session_outlasts = outlasts;
-            host.events.push_front(Event::SessionOutlasts(outlasts));
+            let event = Event::SessionOutlasts(outlasts);
+            if outlasts {
+                host.events.push_back(event);
+            } else {
+                host.events.push_front(event);
+            }
         }
-        if outlasts {
+        self.take_events(index);
+        if let Some(host) = self.hosts.get_mut(index).filter(|_| outlasts) {
             let clients = host.clients.all.values_mut();
             let answers: Vec<_> = clients.flat_map(|client| client.send_waiting(now, queue_max)).collect();
             if !answers.is_empty() {
@@ -71,9 +78,9 @@ impl RelayWorld {
         }
     }
 
-    fn take_step(&mut self, index: usize, step: Step) {
+    /// Tells the machine of lanes that were lost.
+    fn notice_leases(&mut self, index: usize) {
         let Some(host) = self.hosts.get_mut(index) else { return };
-        // Leases that were lost are noticed first.
         let lost: Vec<i32> = host
             .leases
             .iter()
@@ -85,6 +92,19 @@ impl RelayWorld {
             host.marked.clear();
             host.events.push_back(Event::LaneLost(lane));
         }
+    }
+
+    /// What was refused has to be known before anything is handed over that would pass it.
+    fn notice_answers(&mut self, index: usize) {
+        let Some(host) = self.hosts.get_mut(index) else { return };
+        if !host.clients.answers.is_empty() {
+            let answers = host.clients.answers.drain(..).collect();
+            host.events.push_back(Event::Delivered(answers));
+        }
+    }
+
+    fn take_step(&mut self, index: usize, step: Step) {
+        let Some(host) = self.hosts.get_mut(index) else { return };
         match step {
             Step::Lane(LaneChange::Taken(lane, token)) => {
                 host.marked.clear();
@@ -100,12 +120,8 @@ impl RelayWorld {
                 }
                 host.events.push_back(event);
             }
-            Step::Purged(producer) => {
-                let answers = host.clients.answers.drain(..).collect();
-                host.events.push_back(Event::Delivered(answers));
-                host.events.push_back(Event::Purged(producer));
-            }
-            Step::Delivered(deliveries) => host.events.push_back(Event::Delivered(deliveries)),
+            // All its answers were noticed.
+            Step::Purged(producer) => host.events.push_back(Event::Purged(producer)),
             Step::Woken => {
                 for (lane, token) in &host.leases {
                     if let Some(lease) = host.shared.get_mut(&(*lane, *token))

@@ -34,7 +34,7 @@ impl RelayWorld {
                 2 => self.advance(10),
                 3 => self.advance(150),
                 4 => self.advance(700),
-                _ => self.advance(2000),
+                _ => self.advance(1600),
             },
             Hazard::LostReply => self.lose_some(true),
             Hazard::Refusal => self.lose_some(false),
@@ -108,13 +108,13 @@ impl RelayWorld {
         let frozen = host.frozen;
         self.history.note(|| format!("h{index} {}", if frozen { "is frozen" } else { "goes on" }));
         if frozen && is_long {
-            self.advance(7000);
+            self.advance(3500);
         }
     }
 
     /// A host, or all, do not reach a server for a while.
     fn cut(&mut self, hazard: Hazard) {
-        let until = self.now + self.choices.pick(&[200, 1000, 3000, 8000]).unwrap_or(200);
+        let until = self.now + self.choices.pick(&[200, 1000, 2500, 4000]).unwrap_or(200);
         let all = self.choices.percent(30);
         let chosen = self.choices.index(self.hosts.len());
         let server = if hazard == Hazard::Cut { "Postgres" } else { "Kafka" };

@@ -1,16 +1,16 @@
 //! A command at Postgres under way: its statements, its commit, its reply, and what a client hears that misses it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mailroom_core::relay::{Command, Event, Failure, MarkBatch, Marked, Page};
 
-use super::setup::Setup;
+use super::setup::{EXPIRY, Setup};
 use super::store::{Message, Store};
 use super::writes::{OwnedLane, Taken, Tokens};
 use crate::postgres::table::Tx;
 use crate::postgres::{Flow, Session};
-use crate::setup::EXPIRY;
 
 /// What is done at the database.
 #[derive(Debug, Clone)]
@@ -147,6 +147,12 @@ impl Job {
     fn mark(&mut self, batch: &MarkBatch<Message>, tokens: &Tokens, store: &mut Store) -> Done {
         let tx = self.tx;
         let marked = |marked: Marked| Reply::Marked(Ok(marked), tokens.clone());
+        let published = batch.published.iter().map(|published| published.row.lane);
+        let lanes = published.chain(batch.refused.iter().map(|(row, _)| row.lane));
+        let lost: BTreeSet<i32> = lanes.filter(|lane| !tokens.contains_key(lane)).collect();
+        if !lost.is_empty() {
+            return Done::Rollback(marked(Marked::LanesLost(lost.into_iter().collect())));
+        }
         if let Some((row, _)) = batch.refused.get(self.step) {
             let Some(token) = tokens.get(&row.lane) else {
                 return Done::Rollback(marked(Marked::LanesLost(vec![row.lane])));

@@ -8,8 +8,8 @@ use super::RelayWorld;
 use super::event_loop::Step;
 use super::host::{Host, Life};
 use super::job::{Done, Job, Next, Orphan, Reply, Stage, Task, missed};
+use super::setup::COMMAND_LIMIT;
 use crate::postgres::table::Tx;
-use crate::setup::COMMAND_LIMIT;
 
 impl RelayWorld {
     /// Starts work at the database, for a host or for somebody outside.

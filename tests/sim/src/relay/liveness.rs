@@ -3,9 +3,9 @@
 use super::RelayWorld;
 use super::broker::Topic;
 use super::host::Life;
+use super::setup::EXPIRY;
 use crate::liveness::Bounds;
 use crate::postgres::table::NOBODY;
-use crate::setup::EXPIRY;
 
 /// How long the end is watched.
 const QUIET: u64 = 3000;

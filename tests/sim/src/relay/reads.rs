@@ -30,7 +30,8 @@ impl Store {
         let open = self.open_ids().into_iter().filter(|id| *id < look.open_below);
         let open = open.take(usize::try_from(look.open_max).unwrap_or(0)).collect();
         let next_due = if look.schedule { self.next_due(&look.lanes, now, |_| true) } else { None };
-        let snapshot = Snapshot { last_seq: 0, xmax: self.xmax(), own_id: None, open, ended };
+        let server = i64::from(self.failovers);
+        let snapshot = Snapshot { server, last_seq: 0, xmax: self.xmax(), own_id: None, open, ended };
         Page { rows, snapshot, next_due }
     }
 

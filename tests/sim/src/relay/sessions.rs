@@ -5,9 +5,9 @@ use super::client::Clients;
 use super::event_loop::Step;
 use super::host::{Host, LaneChange, Lease, Life};
 use super::job::Task;
+use super::setup::{COMMAND_LIMIT, EXPIRY};
 use super::writes::{OwnedLane, Taken};
 use crate::postgres::Session;
-use crate::setup::{COMMAND_LIMIT, EXPIRY};
 use mailroom_core::relay::Event;
 
 const BEAT: u64 = EXPIRY / 6;
@@ -97,6 +97,7 @@ impl RelayWorld {
                 host.valid_until = host.valid_until.max(sent_at + EXPIRY);
             }
             Some(false) => {
+                self.coverage.count_relay("host buried");
                 self.history.note(|| format!("h{index} finds itself buried"));
                 if let Some(host) = self.hosts.get_mut(index) {
                     // Whatever it has under way goes on at the servers.

@@ -7,8 +7,12 @@ use mailroom_core::relay::{Settings, Wake};
 
 use crate::choices::Choices;
 
-/// How long a record may wait for its acknowledgement: well below what a session outlasts after a renewal.
-pub(crate) const PUBLISH_TIMEOUT: u64 = 2000;
+/// The time after which a silent host is buried.
+pub(crate) const EXPIRY: u64 = 3000;
+/// The longest that a command may take.
+pub(crate) const COMMAND_LIMIT: u64 = EXPIRY / 3;
+/// How long a record may wait for its acknowledgement: two thirds of the expiry at most.
+pub(crate) const PUBLISH_TIMEOUT: u64 = 1500;
 
 /// Kinds of things that are done to a run, each switched on by itself so that runs differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +63,7 @@ pub(crate) const HAZARDS: [(Hazard, u32); 16] = [
     (Hazard::CutKafka, 1),
     (Hazard::Stop, 1),
     (Hazard::Operator, 2),
-    (Hazard::Failover, 0),
+    (Hazard::Failover, 2),
 ];
 
 /// The shape of a run.
