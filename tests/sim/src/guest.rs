@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailroom_core::handler_machine::command::{EndedBy, How};
 use mailroom_core::handler_machine::event::{CallEnd, Decision, EndOfCall, Ending};
 use mailroom_core::handler_machine::version::Version;
 use mailroom_core::ids::{CallId, OrderKey};
@@ -16,43 +17,59 @@ use crate::postgres::StateId;
 
 /// The state of a key as its calls hand it on: versions and values, with what is not committed yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct KeyState {
+pub struct KeyState {
     values: BTreeMap<StateId, (i64, i64)>,
 }
 
 /// A value that a call read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StateRead {
-    pub(crate) id: StateId,
-    pub(crate) version: i64,
-    pub(crate) value: i64,
+pub struct StateRead {
+    /// Which.
+    pub id: StateId,
+    /// The version that was found.
+    pub version: i64,
+    /// The value.
+    pub value: i64,
 }
 
 /// A value that a call wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StateWrite {
-    pub(crate) id: StateId,
-    pub(crate) read: i64,
-    pub(crate) written: i64,
-    pub(crate) value: i64,
+pub struct StateWrite {
+    /// Which.
+    pub id: StateId,
+    /// The version that was found.
+    pub read: i64,
+    /// The version that it gets.
+    pub written: i64,
+    /// The value.
+    pub value: i64,
 }
 
 /// What is committed with a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Effects {
-    pub(crate) call: u64,
-    pub(crate) reads: Vec<StateRead>,
-    pub(crate) writes: Vec<StateWrite>,
-    pub(crate) said: Vec<i64>,
-    pub(crate) sql: bool,
+pub struct Effects {
+    /// The call that left it.
+    pub call: u64,
+    /// All that it read, what it wrote too.
+    pub reads: Vec<StateRead>,
+    /// What it wrote.
+    pub writes: Vec<StateWrite>,
+    /// What it published.
+    pub said: Vec<i64>,
+    /// Whether it has a transaction of its own.
+    pub sql: bool,
     /// Its call is made once: what it read is not checked, and of writes the last one stands.
-    pub(crate) once: bool,
-    /// The database refuses these effects: how the message ends instead.
-    pub(crate) refused: Option<Box<Decision<Effects>>>,
+    pub once: bool,
+    /// The database refuses these effects.
+    pub refused: bool,
+    /// It did, and the message was judged anew without them.
+    pub blamed: bool,
 }
 
 impl Effects {
-    pub(crate) fn is_nothing(&self) -> bool {
+    /// Whether nothing is written with the message.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
         self.writes.is_empty() && self.said.is_empty() && !self.sql
     }
 }
@@ -122,12 +139,28 @@ impl Script {
     }
 }
 
-/// Whether the database refuses a message's content: `Some(true)` even where it is stored without any.
-pub(crate) fn refusal(message: &Message) -> Option<bool> {
-    match message.payload.as_deref() {
-        Some([1]) => Some(false),
-        Some([2]) => Some(true),
-        _ => None,
+/// The payload of a record that the database refuses.
+pub const REFUSED_PAYLOAD: [u8; 1] = [1];
+/// The event type of one that it refuses even without its content.
+pub const REFUSED_TYPE: &str = "refused";
+
+/// Whether the database refuses to store a message.
+pub(crate) fn is_refused(message: &Message) -> bool {
+    message.payload.as_deref() == Some(&REFUSED_PAYLOAD) || message.event_type == REFUSED_TYPE
+}
+
+/// Judges a message anew whose effects, or whose row with them, the database refuses: that is a failure of its handler.
+/// `None` where nobody was called for it, or where it is refused without effects too.
+pub(crate) fn blame(message: &Message, how: &How<Effects>) -> Option<Decision<Effects>> {
+    let EndedBy::Call(Decision { effects, .. }) = &how.end else { return None };
+    if effects.blamed {
+        return None;
+    }
+    let fault = End::Faulted(Fault::BadReply { reason: "refused".to_owned() });
+    let left = Effects { call: effects.call, blamed: true, ..Effects::default() };
+    match decided(judged(fault, message, &how.version, 0.5), left.clone(), KeyState::default()) {
+        EndOfCall::Decided { decision, .. } => Some(Decision { effects: Arc::new(left), ..decision }),
+        EndOfCall::Again { .. } | EndOfCall::RowChanged => None,
     }
 }
 
@@ -187,14 +220,7 @@ pub(crate) fn run(
     let (end, sign) = ended(act);
     let chance = f64::from(chance) / 3.0;
     let verdict = judged(end, message, version, chance);
-    if act == Act::Refused {
-        let fault = End::Faulted(Fault::BadReply { reason: "refused".to_owned() });
-        if let EndOfCall::Decided { decision, .. } =
-            decided(judged(fault, message, version, chance), Effects::default(), KeyState::default())
-        {
-            effects.refused = Some(Box::new(decision));
-        }
-    }
+    effects.refused = act == Act::Refused;
     CallEnd { call, end: decided(verdict, effects, state), sign: (sign, "a fault".into()) }
 }
 

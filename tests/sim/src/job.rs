@@ -93,6 +93,22 @@ pub(crate) struct Orphan {
 }
 
 impl Job {
+    /// One that nobody waits for.
+    pub(crate) fn loose(session: Session, started: u64, task: Task, tx: Tx) -> Self {
+        Self {
+            id: 0,
+            host: None,
+            session,
+            started,
+            task: Arc::new(task),
+            step: 0,
+            stage: Stage::Running,
+            tx,
+            notes: Notes::default(),
+            waits: None,
+        }
+    }
+
     /// Does the next statement.
     pub(crate) fn statement(&mut self, pg: &mut Postgres, kafka: &Kafka, now: u64) -> Flow<Reply> {
         let (tx, step, session) = (self.tx, self.step, self.session);

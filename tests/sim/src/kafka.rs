@@ -8,7 +8,7 @@ use mailroom_core::ids::TopicPartition;
 use mailroom_core::message::Message;
 use uuid::Uuid;
 
-use crate::guest::Script;
+use crate::guest::{REFUSED_PAYLOAD, REFUSED_TYPE, Script};
 
 /// Messages are told apart by their ids; two records with one id are a producer's duplicate.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Record {
     /// Whether a subscription takes it.
     pub(crate) matched: bool,
     pub(crate) unfit: bool,
-    /// See [`crate::guest::refusal`].
+    /// Whether the database refuses it: `Some(true)` even where it is stored without its content.
     pub(crate) refusal: Option<bool>,
 }
 
@@ -63,6 +63,13 @@ pub(crate) struct Consumer {
 }
 
 impl Log {
+    /// One with so many records that nobody looks at.
+    pub(crate) fn filled(length: usize) -> Self {
+        let record =
+            Record { key: None, message_id: String::new(), matched: false, unfit: false, refusal: None };
+        Self { low: 0, records: vec![record; length] }
+    }
+
     /// The offset of the next record.
     pub(crate) fn high(&self) -> i64 {
         i64::try_from(self.records.len()).unwrap_or(i64::MAX)
@@ -144,9 +151,10 @@ pub(crate) fn order_key(partition: &TopicPartition, key: Option<u32>) -> Option<
     key.map(|key| topic * 1000 + i64::from(partition.partition) * 100 + i64::from(key))
 }
 
-fn as_polled(partition: &TopicPartition, offset: i64, record: &Record) -> PolledRecord {
+pub(crate) fn as_polled(partition: &TopicPartition, offset: i64, record: &Record) -> PolledRecord {
     let unfit = record.unfit.then(|| Arc::from("unfit"));
-    let payload = record.refusal.map(|even_bare| vec![if even_bare { 2 } else { 1 }]);
+    let payload = (record.refusal == Some(false)).then(|| REFUSED_PAYLOAD.to_vec());
+    let event_type = if record.refusal == Some(true) { REFUSED_TYPE } else { "" };
     let message = Message {
         seq: 0,
         lane: 0,
@@ -158,7 +166,7 @@ fn as_polled(partition: &TopicPartition, offset: i64, record: &Record) -> Polled
         partition: partition.partition,
         offset,
         source: String::new(),
-        event_type: String::new(),
+        event_type: event_type.to_owned(),
         schema_version: None,
         key: record.key.map(|key| vec![u8::try_from(key).unwrap_or(0)]),
         payload,

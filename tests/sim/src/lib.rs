@@ -17,6 +17,7 @@ mod relay;
 mod run;
 mod setup;
 mod shrink;
+pub mod twin;
 mod world;
 
 pub use command_line::main;

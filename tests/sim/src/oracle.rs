@@ -305,9 +305,7 @@ fn is_uncalled(row: &Row) -> bool {
 }
 
 fn blocked_by(pg: &Postgres, lane: LaneId, key: OrderKey, seq: Seq) -> Option<(Seq, Blocking)> {
-    let mut blocks = pg.blocked.rows(NOBODY);
-    let found = blocks.find(|((of, blocked, by), _)| *of == lane && *blocked == key && *by < seq);
-    found.map(|((_, _, by), blocking)| (*by, *blocking))
+    pg.blocked.get(NOBODY, &(lane, key)).filter(|(by, _)| *by < seq).copied()
 }
 
 /// S2: effects come once, with the end of their message.

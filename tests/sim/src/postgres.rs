@@ -11,6 +11,7 @@ pub(crate) mod reads;
 pub(crate) mod sessions;
 pub(crate) mod settle;
 pub(crate) mod state;
+mod suspect;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
@@ -27,11 +28,14 @@ use table::{Change, NOBODY, Table, Tx};
 
 /// One life of a host in the eyes of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Session(pub(crate) u32);
+pub struct Session(
+    /// Its number.
+    pub u32,
+);
 
 /// A value of a handler's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum StateId {
+pub enum StateId {
     /// A key's own.
     Keyed(OrderKey),
     /// One that all keys share.
@@ -80,6 +84,7 @@ pub(crate) struct Row {
     pub(crate) wakes: bool,
     pub(crate) deliveries: u32,
     pub(crate) attempts: u32,
+    pub(crate) attempts_max: u32,
     pub(crate) crashes: u32,
     pub(crate) begun: bool,
     /// It runs alone in its process.
@@ -121,13 +126,20 @@ pub(crate) struct Postgres {
     pub(crate) last_version: i64,
     pub(crate) sequence: i64,
     pub(crate) hosts: Table<Session, HostRow>,
+    /// The names of the sessions' processes, the same after a restart.
+    pub(crate) workers: BTreeMap<Session, usize>,
+    /// Sessions that others ended.
+    pub(crate) buried: Table<Session, ()>,
+    /// What a buried session may have had running.
+    pub(crate) suspicions: Table<(Session, LaneId, Seq), ()>,
     pub(crate) lanes: Table<LaneId, LaneRow>,
     pub(crate) offsets: Table<TopicPartition, OffsetRow>,
     pub(crate) inbox: Table<Seq, Row>,
     /// The unique index over messages' ids.
     pub(crate) ids: Table<String, Seq>,
     pub(crate) letters: Table<Seq, Letter>,
-    pub(crate) blocked: Table<(LaneId, OrderKey, Seq), Blocking>,
+    /// With the dead message behind which the key waits.
+    pub(crate) blocked: Table<(LaneId, OrderKey), (Seq, Blocking)>,
     pub(crate) state: Table<StateId, StateRow>,
     /// By message and place within its call; what was said.
     pub(crate) outbox: Table<(Seq, u32), i64>,
@@ -174,6 +186,8 @@ impl Postgres {
 
     pub(crate) fn end(&mut self, tx: Tx, commit: bool) -> Committed {
         self.hosts.end(tx, commit);
+        self.buried.end(tx, commit);
+        self.suspicions.end(tx, commit);
         self.lanes.end(tx, commit);
         self.ids.end(tx, commit);
         self.letters.end(tx, commit);
@@ -204,15 +218,10 @@ impl Postgres {
         self.locks.lock(tx, Place::Row(seq), Mode::NoKeyUpdate)
     }
 
-    /// Keys behind a dead letter, each as its first letter has it.
+    /// Keys behind a dead letter.
     pub(crate) fn blocked_keys(&self, tx: Tx, lane: LaneId) -> Vec<(OrderKey, Blocking)> {
-        let mut keys = BTreeMap::new();
-        for ((of, key, _), blocking) in self.blocked.rows(tx) {
-            if *of == lane {
-                keys.entry(*key).or_insert(*blocking);
-            }
-        }
-        keys.into_iter().collect()
+        let of_lane = self.blocked.rows(tx).filter(|((of, _), _)| *of == lane);
+        of_lane.map(|((_, key), (_, blocking))| (*key, *blocking)).collect()
     }
 }
 

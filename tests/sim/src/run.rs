@@ -92,7 +92,7 @@ pub(crate) fn run(subject: Subject, choices: Choices, length: Length) -> Ran {
     }
 }
 
-fn run_world(subject: Subject, mut world: impl Simulated, length: Length) -> Ran {
+pub(crate) fn run_world(subject: Subject, mut world: impl Simulated, length: Length) -> Ran {
     let mut steps = 0;
     while steps < length.steps && !world.is_broken() && !world.is_exhausted() {
         world.step();

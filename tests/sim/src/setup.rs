@@ -12,7 +12,7 @@ use crate::choices::Choices;
 use crate::guest::{ACTS, Act};
 
 /// The time after which a silent host is buried.
-pub(crate) const EXPIRY: u64 = 6000;
+pub const EXPIRY: u64 = 6000;
 /// The longest that a command may take.
 pub(crate) const COMMAND_LIMIT: u64 = 2000;
 

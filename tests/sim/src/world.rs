@@ -5,6 +5,7 @@ mod calls;
 mod inject;
 mod jobs;
 mod sessions;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::kafka::{Kafka, Told};
 use crate::oracle::{Oracle, Violation};
 use crate::postgres::Postgres;
 use crate::setup::{COMMAND_LIMIT, EXPIRY, Setup, shared};
+use crate::twin::Witness;
 
 /// The state of a run.
 pub(crate) struct World {
@@ -49,6 +51,8 @@ pub(crate) struct World {
     once: BTreeSet<String>,
     /// When a fault was injected last.
     last_fault: u64,
+    /// Whoever does the same at a real database: all work there is done whole.
+    witness: Option<Box<dyn Witness>>,
 }
 
 /// Something that can happen now.
@@ -68,8 +72,15 @@ enum Doing {
 }
 
 impl World {
-    pub(crate) fn new(mut choices: Choices, traced: bool) -> Self {
-        let setup = Setup::draw(&mut choices);
+    pub(crate) fn new(choices: Choices, traced: bool) -> Self {
+        Self::with(choices, traced, None)
+    }
+
+    fn with(mut choices: Choices, traced: bool, witness: Option<Box<dyn Witness>>) -> Self {
+        let mut setup = Setup::draw(&mut choices);
+        if witness.is_some() {
+            Self::leave_out_sql(&mut setup.acts);
+        }
         let version = shared(&setup.version);
         let hosts = (0..setup.hosts).map(|_| Host::down(Arc::clone(&version))).collect();
         let mut world = Self {
@@ -91,6 +102,7 @@ impl World {
             last_version: 1,
             once: BTreeSet::new(),
             last_fault: 0,
+            witness,
             setup,
         };
         world.history.time(world.now);

@@ -9,7 +9,7 @@ use super::locks::{Mode, Place};
 use super::settle::{EndedMessage, end_row, ending};
 use super::table::Tx;
 use super::{Flow, Postgres, Row};
-use crate::guest::Effects;
+use crate::guest::{Effects, blame};
 
 impl Postgres {
     /// Notes that a message is handed over; gives whether its row is as the message has it.
@@ -22,7 +22,8 @@ impl Postgres {
         if let Err(blocker) = locked.and_then(|()| self.lock_row(tx, seq)) {
             return Flow::Wait(blocker);
         }
-        let as_it_was = |row: &Row| row.is_pending() && row.deliveries == message.deliveries && !row.begun;
+        // That it is handed over may be noted already, where nobody was called.
+        let as_it_was = |row: &Row| row.is_pending() && row.deliveries == message.deliveries;
         if !self.inbox.get(tx, &seq).is_some_and(as_it_was) {
             return Flow::Rollback(false);
         }
@@ -31,6 +32,24 @@ impl Postgres {
             Begin::Once => row.begun = true,
             Begin::Alone => row.lone = true,
         }))
+    }
+
+    /// Notes that a message which ran alone came back: it is not to blame for whatever happens next.
+    pub(crate) fn note_came_back(&mut self, tx: Tx, lease: Lease, message: &Message) -> Flow<()> {
+        let seq = Seq(message.seq);
+        if self.lanes.get(tx, &lease.lane).is_none_or(|lane| lane.token != lease.token) {
+            return Flow::Rollback(());
+        }
+        let locked = self.locks.lock(tx, Place::Lane(lease.lane), Mode::KeyShare);
+        if let Err(blocker) = locked.and_then(|()| self.lock_row(tx, seq)) {
+            return Flow::Wait(blocker);
+        }
+        let as_it_was = |row: &Row| row.is_pending() && row.deliveries == message.deliveries;
+        if !self.inbox.get(tx, &seq).is_some_and(as_it_was) {
+            return Flow::Rollback(());
+        }
+        self.inbox.update(tx, &seq, |row| (row.lone, row.crashes) = (false, 0));
+        Flow::Commit(())
     }
 
     /// One statement that settles a message in its call's own transaction.
@@ -64,8 +83,9 @@ impl Postgres {
         };
         let effects = ending(&settled.how).1;
         let of_message: Vec<_> = effects.iter().map(|effects| ((lease.lane, seq), *effects)).collect();
-        if let Some(refused) = effects.and_then(|effects| effects.refused.as_deref()) {
-            return Flow::Rollback(SqlOutcome::Instead(refused.clone()));
+        if effects.is_some_and(|effects| effects.refused) {
+            let instead = blame(&settled.message, &settled.how);
+            return Flow::Rollback(instead.map_or(SqlOutcome::Again, SqlOutcome::Instead));
         }
         if !self.stale_reads(tx, &of_message).is_empty() {
             return Flow::Rollback(SqlOutcome::Again);

@@ -26,7 +26,8 @@ pub(crate) enum Taking {
 /// What a taking knows from one statement to the next.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TakingNotes {
-    locked: Vec<(LaneId, bool)>,
+    /// With the owner that died with it.
+    pub(super) locked: Vec<(LaneId, Option<Session>)>,
 }
 
 impl Postgres {
@@ -41,9 +42,12 @@ impl Postgres {
         step: usize,
     ) -> Flow<Vec<TakenLane>> {
         match step {
-            0 => self.check_host(tx, session, what),
+            0 => self.check_host(tx, session, now, what),
             1 => {
-                self.select_free(tx, session, now, what, notes);
+                // One that was buried meanwhile takes nothing.
+                if self.hosts.get(tx, &session).is_some() {
+                    self.select_free(tx, session, now, what, notes);
+                }
                 Flow::Next
             }
             2 => self.own(tx, session, notes),
@@ -52,21 +56,16 @@ impl Postgres {
         }
     }
 
-    fn check_host(&mut self, tx: Tx, session: Session, what: &Taking) -> Flow<Vec<TakenLane>> {
-        if let Err(blocker) = self.locks.lock(tx, Place::Host(session), Mode::KeyShare) {
-            return Flow::Wait(blocker);
-        }
-        if self.hosts.get(tx, &session).is_none() {
-            return Flow::Rollback(Vec::new());
-        }
+    fn check_host(&mut self, tx: Tx, session: Session, now: u64, what: &Taking) -> Flow<Vec<TakenLane>> {
         if let Taking::Partitions(partitions) = what {
-            self.make_lanes(partitions);
+            self.make_lanes(now, partitions);
         }
-        Flow::Next
+        let locked = self.locks.lock(tx, Place::Host(session), Mode::KeyShare);
+        locked.map_or_else(Flow::Wait, |()| Flow::Next)
     }
 
     /// A statement and a transaction of its own.
-    fn make_lanes(&mut self, partitions: &[TopicPartition]) {
+    fn make_lanes(&mut self, now: u64, partitions: &[TopicPartition]) {
         for partition in partitions {
             if self.lane_of(partition).is_none() {
                 let tx = self.begin();
@@ -76,7 +75,7 @@ impl Postgres {
                     owner: None,
                     token: LaneToken(0),
                     wanted_by: None,
-                    free_since: None,
+                    free_since: Some(now),
                     started_to: Seq(0),
                     rereads: RereadCount(0),
                 };
@@ -89,18 +88,18 @@ impl Postgres {
     fn select_free(&mut self, tx: Tx, session: Session, now: u64, what: &Taking, notes: &mut TakingNotes) {
         let is_dead = |owner: Session| self.hosts.get(tx, &owner).is_none();
         let free = |lane: &LaneRow| lane.owner.is_none_or(is_dead);
-        let candidates: Vec<(LaneId, bool)> = match what {
+        let candidates: Vec<(LaneId, Option<Session>)> = match what {
             Taking::Partitions(partitions) => {
                 let wanted = self.lanes.rows(tx).filter(|(_, lane)| partitions.contains(&lane.partition));
                 let open = wanted.filter(|(_, lane)| lane.owner == Some(session) || free(lane));
-                open.map(|(id, lane)| (*id, lane.owner.is_some_and(|owner| owner != session))).collect()
+                open.map(|(id, lane)| (*id, lane.owner.filter(|owner| *owner != session))).collect()
             }
             Taking::Ours(lanes) => {
                 let ours = self
                     .lanes
                     .rows(tx)
                     .filter(|(id, lane)| lanes.contains(id) && lane.owner == Some(session));
-                ours.map(|(id, _)| (*id, false)).collect()
+                ours.map(|(id, _)| (*id, None)).collect()
             }
             Taking::Free { held } => {
                 let living = self.hosts.rows(tx).filter(|(_, host)| host.expires_at >= now).count().max(1);
@@ -109,12 +108,12 @@ impl Postgres {
                 let due = open.filter(|(place, (_, lane))| {
                     *place < share || lane.free_since.is_some_and(|since| since + LEFT_FREE_MILLIS < now)
                 });
-                due.map(|(_, (id, lane))| (*id, lane.owner.is_some())).collect()
+                due.map(|(_, (id, lane))| (*id, lane.owner)).collect()
             }
         };
-        for (id, abandoned) in candidates {
+        for (id, dead) in candidates {
             if self.locks.try_lock(tx, Place::Lane(id), Mode::Update) {
-                notes.locked.push((id, abandoned));
+                notes.locked.push((id, dead));
             }
         }
     }
@@ -126,35 +125,6 @@ impl Postgres {
                 lane.token = LaneToken(lane.token.0 + 1);
                 lane.wanted_by = None;
                 lane.free_since = None;
-            });
-        }
-        Flow::Next
-    }
-
-    /// What a dead owner may have begun counts as delivered and lost.
-    fn count_crashes(&mut self, tx: Tx, now: u64, notes: &TakingNotes) -> Flow<Vec<TakenLane>> {
-        let mut rows = Vec::new();
-        for (id, _) in notes.locked.iter().filter(|(_, abandoned)| *abandoned) {
-            let started_to = self.lanes.get(tx, id).map_or(Seq(0), |lane| lane.started_to);
-            let begun = self.inbox.rows(tx).filter(|(seq, row)| {
-                row.lane == *id && row.is_pending() && **seq <= started_to && row.scheduled_at <= now
-            });
-            rows.extend(begun.map(|(seq, _)| *seq));
-        }
-        for seq in &rows {
-            if let Err(blocker) = self.lock_row(tx, *seq) {
-                return Flow::Wait(blocker);
-            }
-        }
-        for seq in &rows {
-            self.inbox.update(tx, seq, |row| {
-                // Two make it run alone, a third is only proven by one that did.
-                if row.lone {
-                    row.crashes = 3;
-                } else if row.crashes < 2 {
-                    row.crashes += 1;
-                }
-                row.deliveries += 1;
             });
         }
         Flow::Next
@@ -175,13 +145,13 @@ impl Postgres {
             }
         }
         let last_seq = Seq(self.sequence);
-        let taken = notes.locked.iter().filter_map(|(id, abandoned)| {
+        let taken = notes.locked.iter().filter_map(|(id, dead)| {
             let lane = self.lanes.get(tx, id)?;
             Some(TakenLane {
                 lease: Lease { lane: *id, token: lane.token },
                 partition: lane.partition.clone(),
                 rereads: lane.rereads,
-                abandoned: *abandoned,
+                abandoned: dead.is_some(),
                 last_seq,
             })
         });

@@ -6,13 +6,21 @@ use super::locks::{Mode, Place};
 use super::table::Tx;
 use super::{Flow, Postgres, Row, StateId, StateRow, Status};
 
+/// Why a message is unfit whose content the database refused.
+const REFUSED: &str = "the database refuses its content";
+
 /// An act of a person.
 #[derive(Debug, Clone)]
-pub(crate) enum Act {
+pub enum Act {
+    /// A dead letter is replayed.
     Replay(Seq),
+    /// A dead letter is closed.
     Discard(Seq),
+    /// A key goes on in front of its dead letter.
     Unlock(LaneId, OrderKey),
+    /// The handler is paused.
     Pause,
+    /// The handler goes on.
     Resume,
     /// By hand: a pending message is said to be done.
     Complete(Seq),
@@ -35,13 +43,13 @@ impl Postgres {
                     1 => self.close_letter(tx, *seq),
                     2 if matches!(act, Act::Replay(_)) => self.replay_row(tx, now, *seq),
                     2 => Flow::Next,
-                    3 => self.unblock(tx, lane, |(_, _, by)| by == *seq),
+                    3 => self.unblock(tx, lane, |_, by| by == *seq),
                     _ => self.raise_rereads(tx, lane),
                 }
             }
             Act::Unlock(lane, key) => match step {
                 0 => self.lock_lane(tx, *lane),
-                1 => self.unblock(tx, *lane, |(_, of, _)| of == *key),
+                1 => self.unblock(tx, *lane, |of, _| of == *key),
                 _ => self.raise_rereads(tx, *lane),
             },
             Act::Pause | Act::Resume => {
@@ -54,7 +62,7 @@ impl Postgres {
             // Others may wait behind a row that wakes: such a one is not edited away.
             Act::Complete(seq) if self.inbox.get(tx, seq).is_some_and(|row| row.wakes) => Flow::Rollback(()),
             Act::Complete(seq) => self.edit(tx, *seq, |row| {
-                (row.status, row.touched) = (Status::Completed, true);
+                (row.status, row.held, row.lone, row.touched) = (Status::Completed, false, false, true);
             }),
             Act::Hasten(seq) => self.edit(tx, *seq, |row| (row.scheduled_at, row.touched) = (now, true)),
             Act::Write(id) => {
@@ -88,15 +96,18 @@ impl Postgres {
     fn replay_row(&mut self, tx: Tx, now: u64, seq: Seq) -> Flow<()> {
         self.inbox.update(tx, &seq, |row| {
             (row.status, row.held, row.wakes) = (Status::Pending, true, true);
-            (row.attempts, row.crashes, row.begun, row.lone) = (0, 0, false, false);
+            (row.attempts, row.crashes, row.begun) = (0, 0, false);
             (row.scheduled_at, row.touched) = (now, true);
+            // What was refused has no content to call a handler with.
+            row.unfit = row.unfit.take().filter(|unfit| **unfit == *REFUSED);
         });
         Flow::Next
     }
 
-    fn unblock(&mut self, tx: Tx, lane: LaneId, which: impl Fn((LaneId, OrderKey, Seq)) -> bool) -> Flow<()> {
-        let blocks = self.blocked.rows(tx).map(|(block, _)| *block);
-        let chosen: Vec<_> = blocks.filter(|block| block.0 == lane && which(*block)).collect();
+    fn unblock(&mut self, tx: Tx, lane: LaneId, which: impl Fn(OrderKey, Seq) -> bool) -> Flow<()> {
+        let blocks = self.blocked.rows(tx).filter(|((of, _), _)| *of == lane);
+        let chosen = blocks.filter(|((_, key), (by, _))| which(*key, *by));
+        let chosen: Vec<_> = chosen.map(|(block, _)| *block).collect();
         for block in &chosen {
             if let Err(blocker) = self.locks.lock(tx, Place::Block(block.0, block.1), Mode::Update) {
                 return Flow::Wait(blocker);

@@ -38,7 +38,7 @@ impl Postgres {
                 firsts.entry(key).or_insert(row.wakes);
             }
         }
-        let more = firsts.len() > STANDING_PAGE;
+        let more = firsts.len() >= STANDING_PAGE;
         StandingPage { blocked, held: firsts.into_iter().take(STANDING_PAGE).collect(), more }
     }
 
@@ -69,6 +69,7 @@ impl Postgres {
                     }
                     found.rows.extend(rows);
                 }
+                found.rows.sort_by_key(|row| (row.message.okey.is_none(), row.message.seq));
             }
         }
         found
@@ -107,7 +108,8 @@ impl Postgres {
     pub(crate) fn look(&self, session: Session, began_at: u64) -> Look {
         let ours = self.lanes.rows(NOBODY).filter(|(_, lane)| lane.owner == Some(session));
         let owned = ours.map(|(id, lane)| {
-            let wanted = lane.wanted_by.is_some_and(|by| by != session);
+            // One that is dead waits for nothing.
+            let wanted = lane.wanted_by.is_some_and(|by| self.hosts.get(NOBODY, &by).is_some());
             (*id, OwnedLane { token: lane.token, rereads: lane.rereads, wanted })
         });
         Look {
@@ -128,16 +130,17 @@ pub(crate) fn order_by(seq: Seq, row: &Row) -> OrderBy {
     row.okey.map_or(OrderBy::Nothing(seq), OrderBy::Key)
 }
 
-fn cursor(millis: u64) -> DueCursor {
+pub(crate) fn cursor(millis: u64) -> DueCursor {
     DueCursor(i64::try_from(millis.saturating_mul(1000)).unwrap_or(i64::MAX))
 }
 
-fn as_read(seq: Seq, row: &Row, now: u64) -> InboxRow {
+pub(crate) fn as_read(seq: Seq, row: &Row, now: u64) -> InboxRow {
     let mut message = (*row.message).clone();
     message.seq = seq.0;
     message.lane = row.lane.0;
     message.deliveries = row.deliveries;
     message.attempts_made = row.attempts;
+    message.attempts_max = row.attempts_max;
     message.crashes = row.crashes;
     message.begun = row.begun;
     InboxRow {

@@ -8,7 +8,8 @@ use super::{Flow, HostRow, OffsetRow, Postgres, Session};
 
 impl Postgres {
     /// Registers a session at once.
-    pub(crate) fn register(&mut self, session: Session, expires_at: u64) {
+    pub(crate) fn register(&mut self, session: Session, worker: usize, expires_at: u64) {
+        self.workers.insert(session, worker);
         let tx = self.begin();
         self.hosts.put(tx, session, Some(HostRow { expires_at }));
         self.end(tx, true);
@@ -31,6 +32,7 @@ impl Postgres {
         for id in expired.map(|(id, _)| *id).collect::<Vec<_>>() {
             if self.locks.try_lock(tx, Place::Host(id), Mode::Update) {
                 self.hosts.put(tx, id, None);
+                self.buried.put(tx, id, Some(()));
                 buried.push(id);
             }
         }
@@ -51,14 +53,25 @@ impl Postgres {
         self.end(tx, true);
     }
 
-    /// Deletes a host's row at its departure.
-    pub(crate) fn depart(&mut self, tx: Tx, session: Session) -> Flow<()> {
-        if self.hosts.get(tx, &session).is_some() {
-            if let Err(blocker) = self.locks.lock(tx, Place::Host(session), Mode::Update) {
+    /// Deletes a host's row at its departure, and gives back what it has still: nobody died with these lanes.
+    pub(crate) fn depart(&mut self, tx: Tx, now: u64, session: Session) -> Flow<()> {
+        if self.hosts.get(tx, &session).is_none() {
+            return Flow::Commit(());
+        }
+        if let Err(blocker) = self.locks.lock(tx, Place::Host(session), Mode::Update) {
+            return Flow::Wait(blocker);
+        }
+        let left = self.lanes.rows(tx).filter(|(_, lane)| lane.owner == Some(session));
+        let left: Vec<_> = left.map(|(id, _)| *id).collect();
+        for id in &left {
+            if let Err(blocker) = self.locks.lock(tx, Place::Lane(*id), Mode::NoKeyUpdate) {
                 return Flow::Wait(blocker);
             }
-            self.hosts.put(tx, session, None);
         }
+        for id in &left {
+            self.lanes.update(tx, id, |lane| (lane.owner, lane.free_since) = (None, Some(now)));
+        }
+        self.hosts.put(tx, session, None);
         Flow::Commit(())
     }
 

@@ -3,18 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mailroom_core::handler_machine::command::{
-    EndedBy, How, Insert, LaneWrite, NewRow, NewRowState, Settled, Write,
-};
-use mailroom_core::handler_machine::event::{Decision, Ending, WriteOutcome, Written};
+use mailroom_core::handler_machine::command::{EndedBy, How, LaneWrite, NewRow, NewRowState, Settled, Write};
+use mailroom_core::handler_machine::event::{Decision, Ending, Failure, WriteOutcome, Written};
 use mailroom_core::ids::{LaneId, Lease, OrderKey, RereadCount, Seq};
 use mailroom_core::message::Message;
+use mailroom_core::verdict::decide::DeadReason;
 
 use super::locks::{Mode, Place};
 use super::state::OfMessage;
 use super::table::Tx;
 use super::{Flow, Letter, Postgres, Row, Session, Status};
-use crate::guest::{Effects, refusal};
+use crate::guest::{Effects, blame, is_refused};
 
 /// What a settlement knows from one statement to the next.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +22,7 @@ pub(crate) struct SettleNotes {
     hit: BTreeSet<Seq>,
     missed: BTreeSet<(LaneId, Seq)>,
     duplicates: BTreeSet<(LaneId, Seq)>,
+    stale: BTreeSet<(LaneId, Seq)>,
 }
 
 /// A message that ends by a settlement.
@@ -37,14 +37,7 @@ pub(crate) struct EndedMessage<'w> {
 pub(crate) fn ended_messages(lanes: &[LaneWrite<Effects>]) -> Vec<EndedMessage<'_>> {
     let mut ended = Vec::new();
     for lane in lanes {
-        for settled in &lane.settled {
-            ended.push(ended_message(lane.lease, &settled.message, &settled.how));
-        }
-        for row in lane.insert.iter().flat_map(|insert| &insert.rows) {
-            if let NewRowState::Ended(how) = &row.as_what {
-                ended.push(ended_message(lane.lease, &row.message, how));
-            }
-        }
+        ended.extend(lane.ended().map(|(message, how)| ended_message(lane.lease, message, how)));
     }
     ended.sort_by_key(|message| (message.lane, message.seq));
     ended
@@ -79,7 +72,7 @@ impl Postgres {
             1 => self.advance_offsets(tx, &write.lanes),
             2 => self.settle_rows(tx, now, &write.lanes, notes),
             3 => self.insert_rows(tx, now, &write.lanes, notes),
-            4 => self.mark_and_spill(tx, &write.lanes),
+            4 => self.mark_and_spill(tx, &write.lanes, notes),
             5 => self.write_effects(tx, &write.lanes, notes),
             _ => self.settle_state(tx, &write.lanes, notes),
         }
@@ -154,7 +147,13 @@ impl Postgres {
         for (lane, settled) in settled() {
             let seq = Seq(settled.message.seq);
             if self.is_as_called(tx, lane, settled) {
-                self.inbox.update(tx, &seq, |row| end_row(row, &settled.how, now));
+                self.inbox.update(tx, &seq, |row| {
+                    end_row(row, &settled.how, now);
+                    if row.status == Status::Failed(DeadReason::Exhausted) {
+                        // Its budget may be another by now than when it was stored.
+                        row.attempts_max = row.attempts.max(1);
+                    }
+                });
                 notes.hit.insert(seq);
             } else {
                 notes.missed.insert((lane, seq));
@@ -182,9 +181,8 @@ impl Postgres {
         let inserts = || lanes.iter().filter_map(|lane| Some((lane.lease.lane, lane.insert.as_ref()?)));
         let rows = || inserts().flat_map(|(lane, insert)| insert.rows.iter().map(move |row| (lane, row)));
         for (_, row) in rows() {
-            let refused = refusal(&row.message);
-            if refused.is_some_and(|even_bare| even_bare || !row.bare) {
-                return Flow::Rollback(WriteOutcome::BadData(None));
+            if is_refused(&row.message) {
+                return Flow::Rollback(bad_data(lanes));
             }
             let place = Place::MessageId(row.message.message_id.clone());
             if let Err(blocker) = self.locks.lock(tx, place, Mode::Update) {
@@ -206,12 +204,13 @@ impl Postgres {
         Flow::Next
     }
 
-    fn mark_and_spill(&mut self, tx: Tx, lanes: &[LaneWrite<Effects>]) -> Settles {
+    fn mark_and_spill(&mut self, tx: Tx, lanes: &[LaneWrite<Effects>], notes: &SettleNotes) -> Settles {
         for lane in lanes {
             let running = lane.insert.iter().flat_map(|insert| &insert.rows);
             let running = running.filter(|row| matches!(row.as_what, NewRowState::Running));
-            if let Some(up_to) = running.map(|row| Seq(row.message.seq)).max() {
-                let id = lane.lease.lane;
+            let id = lane.lease.lane;
+            let running = running.map(|row| Seq(row.message.seq));
+            if let Some(up_to) = running.filter(|seq| !notes.duplicates.contains(&(id, *seq))).max() {
                 if let Err(blocker) = self.locks.lock(tx, Place::Lane(id), Mode::NoKeyUpdate) {
                     return Flow::Wait(blocker);
                 }
@@ -232,31 +231,31 @@ impl Postgres {
         Flow::Next
     }
 
-    fn write_effects(&mut self, tx: Tx, lanes: &[LaneWrite<Effects>], notes: &SettleNotes) -> Settles {
+    fn write_effects(&mut self, tx: Tx, lanes: &[LaneWrite<Effects>], notes: &mut SettleNotes) -> Settles {
         let ended = ended_messages(lanes);
         let hit = || ended.iter().filter(|message| notes.hit.contains(&message.seq));
         let in_batch: BTreeSet<Seq> = ended.iter().map(|message| message.seq).collect();
         let phantom = hit().filter(|message| {
             message.how.based_on.is_some_and(|on| in_batch.contains(&on) && !notes.hit.contains(&on))
         });
-        let mut lost: BTreeSet<_> = phantom.map(|message| (message.lane, message.seq)).collect();
-        let effects = effects_of_hit(&ended, notes);
-        if let Some((_, refused)) = effects.iter().find(|(_, effects)| effects.refused.is_some()) {
-            let instead = refused.refused.as_deref().filter(|_| message_count(lanes) == 1);
-            return Flow::Rollback(WriteOutcome::BadData(instead.cloned()));
-        }
-        lost.extend(self.stale_reads(tx, &effects));
+        let lost: BTreeSet<_> = phantom.map(|message| (message.lane, message.seq)).collect();
         if !lost.is_empty() {
             return Flow::Rollback(WriteOutcome::StateLost(lost));
+        }
+        let effects = effects_of_hit(&ended, notes);
+        if effects.iter().any(|(_, effects)| effects.refused) {
+            return Flow::Rollback(bad_data(lanes));
         }
         for message in hit() {
             if let Err(blocker) = self.bury_message(tx, message) {
                 return Flow::Wait(blocker);
             }
         }
-        for ((_, seq), effects) in effects {
-            self.emit(tx, seq, effects);
+        for ((_, seq), effects) in &effects {
+            self.emit(tx, *seq, effects);
         }
+        let stale = self.stale_reads(tx, &effects);
+        notes.stale = stale;
         Flow::Next
     }
 
@@ -265,7 +264,9 @@ impl Postgres {
         let effects = effects_of_hit(&ended, notes);
         match self.write_state(tx, &effects) {
             Err(blocker) => Flow::Wait(blocker),
-            Ok(lost) if !lost.is_empty() => Flow::Rollback(WriteOutcome::StateLost(lost)),
+            Ok(lost) if !lost.is_empty() || !notes.stale.is_empty() => {
+                Flow::Rollback(WriteOutcome::StateLost(&lost | &notes.stale))
+            }
             Ok(_) => Flow::Commit(WriteOutcome::Done(Written {
                 missed: notes.missed.clone(),
                 duplicates: notes.duplicates.clone(),
@@ -282,7 +283,9 @@ impl Postgres {
         let blocks = reason.blocks(message.how.version.behind_dead);
         if let Some((key, blocking)) = message.okey.zip(blocks) {
             self.locks.lock(tx, Place::Block(message.lane, key), Mode::Update)?;
-            self.blocked.put(tx, (message.lane, key, message.seq), Some(blocking));
+            if self.blocked.get(tx, &(message.lane, key)).is_none() {
+                self.blocked.put(tx, (message.lane, key), Some((message.seq, blocking)));
+            }
         }
         Ok(())
     }
@@ -307,23 +310,36 @@ fn effects_of_hit<'w>(ended: &[EndedMessage<'w>], notes: &SettleNotes) -> Vec<Of
     hit.filter_map(|message| Some(((message.lane, message.seq), ending(message.how).1?))).collect()
 }
 
-fn message_count(lanes: &[LaneWrite<Effects>]) -> usize {
-    let rows =
-        |lane: &LaneWrite<Effects>| lane.insert.as_ref().map_or(0, |insert: &Insert<_>| insert.rows.len());
-    lanes.iter().map(|lane| lane.settled.len() + rows(lane)).sum()
+/// What the host says where the database refuses something: of a message alone how it ends instead.
+fn bad_data(lanes: &[LaneWrite<Effects>]) -> WriteOutcome<Effects> {
+    let [LaneWrite { settled, insert, .. }] = lanes else { return WriteOutcome::BadData(None) };
+    let rows = insert.as_ref().map_or(&[][..], |insert| insert.rows.as_slice());
+    match (settled.as_slice(), rows) {
+        ([Settled { message, how, .. }], []) if insert.is_none() => match blame(message, how) {
+            None => WriteOutcome::NotDone(Failure::Away),
+            instead => WriteOutcome::BadData(instead),
+        },
+        ([], [NewRow { message, as_what: NewRowState::Ended(how), .. }]) => {
+            WriteOutcome::BadData(blame(message, how))
+        }
+        _ => WriteOutcome::BadData(None),
+    }
 }
 
 /// Ends a delivery of a row.
 pub(super) fn end_row(row: &mut Row, how: &How<Effects>, now: u64) {
     row.deliveries += 1;
-    row.begun = false;
     if row.lone {
         // Whoever ran alone and came back kills nobody.
         (row.crashes, row.lone) = (0, false);
     }
     match ending(how).0 {
         Ending::Done => (row.status, row.held, row.wakes) = (Status::Completed, false, false),
-        Ending::Dead(reason) => (row.status, row.held, row.wakes) = (Status::Failed(reason), false, false),
+        Ending::Dead(reason) => {
+            // No other death costs an attempt.
+            row.attempts += u32::from(reason == DeadReason::Exhausted);
+            (row.status, row.held, row.wakes) = (Status::Failed(reason), false, false);
+        }
         Ending::Waits { delay, counted } => {
             row.attempts += u32::from(counted);
             row.scheduled_at = now + u64::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
@@ -342,6 +358,7 @@ fn new_row(lane: LaneId, new: &NewRow<Effects>, now: u64) -> Row {
         wakes: false,
         deliveries: 0,
         attempts: 0,
+        attempts_max: new.message.attempts_max,
         crashes: 0,
         begun: false,
         lone: false,

@@ -15,6 +15,7 @@ use crate::postgres::locks::{Mode, Place};
 use crate::postgres::table::NOBODY;
 use crate::postgres::{Flow, StateId};
 use crate::setup::COMMAND_LIMIT;
+use crate::twin::Deed;
 
 /// A shared value is read again once it is so old.
 const SHARED_AGE: u64 = 500;
@@ -106,6 +107,10 @@ impl World {
         let (lease, begin) = (running.call.lease, running.call.begin);
         let flow = self.pg.note_begun(tx, lease, &running.call.message, begin);
         self.pg.end(tx, matches!(flow, Flow::Commit(_)));
+        if !matches!(flow, Flow::Wait(_)) {
+            let done = matches!(flow, Flow::Commit(_));
+            self.testify(&Deed::Begun(lease, &running.call.message, begin, done));
+        }
         running.stage = match flow {
             Flow::Commit(_) | Flow::Next => CallStage::Load,
             Flow::Wait(_) => {
@@ -164,6 +169,19 @@ impl World {
         let version = self.pg.draw_version();
         let chance = self.chance(4);
         running.stage = CallStage::Ended(Box::new(run(body, shared, version, chance)));
+        if running.call.begin == Begin::Alone {
+            self.note_came_back(&running.call);
+        }
+    }
+
+    /// Where that has to wait its settlement says it, a moment later.
+    fn note_came_back(&mut self, call: &Call<KeyState>) {
+        let tx = self.pg.begin();
+        let flow = self.pg.note_came_back(tx, call.lease, &call.message);
+        self.pg.end(tx, matches!(flow, Flow::Commit(())));
+        if !matches!(flow, Flow::Wait(_)) {
+            self.testify(&Deed::CameBack(call.lease, &call.message));
+        }
     }
 
     /// What its key left, or what the host knows, or what is committed.

@@ -199,8 +199,7 @@ impl World {
         let kind = self.choices.draw(8);
         let letters: Vec<Seq> =
             self.pg.letters.rows(NOBODY).filter(|(_, letter)| letter.open).map(|(seq, _)| *seq).collect();
-        let blocks: Vec<(LaneId, OrderKey)> =
-            self.pg.blocked.rows(NOBODY).map(|((lane, key, _), _)| (*lane, *key)).collect();
+        let blocks: Vec<(LaneId, OrderKey)> = self.pg.blocked.rows(NOBODY).map(|(block, _)| *block).collect();
         let pending: Vec<Seq> =
             self.pg.inbox.rows(NOBODY).filter(|(_, row)| Row::is_pending(row)).map(|(seq, _)| *seq).collect();
         let act = match kind {

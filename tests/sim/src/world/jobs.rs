@@ -13,6 +13,7 @@ use crate::job::{Job, Lost, Notes, Orphan, Reply, Stage, Task, missed};
 use crate::postgres::table::Tx;
 use crate::postgres::{Flow, Session};
 use crate::setup::COMMAND_LIMIT;
+use crate::twin::Deed;
 
 impl World {
     pub(super) fn start_command(&mut self, index: usize, command: Command<KeyState, Effects>) {
@@ -34,7 +35,7 @@ impl World {
         let tx = tx.unwrap_or_else(|| self.pg.begin());
         self.last_job += 1;
         let of = host.and_then(|index| self.hosts.get(index).map(|host| (index, host)));
-        self.jobs.push(Job {
+        let mut job = Job {
             id: self.last_job,
             host: of.map(|(index, host)| (index, host.lives)),
             session: of.map_or(Session(0), |(_, host)| host.session),
@@ -45,7 +46,11 @@ impl World {
             tx,
             notes: Notes::default(),
             waits: None,
-        });
+        };
+        if self.witness.is_some() {
+            self.do_whole(&mut job);
+        }
+        self.jobs.push(job);
     }
 
     /// Whether its client runs, and nothing keeps it from going on.
@@ -56,7 +61,7 @@ impl World {
     }
 
     /// Its time is over, or its host does not reach Postgres.
-    fn is_over(&self, job: &Job) -> bool {
+    pub(super) fn is_over(&self, job: &Job) -> bool {
         let host = job.host.and_then(|(index, _)| self.hosts.get(index));
         host.is_some_and(|host| job.started + COMMAND_LIMIT <= self.now || host.cut_until > self.now)
     }
@@ -162,7 +167,10 @@ impl World {
                 self.feed(index, *event);
             }
             Reply::Beaten(there) => self.beaten(index, job.started, there),
-            Reply::Buried => self.pg.note_free_lanes(self.now),
+            Reply::Buried => {
+                self.pg.note_free_lanes(self.now);
+                self.testify(&Deed::NotedFreeLanes);
+            }
             Reply::Nothing if matches!(&*job.task, Task::Beat) => self.beat_failed(index),
             Reply::Nothing => {}
         }

@@ -13,6 +13,7 @@ use crate::kafka::{Consumer, Told};
 use crate::postgres::table::NOBODY;
 use crate::postgres::{Flow, Session};
 use crate::setup::{COMMAND_LIMIT, EXPIRY};
+use crate::twin::Deed;
 
 const BEAT: u64 = EXPIRY / 6;
 const LOOK: u64 = 1000;
@@ -37,7 +38,8 @@ impl World {
     fn begin_session(&mut self, index: usize) {
         self.last_session += 1;
         let session = Session(self.last_session);
-        self.pg.register(session, self.now + EXPIRY);
+        self.pg.register(session, index, self.now + EXPIRY);
+        self.testify(&Deed::Registered(session, index));
         self.drop_calls(index);
         let settings = self.setup.settings();
         let Some(host) = self.hosts.get_mut(index) else { return };
@@ -104,8 +106,11 @@ impl World {
         let Some(session) = self.hosts.get(index).map(|host| host.session) else { return };
         self.kill(index);
         let tx = self.pg.begin();
-        let gone = !matches!(self.pg.depart(tx, session), Flow::Wait(_));
+        let gone = !matches!(self.pg.depart(tx, self.now, session), Flow::Wait(_));
         self.pg.end(tx, gone);
+        if gone {
+            self.testify(&Deed::Departed(session));
+        }
     }
 
     pub(super) fn beat(&mut self, index: usize) {
