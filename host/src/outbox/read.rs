@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::db::{Db, DbError};
 use crate::message::{Header, headers_from_json};
-use mailroom_core::relay::{DuePage, Look, LookAside, LookDue, Page, Row, Snapshot};
+use mailroom_core::relay::{AsidePage, DuePage, Look, LookAside, LookDue, Page, Row, Snapshot};
 
 /// What a record takes in a request beside its key, its value and its headers; more rather than less.
 const RECORD_BYTES: usize = 64;
@@ -129,10 +129,12 @@ pub(crate) async fn read_due(
     );
     let doing = "reading scheduled rows of the outbox";
     let rows = rows.fetch_all(&mut db.conn(doing).await?).await.map_err(DbError::new(doing))?;
+    // A row comes in any case.
+    let server = rows.first().map_or(0, |row| row.server);
     let next_due = rows.first().and_then(|row| row.next_due_secs).map(wait);
     let mut topic: Option<Arc<str>> = None;
     let rows = rows.into_iter().filter_map(|row| pending!(row, topic, unfit)).collect();
-    Ok(DuePage { rows, next_due })
+    Ok(DuePage { server, rows, next_due })
 }
 
 /// Reads the first rows of one topic.
@@ -140,7 +142,7 @@ pub(crate) async fn read_aside(
     db: &Db,
     look: &LookAside,
     unfit: Unfit,
-) -> Result<Vec<Row<Arc<Pending>>>, DbError> {
+) -> Result<AsidePage<Arc<Pending>>, DbError> {
     let rows = sqlx::query_file!(
         "src/outbox/read_aside.sql",
         &look.lanes,
@@ -150,8 +152,10 @@ pub(crate) async fn read_aside(
     );
     let doing = "reading a topic's rows of the outbox";
     let rows = rows.fetch_all(&mut db.conn(doing).await?).await.map_err(DbError::new(doing))?;
+    let server = rows.first().map(|row| row.server);
     let mut topic: Option<Arc<str>> = None;
-    Ok(rows.into_iter().filter_map(|row| pending!(row, topic, unfit)).collect())
+    let rows = rows.into_iter().filter_map(|row| pending!(row, topic, unfit)).collect();
+    Ok(AsidePage { server, rows })
 }
 
 fn names(topics: &[Arc<str>]) -> Vec<String> {

@@ -1,6 +1,7 @@
 -- The first rows of one topic in all lanes, in order of `seq`; scheduled ones that are due are among them. From the
 -- lanes' starts: it is rare, and whatever was committed late is seen with the rest.
-select o.lane as "lane?", o.seq as "seq?", o.id as "id?", o.topic as "topic?", o.key, o.event_type as "event_type?",
+select (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as "server!",
+       o.lane as "lane?", o.seq as "seq?", o.id as "id?", o.topic as "topic?", o.key, o.event_type as "event_type?",
        o.schema_version, o.payload, o.content_type, o.headers::text, o.trace_id, o.traceparent, o.correlation_id,
        o.causation_id
   from unnest($1::integer[], $2::bigint[]) l(id, bound)

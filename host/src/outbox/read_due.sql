@@ -1,5 +1,7 @@
 -- Scheduled rows that are due, of each lane in the order of their times, and when the first is due that is not.
-select n.next_due_secs as "next_due_secs?", r.lane as "lane?", r.seq as "seq?", r.id as "id?", r.topic as "topic?",
+select n.next_due_secs as "next_due_secs?",
+       (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint as "server!",
+       r.lane as "lane?", r.seq as "seq?", r.id as "id?", r.topic as "topic?",
        r.key, r.event_type as "event_type?", r.schema_version, r.payload, r.content_type, r.headers::text, r.trace_id,
        r.traceparent, r.correlation_id, r.causation_id
   from (select min(extract(epoch from f.scheduled_at - statement_timestamp()))::double precision as next_due_secs

@@ -19,7 +19,7 @@ use crate::lane::Lease;
 use crate::outage::Outage;
 use crate::outbox::Pending;
 use mailroom_core::relay::{
-    Command, Delivery, DuePage, Event, Failure, Marked, Page, ProducerId, RelayMachine, Row, Tell,
+    AsidePage, Command, Delivery, DuePage, Event, Failure, Marked, Page, ProducerId, RelayMachine, Tell,
 };
 
 type Record = Arc<Pending>;
@@ -28,7 +28,7 @@ type Record = Arc<Pending>;
 enum Ended {
     Looked(Result<Page<Record>, DbError>),
     LookedDue(Result<DuePage<Record>, DbError>),
-    LookedAside(Result<Vec<Row<Record>>, DbError>),
+    LookedAside(Result<AsidePage<Record>, DbError>),
     /// With the leases under which it was tried.
     Marked(Result<Marked, DbError>, BTreeMap<i32, Lease>),
     Asked(Result<Vec<Arc<str>>, KafkaError>),

@@ -109,10 +109,21 @@ pub struct Page<R> {
 /// What a look at scheduled rows saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DuePage<R> {
+    /// See [`Snapshot::server`].
+    pub server: i64,
     /// Rows that are due, of each lane in order of their times.
     pub rows: Vec<Row<R>>,
     /// How long until the first is due that is not.
     pub next_due: Option<Duration>,
+}
+
+/// What a look at one topic saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsidePage<R> {
+    /// See [`Snapshot::server`]; told where there are rows.
+    pub server: Option<i64>,
+    /// Rows in order of `seq`.
+    pub rows: Vec<Row<R>>,
 }
 
 /// The next rows of all lanes, but for scheduled ones.
@@ -269,8 +280,8 @@ pub enum Event<R> {
     Looked(Result<Page<R>, Failure>),
     /// Ends [`Command::LookDue`].
     LookedDue(Result<DuePage<R>, Failure>),
-    /// Ends [`Command::LookAside`], with rows in order of `seq`.
-    LookedAside(Result<Vec<Row<R>>, Failure>),
+    /// Ends [`Command::LookAside`].
+    LookedAside(Result<AsidePage<R>, Failure>),
     /// Answers for records.
     Delivered(Vec<Delivery>),
     /// Ends [`Command::Purge`]: no answer of this producer follows.

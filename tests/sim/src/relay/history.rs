@@ -49,7 +49,7 @@ pub(super) fn event(event: &Event<Message>) -> String {
             format!("looked {} drawn {} {of}", rows(&page.rows), seen.last_seq)
         }
         Event::LookedDue(Ok(page)) => format!("looked for due ones {} {:?}", rows(&page.rows), page.next_due),
-        Event::LookedAside(Ok(page)) => format!("looked aside {}", rows(page)),
+        Event::LookedAside(Ok(page)) => format!("looked aside {}", rows(&page.rows)),
         Event::Looked(Err(failure)) => format!("look {}", failed(failure)),
         Event::LookedDue(Err(failure)) => format!("look for due ones {}", failed(failure)),
         Event::LookedAside(Err(failure)) => format!("look aside {}", failed(failure)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailroom_core::relay::{DuePage, Look, LookAside, LookDue, Page, Row, Snapshot};
+use mailroom_core::relay::{AsidePage, DuePage, Look, LookAside, LookDue, Page, Row, Snapshot};
 
 use super::store::{Flaw, Message, OutboxRow, Store};
 use crate::postgres::table::NOBODY;
@@ -40,14 +40,16 @@ impl Store {
         let rows = self.rows(topics, &bounds, by_time, |_, _, row| {
             row.is_scheduled() && row.scheduled_at <= now && !holds(&look.without, topics, row)
         });
-        DuePage { rows, next_due: self.next_due(&look.lanes, now, |row| row.scheduled_at > now) }
+        let server = i64::from(self.failovers);
+        DuePage { server, rows, next_due: self.next_due(&look.lanes, now, |row| row.scheduled_at > now) }
     }
 
-    pub(crate) fn look_aside(&self, look: &LookAside, topics: &[Arc<str>], now: u64) -> Vec<Row<Message>> {
+    pub(crate) fn look_aside(&self, look: &LookAside, topics: &[Arc<str>], now: u64) -> AsidePage<Message> {
         let bounds = Bounds { lanes: &look.lanes, of_lanes: &look.bounds, rows_max: look.rows_max };
-        self.rows(topics, &bounds, by_seq, |_, _, row| {
+        let rows = self.rows(topics, &bounds, by_seq, |_, _, row| {
             topics.get(row.topic) == Some(&look.topic) && row.scheduled_at <= now
-        })
+        });
+        AsidePage { server: (!rows.is_empty()).then_some(i64::from(self.failovers)), rows }
     }
 
     fn rows(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::aside::{SIDES_MAX, Side, Work};
 use super::super::topics::{Cause, TopicId};
-use super::super::{Command, Failure, LookAside, ProducerId, Row};
+use super::super::{AsidePage, Command, Failure, LookAside, Notice, ProducerId, Row};
 use super::{RelayMachine, UnderWay};
 
 /// After so long without trouble the topic goes back to the producer of all.
@@ -147,15 +147,20 @@ impl<R: Clone> RelayMachine<R> {
         self.commands.push(Command::LookAside(LookAside { topic, lanes, bounds, rows_max }));
     }
 
-    pub(super) fn looked_aside(&mut self, looked: Result<Vec<Row<R>>, Failure>) {
+    pub(super) fn looked_aside(&mut self, looked: Result<AsidePage<R>, Failure>) {
         let Some(look) = self.looks.aside.take() else { return };
+        let page = match looked {
+            Ok(page) if look.number > self.looks.void => page,
+            Ok(_) | Err(_) => return,
+        };
+        if page.server.is_some_and(|server| self.is_other_server(server)) {
+            return self.begin_anew(Notice::AnotherServer, self.horizon.drawn());
+        }
         // Where the topic has left its producer meanwhile nothing was taken, and nothing is lost.
-        let is_void = look.number <= self.looks.void;
-        let place =
-            self.sides.iter().position(|side| Some(side.id) == look.side && !side.purging && !is_void);
-        let Some((place, Ok(rows))) = place.map(|place| (place, looked)) else { return };
+        let place = self.sides.iter().position(|side| Some(side.id) == look.side && !side.purging);
+        let Some(place) = place else { return };
         let (mut fit, mut refused) = (Vec::new(), Vec::new());
-        for mut row in rows {
+        for mut row in page.rows {
             if !self.lanes.read_aside(row.lane, row.seq, look.number) {
                 continue;
             }

@@ -52,13 +52,16 @@ impl<R: Clone> RelayMachine<R> {
             Ok(page) => page,
             Err(failure) => return self.look_failed(failure),
         };
+        if look.number <= self.looks.void {
+            return self.look_now();
+        }
         let (from, to) = (self.horizon.drawn(), page.snapshot.last_seq);
-        let is_other =
-            self.server.replace(page.snapshot.server).is_some_and(|was| was != page.snapshot.server);
-        if is_other || to < from {
-            let notice =
-                if to < from { Notice::SequenceFellBack { from, to } } else { Notice::AnotherServer };
-            return self.begin_anew(notice, to);
+        let is_other = self.is_other_server(page.snapshot.server);
+        if to < from {
+            return self.begin_anew(Notice::SequenceFellBack { from, to }, to);
+        }
+        if is_other {
+            return self.begin_anew(Notice::AnotherServer, to);
         }
         let before = self.horizon.seq();
         let floor = self.horizon.seen(&page.snapshot, self.now);
@@ -92,9 +95,14 @@ impl<R: Clone> RelayMachine<R> {
         }
     }
 
+    /// Whether this is not the server that answered before.
+    pub(super) fn is_other_server(&mut self, server: i64) -> bool {
+        self.server.replace(server).is_some_and(|before| before != server)
+    }
+
     /// The table may be another: rows that we know may be gone, and others have their numbers. What was acknowledged is
     /// marked, by its ids; the rest is dropped.
-    fn begin_anew(&mut self, notice: Notice, last_seq: i64) {
+    pub(super) fn begin_anew(&mut self, notice: Notice, last_seq: i64) {
         self.say(notice);
         self.lanes.look_failed();
         self.horizon = Horizon::begin(last_seq);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::{Command, DuePage, Failure, LookDue};
+use super::super::{Command, DuePage, Failure, LookDue, Notice};
 use super::{RelayMachine, UnderWay};
 use crate::time::Moment;
 
@@ -113,10 +113,13 @@ impl<R: Clone> RelayMachine<R> {
                 return;
             }
         };
+        let is_void = look.number <= self.looks.void;
+        if !is_void && self.is_other_server(page.server) {
+            return self.begin_anew(Notice::AnotherServer, self.horizon.drawn());
+        }
         self.meet(&page.rows, self.horizon.seq());
         let more = page.rows.len() >= look.rows_max;
         let (mut fresh, mut seen) = (0, None);
-        let is_void = look.number <= self.looks.void;
         for row in page.rows {
             // Between a purge and its end nothing of the lanes may be taken: what is purged goes first.
             if !(self.main.purging || is_void) && self.lanes.read_aside(row.lane, row.seq, look.number) {

@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use super::super::{Delivery, Marked, Page, Refusal, RefusalMeaning, Snapshot, Wake};
+use super::super::{AsidePage, Delivery, Marked, Page, Refusal, RefusalMeaning, Snapshot, Wake};
 use super::*;
 use world::World;
 
@@ -85,6 +85,10 @@ impl ByHand {
     }
 }
 
+fn looked_aside(rows: Vec<Row<()>>) -> Event<()> {
+    Event::LookedAside(Ok(AsidePage { server: None, rows }))
+}
+
 fn row(seq: i64, topic: &str) -> Row<()> {
     Row { lane: 0, seq, topic: topic.into(), bytes: 100, unfit: None, record: () }
 }
@@ -123,7 +127,7 @@ fn a_row_that_is_refused_alone_dies_and_in_company_its_topic_is_tried_beside_the
         .iter()
         .find_map(|command| if let Command::LookAside(look) = command { Some(&*look.topic) } else { None });
     assert_eq!(aside, Some("orders"));
-    let group = sent(&relay.on(Event::LookedAside(Ok(vec![row(2, "orders"), row(3, "orders")]))));
+    let group = sent(&relay.on(looked_aside(vec![row(2, "orders"), row(3, "orders")])));
     assert_eq!(group.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [2], "half of them");
     assert_eq!(
         sent(&relay.acknowledged(group[0].0)).first().map(|(_, seq)| *seq),
@@ -174,7 +178,7 @@ fn a_topic_without_acknowledgements_leaves_room_to_others_and_one_row_of_it_is_t
     assert!(
         commands.iter().any(|command| matches!(command, Command::LookAside(look) if look.rows_max < 20 + 40))
     );
-    let tried = sent(&relay.on(Event::LookedAside(Ok(vec![row(1, "sick")]))));
+    let tried = sent(&relay.on(looked_aside(vec![row(1, "sick")])));
     assert_eq!(tried.len(), 1);
     let commands = relay.acknowledged(tried[0].0);
     assert!(
@@ -211,7 +215,7 @@ fn a_side_producer_reads_nothing_more_while_what_it_published_cannot_be_marked()
         looks += 1;
         let rows: Vec<_> = (1..=20).map(|place| row(seq + place, "orders")).collect();
         seq += 20;
-        let mut tickets = sent(&relay.on(Event::LookedAside(Ok(rows))));
+        let mut tickets = sent(&relay.on(looked_aside(rows)));
         while !tickets.is_empty() {
             let answers = tickets.iter().map(|(ticket, _)| Delivery { ticket: *ticket, result: Ok((0, 0)) });
             tickets = sent(&relay.on(Event::Delivered(answers.collect())));
@@ -257,4 +261,17 @@ fn a_sequence_that_falls_back_is_noticed_though_the_connection_was_lost_before()
     relay.later(10);
     let commands = relay.looked(vec![], 550);
     assert!(commands.contains(&Command::Say(Notice::SequenceFellBack { from: 1_000, to: 550 })));
+}
+
+#[test]
+fn a_look_aside_that_another_server_answers_brings_nothing() {
+    let mut relay = ByHand::new(&["orders"]);
+    let both = relay.sends(vec![row(1, "orders"), row(2, "orders")], 2);
+    relay.refused(both[0].0, RefusalMeaning::Record);
+    let commands = relay.on(Event::Purged(ProducerId(0)));
+    assert!(commands.iter().any(|command| matches!(command, Command::LookAside(_))));
+    let rows = vec![row(1, "orders"), row(2, "orders")];
+    let commands = relay.on(Event::LookedAside(Ok(AsidePage { server: Some(2), rows })));
+    assert_eq!(sent(&commands), []);
+    assert!(commands.contains(&Command::Say(Notice::AnotherServer)));
 }

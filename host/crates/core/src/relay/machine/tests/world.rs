@@ -303,9 +303,11 @@ impl World {
             Command::LookDue(look) => {
                 Event::LookedDue(if fails { Err(failure) } else { Ok(self.due_page(&look)) })
             }
-            Command::LookAside(look) => {
-                Event::LookedAside(if fails { Err(failure) } else { Ok(self.topic_page(&look)) })
-            }
+            Command::LookAside(look) => Event::LookedAside(if fails {
+                Err(failure)
+            } else {
+                Ok(AsidePage { server: Some(1), rows: self.topic_page(&look) })
+            }),
             Command::Mark(batch) => {
                 if !fails || self.chance(2) == 0 {
                     self.mark(&batch);
@@ -406,7 +408,7 @@ impl World {
         rows.truncate(look.rows_max);
         let to_come =
             self.table.values().filter(|row| !row.ended && !is_due(row)).filter_map(|row| row.due).min();
-        DuePage { rows, next_due: to_come.map(|due| Duration::from_millis(due - self.now)) }
+        DuePage { server: 1, rows, next_due: to_come.map(|due| Duration::from_millis(due - self.now)) }
     }
 
     fn topic_page(&self, look: &LookAside) -> Vec<Row<i64>> {
