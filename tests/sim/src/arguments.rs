@@ -9,7 +9,9 @@ pub(crate) const HELP: &str = "\
 sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE] [--failures F] [--coverage]
     [--no-shrink] [--out FOLDER] [--jobs J] [--of handler|relay]
   runs seeds N, N + 1 and so on, K of them or for so long, with faults for M steps each; the first that
-  breaks a promise is shrunk, shown, and kept as a file that --replay takes";
+  breaks a promise is shrunk, shown, and kept as a file that --replay takes
+sim model [NAME]
+  tries every interleaving of small scenarios, or of those whose names begin so";
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]

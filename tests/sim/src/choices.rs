@@ -14,6 +14,7 @@ pub(crate) struct Choices {
 enum Source {
     Fresh(fastrand::Rng),
     Recorded { steps: Vec<Vec<u32>>, step: usize, draw: usize },
+    Listed { draws: Vec<u32>, below: Vec<u32> },
 }
 
 impl Choices {
@@ -25,6 +26,25 @@ impl Choices {
     /// Draws what was recorded.
     pub(crate) fn recorded(steps: Vec<Vec<u32>>) -> Self {
         Self { source: Source::Recorded { steps, step: 0, draw: 0 }, steps: Vec::new(), current: Vec::new() }
+    }
+
+    /// Draws these, then zeros, and notes out of how many each was.
+    pub(crate) fn listed(draws: Vec<u32>) -> Self {
+        let source = Source::Listed { draws, below: Vec::new() };
+        Self { source, steps: Vec::new(), current: Vec::new() }
+    }
+
+    /// Gives the draws that follow these, counting up the last first; `None` after the last of all.
+    pub(crate) fn next_listed(self) -> Option<Vec<u32>> {
+        let Source::Listed { mut draws, below } = self.source else { return None };
+        draws.resize(below.len(), 0);
+        while let Some(drawn) = draws.pop() {
+            if below.get(draws.len()).is_some_and(|below| drawn + 1 < *below) {
+                draws.push(drawn + 1);
+                return Some(draws);
+            }
+        }
+        None
     }
 
     /// Ends the group of draws of a step.
@@ -39,7 +59,7 @@ impl Choices {
     /// The steps that a recorded stream still has, all for a fresh one.
     pub(crate) fn is_exhausted(&self) -> bool {
         match &self.source {
-            Source::Fresh(_) => false,
+            Source::Fresh(_) | Source::Listed { .. } => false,
             Source::Recorded { steps, step, .. } => *step >= steps.len(),
         }
     }
@@ -53,6 +73,11 @@ impl Choices {
                 let drawn = steps.get(*step).and_then(|step| step.get(*draw)).copied().unwrap_or(0);
                 *draw += 1;
                 drawn % below
+            }
+            Source::Listed { draws, below: bounds } => {
+                let drawn = draws.get(bounds.len()).copied().unwrap_or(0);
+                bounds.push(below);
+                return drawn;
             }
         };
         self.current.push(drawn);
@@ -115,5 +140,18 @@ mod tests {
         }
         assert!(again.is_exhausted());
         assert_eq!((again.draw(10), again.weighted(&[1, 2]), again.percent(99)), (0, 0, false));
+    }
+
+    #[test]
+    fn listed_draws_count_up_through_all_that_there_are() {
+        let (mut seen, mut draws) = (Vec::new(), Some(Vec::new()));
+        while let Some(list) = draws {
+            let mut choices = Choices::listed(list);
+            // The second is asked for after some of the first only.
+            let first = choices.draw(3);
+            seen.push((first, if first == 1 { choices.draw(2) } else { 9 }));
+            draws = choices.next_listed();
+        }
+        assert_eq!(seen, [(0, 9), (1, 0), (1, 1), (2, 9)]);
     }
 }

@@ -13,6 +13,10 @@ use crate::run::{Length, Ran, SUBJECTS, Subject, run};
 /// Runs what the command line asks for; succeeds if every promise was kept.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some("model") {
+        return crate::model::explore(words.next().as_deref());
+    }
     let arguments = match Arguments::read(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(complaint) => {

@@ -16,13 +16,13 @@ use mailroom_core::verdict::outcome::{End, Fault, Outcome};
 use crate::postgres::StateId;
 
 /// The state of a key as its calls hand it on: versions and values, with what is not committed yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct KeyState {
     values: BTreeMap<StateId, (i64, i64)>,
 }
 
 /// A value that a call read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StateRead {
     /// Which.
     pub id: StateId,
@@ -33,7 +33,7 @@ pub struct StateRead {
 }
 
 /// A value that a call wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StateWrite {
     /// Which.
     pub id: StateId,
@@ -46,7 +46,7 @@ pub struct StateWrite {
 }
 
 /// What is committed with a message.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Effects {
     /// The call that left it.
     pub call: u64,
@@ -75,7 +75,7 @@ impl Effects {
 }
 
 /// What a call does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Act {
     Complete,
     Say,

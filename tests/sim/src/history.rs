@@ -18,11 +18,16 @@ const REPEATED_MAX: u32 = 8;
 /// Whether nothing came of it: attempts to take lanes, and looks for what is due.
 fn is_idle(said: &str) -> bool {
     let empty = said.ends_with("]:") || said.contains(": [] ") || said.ends_with(' ');
-    empty || said.contains("tick → take") || said.contains("tick → adopt") || said.contains("tick → read-due")
+    let renews = said.contains(" session renewed ") && !said.contains("; ");
+    empty
+        || renews
+        || said.contains("tick → take")
+        || said.contains("tick → adopt")
+        || said.contains("tick → read-due")
 }
 
 /// Lines, where they are wanted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     lines: Option<Vec<String>>,
     now: u64,
@@ -38,7 +43,8 @@ impl History {
     }
 
     pub(crate) fn time(&mut self, now: u64) {
-        self.now = now;
+        // The model's clock begins at a large number.
+        self.now = now % (1 << 40);
     }
 
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {

@@ -17,7 +17,7 @@ use crate::postgres::table::Tx;
 pub(crate) type Machine = HandlerMachine<KeyState, Effects>;
 
 /// What a process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Life {
     Up,
     /// It gives everything back, until then.
@@ -26,7 +26,7 @@ pub(crate) enum Life {
 }
 
 /// A call under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Running {
     pub(crate) call: Box<Call<KeyState>>,
     pub(crate) act: Act,
@@ -37,7 +37,7 @@ pub(crate) struct Running {
 }
 
 /// How far a call is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum CallStage {
     /// What is to be noted before is noted.
     Begin,
@@ -50,7 +50,7 @@ pub(crate) enum CallStage {
 }
 
 /// A transaction that a call opened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct OpenTransaction {
     pub(crate) tx: Tx,
     pub(crate) message: String,
@@ -58,7 +58,7 @@ pub(crate) struct OpenTransaction {
 }
 
 /// A process and what it holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) life: Life,
     /// Rises with every machine; what was asked by another is for nobody.

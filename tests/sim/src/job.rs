@@ -19,7 +19,7 @@ use crate::postgres::{Flow, Postgres, Session};
 use crate::setup::EXPIRY;
 
 /// What is done at the database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Task {
     Command(Command<KeyState, Effects>),
     Beat,
@@ -31,7 +31,7 @@ pub(crate) enum Task {
 }
 
 /// What a client hears.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Reply {
     Event(Box<Event<KeyState, Effects>>),
     /// Whether the session's row is still there.
@@ -42,7 +42,7 @@ pub(crate) enum Reply {
 }
 
 /// Where a job is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Stage {
     Running,
     Committing(Reply),
@@ -67,7 +67,7 @@ pub(crate) struct Job {
 }
 
 /// What statements leave for those after them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Notes {
     taking: TakingNotes,
     settle: SettleNotes,
@@ -128,6 +128,22 @@ impl Job {
     /// Whether its statements are done.
     pub(crate) fn is_ending(&self) -> bool {
         !matches!(self.stage, Stage::Running)
+    }
+
+    /// Whether it does one thing that nobody else can come between.
+    pub(crate) fn is_alone(&self) -> bool {
+        match &*self.task {
+            Task::Command(Command::Write(_) | Command::SettleSql { .. }) | Task::Act(_) => false,
+            Task::Command(_) => self.notes.taking.is_nothing(),
+            Task::Beat | Task::Bury | Task::Look | Task::Sweep(_) => true,
+        }
+    }
+
+    /// Whether it was to take whatever is free, and nothing was.
+    pub(crate) fn finds_nothing(&self) -> bool {
+        matches!(&*self.task, Task::Command(Command::Adopt { .. }))
+            && self.is_ending()
+            && self.notes.taking.is_nothing()
     }
 
     /// Whether what it does changes what a lane believes, so that a lost reply leaves a doubt.

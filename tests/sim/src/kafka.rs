@@ -40,7 +40,7 @@ pub(crate) struct Kafka {
 }
 
 /// What a consumer tells its host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Told {
     Assigned(Vec<TopicPartition>),
     Revoked(Vec<TopicPartition>),
@@ -49,14 +49,14 @@ pub(crate) enum Told {
 }
 
 /// Where a consumer reads a partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Fetch {
     pub(crate) at: i64,
     pub(crate) paused: bool,
 }
 
 /// The consumer of a host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Consumer {
     pub(crate) fetches: BTreeMap<TopicPartition, Fetch>,
     pub(crate) told: VecDeque<Told>,

@@ -11,6 +11,7 @@ mod host;
 mod job;
 mod kafka;
 mod liveness;
+mod model;
 mod oracle;
 mod postgres;
 mod relay;

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A world is cloned at every step of the exhaustive model.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     mailroom_sim::main()
 }

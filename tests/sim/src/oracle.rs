@@ -1,6 +1,7 @@
 //! What must hold after every commit and at every call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 
 use mailroom_core::handler_machine::command::{Call, Command};
 use mailroom_core::ids::{LaneId, OrderKey, Seq};
@@ -25,14 +26,14 @@ pub(crate) struct Violation {
 type Checked = Result<(), Violation>;
 
 /// A call ended, in this session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(crate) struct SeenEnd {
     pub(crate) lane: LaneId,
     pub(crate) session: Session,
 }
 
 /// Watches commits and calls.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Oracle {
     /// How often a message was handed over that may be so once.
     handed_over: BTreeMap<String, u32>,
@@ -111,6 +112,23 @@ impl Oracle {
         }
         effects_of_ended(committed)?;
         self.reads_explained(pg, committed, task, fenced_at)
+    }
+
+    /// Gives which values were replaced after so many commits, which is what a check compares.
+    pub(crate) fn replaced_after(&self, commits: Option<u64>) -> Vec<(StateId, i64)> {
+        let Some(commits) = commits else { return Vec::new() };
+        self.replaced.iter().filter(|(_, at)| **at > commits).map(|(value, _)| *value).collect()
+    }
+
+    /// Adds what later checks depend on: of counts of commits only which came first.
+    pub(crate) fn add_to(&self, parts: &mut impl Hasher) {
+        self.handed_over.hash(parts);
+        self.replayed.hash(parts);
+        self.seen.hash(parts);
+        for (replayed, at) in &self.replayed_at {
+            let later = self.made_at.iter().filter(|(_, made)| *made > at).map(|(seq, _)| *seq);
+            (replayed, later.collect::<Vec<_>>()).hash(parts);
+        }
     }
 
     /// S6: a message that may be handed over once is.

@@ -27,14 +27,14 @@ use locks::{Locks, Mode, Place};
 use table::{Change, NOBODY, Table, Tx};
 
 /// One life of a host in the eyes of the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Session(
     /// Its number.
     pub u32,
 );
 
 /// A value of a handler's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StateId {
     /// A key's own.
     Keyed(OrderKey),
@@ -42,12 +42,12 @@ pub enum StateId {
     Shared(u32),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct HostRow {
     pub(crate) expires_at: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LaneRow {
     pub(crate) partition: TopicPartition,
     pub(crate) owner: Option<Session>,
@@ -58,7 +58,7 @@ pub(crate) struct LaneRow {
     pub(crate) rereads: RereadCount,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct OffsetRow {
     pub(crate) next: i64,
     pub(crate) epoch: i64,
@@ -66,7 +66,7 @@ pub(crate) struct OffsetRow {
     pub(crate) start: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Status {
     Pending,
     Completed,
@@ -74,7 +74,7 @@ pub(crate) enum Status {
 }
 
 /// A row of the inbox.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Row {
     pub(crate) lane: LaneId,
     pub(crate) okey: Option<OrderKey>,
@@ -101,14 +101,14 @@ impl Row {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Letter {
     pub(crate) open: bool,
     pub(crate) reason: DeadReason,
 }
 
 /// A value with its version and the message that wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct StateRow {
     pub(crate) version: i64,
     pub(crate) value: i64,
@@ -125,6 +125,8 @@ pub(crate) struct Postgres {
     pub(crate) fenced_at: BTreeMap<Tx, u64>,
     pub(crate) last_version: i64,
     pub(crate) sequence: i64,
+    /// The most places that are drawn at once, where there is such a bound.
+    pub(crate) drawn_max: Option<usize>,
     pub(crate) hosts: Table<Session, HostRow>,
     /// The names of the sessions' processes, the same after a restart.
     pub(crate) workers: BTreeMap<Session, usize>,

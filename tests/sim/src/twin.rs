@@ -75,6 +75,7 @@ pub struct Broken {
 pub fn run(seed: u64, steps: u64, witness: Box<dyn Witness>) -> Result<(), Broken> {
     let world = World::witnessed(Choices::fresh(seed), witness);
     let ran = run_world(Subject::Handler, world, Length { steps, traced: true });
+    World::dismiss_witness();
     match ran.violation {
         None => Ok(()),
         Some(violation) => Err(Broken { rule: violation.rule, text: violation.text, history: ran.history }),

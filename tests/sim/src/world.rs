@@ -2,10 +2,14 @@
 //! one enabled thing, which the choices pick.
 
 mod calls;
+mod explore;
+mod fingerprint;
 mod inject;
 mod jobs;
 mod sessions;
 mod whole;
+
+pub(crate) use explore::{Explored, Faults, Pace, Scenario};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,10 +32,11 @@ use crate::setup::{COMMAND_LIMIT, EXPIRY, Setup, shared};
 use crate::twin::Witness;
 
 /// The state of a run.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) choices: Choices,
-    pub(crate) setup: Setup,
+    pub(crate) setup: Arc<Setup>,
     pub(crate) pg: Postgres,
     pub(crate) kafka: Kafka,
     pub(crate) hosts: Vec<Host>,
@@ -51,13 +56,15 @@ pub(crate) struct World {
     once: BTreeSet<String>,
     /// When a fault was injected last.
     last_fault: u64,
-    /// Whoever does the same at a real database: all work there is done whole.
-    witness: Option<Box<dyn Witness>>,
+    /// Somebody does the same at a real database: all work there is done whole.
+    is_witnessed: bool,
+    /// All that can happen is tried, and nothing drawn.
+    explored: Option<Explored>,
 }
 
 /// Something that can happen now.
-#[derive(Debug, Clone, Copy)]
-enum Doing {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
     Job(usize),
     Orphan(usize),
     Hand(usize),
@@ -81,6 +88,21 @@ impl World {
         if witness.is_some() {
             Self::leave_out_sql(&mut setup.acts);
         }
+        let mut world = Self::empty(setup, choices, traced);
+        world.is_witnessed = witness.is_some();
+        whole::begin(witness);
+        for _ in 0..world.setup.records {
+            world.produce();
+        }
+        for host in 0..world.hosts.len() {
+            world.start(host);
+        }
+        world.choices.end_step();
+        world
+    }
+
+    /// Gives one with hosts that are down and logs without records.
+    fn empty(setup: Setup, choices: Choices, traced: bool) -> Self {
         let version = shared(&setup.version);
         let hosts = (0..setup.hosts).map(|_| Host::down(Arc::clone(&version))).collect();
         let mut world = Self {
@@ -102,20 +124,14 @@ impl World {
             last_version: 1,
             once: BTreeSet::new(),
             last_fault: 0,
-            witness,
-            setup,
+            is_witnessed: false,
+            explored: None,
+            setup: Arc::new(setup),
         };
         world.history.time(world.now);
         for partition in world.setup.partitions.clone() {
             world.kafka.logs.insert(partition, crate::kafka::Log::default());
         }
-        for _ in 0..world.setup.records {
-            world.produce();
-        }
-        for host in 0..world.hosts.len() {
-            world.start(host);
-        }
-        world.choices.end_step();
         world
     }
 
@@ -244,7 +260,9 @@ impl World {
         let Some(host) = self.hosts.get_mut(index) else { return };
         let Some(machine) = host.machine.as_mut() else { return };
         let said = self.history.is_on().then(|| crate::history::event(&event));
-        self.coverage.event(&event);
+        if self.explored.is_none() {
+            self.coverage.event(&event);
+        }
         machine.on(event, now);
         let commands = machine.commands();
         let checked = machine.check();
@@ -260,7 +278,9 @@ impl World {
     }
 
     fn execute(&mut self, index: usize, command: Command<KeyState, Effects>) {
-        self.coverage.command(&command);
+        if self.explored.is_none() {
+            self.coverage.command(&command);
+        }
         let Some(host) = self.hosts.get_mut(index) else { return };
         match command {
             Command::Assign(partitions) => {
@@ -348,7 +368,7 @@ impl World {
     fn poll(&mut self, index: usize) {
         let records_max = match &mut self.calm {
             Some(rng) => rng.usize(1..5),
-            None => 1 + self.choices.index(4),
+            None => 1 + self.choices.index(self.explored.as_ref().map_or(4, Explored::poll_max)),
         };
         if let Some(host) = self.hosts.get_mut(index) {
             host.consumer.poll(&self.kafka, records_max);

@@ -29,6 +29,8 @@ cargo xtask fuzz [TARGET] [--time 60s]
 cargo xtask sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE]
                                  the machines of delivery against models of Postgres and Kafka, with faults;
                                  a seed that breaks a promise is shrunk and shown
+cargo xtask model [NAME]         every interleaving of small scenarios with the same machines and models, to a
+                                 stated bound; the shortest way to a broken promise is shown
 cargo xtask planted              plant bugs that the history test must catch, one after another
 cargo xtask tidy                 check the rules of the house
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ("bench", args) => bench::run(args),
         ("fuzz", args) => fuzz::run(args),
         ("sim", args) => sim::run(args),
+        ("model", names) => sim::model(names),
         ("planted", []) => planted::run(),
         ("tidy", []) => tidy::check(),
         ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),

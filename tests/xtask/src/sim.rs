@@ -2,6 +2,11 @@
 
 use crate::run::{Result, command, finish};
 
+/// Builds it and has it try every interleaving of small scenarios.
+pub(crate) fn model(names: &[String]) -> Result {
+    run(&[&["model".to_owned()], names].concat())
+}
+
 /// Builds and runs it with these arguments.
 pub(crate) fn run(args: &[String]) -> Result {
     let mut sim =

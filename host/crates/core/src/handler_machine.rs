@@ -44,7 +44,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const READ_SIZE_FIRST: usize = 16 * 1024;
 
 /// When Postgres is asked again after it was away.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Backoff {
     until: Moment,
     wait: Duration,
@@ -65,7 +65,7 @@ impl Backoff {
 }
 
 /// Notes of what is begun.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Marks {
     in_flight: bool,
     /// How many messages are noted at once.
@@ -75,7 +75,7 @@ struct Marks {
 }
 
 /// The machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct HandlerMachine<S, E> {
     settings: Settings,
     version: Arc<Version>,

@@ -140,7 +140,7 @@ pub(crate) struct DueScan {
 }
 
 /// A settlement's share of this lane, while it is under way.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct UnderWay {
     pub(crate) settled: Vec<Seq>,
     pub(crate) batch: Option<PolledBatch>,
@@ -150,7 +150,7 @@ pub(crate) struct UnderWay {
 }
 
 /// The lane.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Lane<S, E> {
     pub(crate) lease: Lease,
     pub(crate) partition: TopicPartition,

@@ -22,7 +22,7 @@ pub use record::Record;
 pub use text::{LAST_ERROR_BYTES_MAX, bounded, tail};
 
 /// A message of the inbox as a handler sees it, with what the host needs to settle it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Message {
     /// The order within the lane.
     pub seq: i64,

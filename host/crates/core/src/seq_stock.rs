@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// The sequence gave a place below one that is known: Postgres failed over and lost what it had given out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SequenceFellBack {
     /// The highest place known.
     pub known: i64,
@@ -12,7 +12,7 @@ pub struct SequenceFellBack {
 }
 
 /// Drawn places that are left. Each lies above all that were given or known before it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SeqStock {
     left: VecDeque<i64>,
     /// The highest place that was drawn, or that a lane's last owner may have written.

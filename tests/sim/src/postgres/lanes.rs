@@ -24,10 +24,17 @@ pub(crate) enum Taking {
 }
 
 /// What a taking knows from one statement to the next.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct TakingNotes {
     /// With the owner that died with it.
     pub(super) locked: Vec<(LaneId, Option<Session>)>,
+}
+
+impl TakingNotes {
+    /// Whether no lane was free.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.locked.is_empty()
+    }
 }
 
 impl Postgres {

@@ -7,7 +7,7 @@ use super::{Session, StateId};
 use mailroom_core::ids::{LaneId, OrderKey, Seq, TopicPartition};
 
 /// Something that can be locked.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Place {
     Host(Session),
     Lane(LaneId),
@@ -23,7 +23,7 @@ pub(crate) enum Place {
 }
 
 /// How a row is locked, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Mode {
     KeyShare,
     NoKeyUpdate,
@@ -69,6 +69,14 @@ impl Locks {
     /// Locks what is free; gives whether it was: `skip locked`.
     pub(crate) fn try_lock(&mut self, tx: Tx, place: Place, mode: Mode) -> bool {
         self.lock(tx, place, mode).is_ok()
+    }
+
+    /// All that is held, and by whom.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (&Place, &[(Tx, Mode)])> {
+        self.held
+            .iter()
+            .filter(|(_, holders)| !holders.is_empty())
+            .map(|(place, holders)| (place, holders.as_slice()))
     }
 
     /// Lets go of all that the transaction holds.

@@ -10,7 +10,7 @@ use super::{Flow, Postgres, Row, StateId, StateRow, Status};
 const REFUSED: &str = "the database refuses its content";
 
 /// An act of a person.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Act {
     /// A dead letter is replayed.
     Replay(Seq),

@@ -102,7 +102,7 @@ impl Postgres {
 
     /// Draws places; they are gone whatever becomes of them.
     pub(crate) fn draw_seqs(&mut self, count: usize) -> Vec<Seq> {
-        let count = i64::try_from(count).unwrap_or(0);
+        let count = i64::try_from(self.drawn_max.map_or(count, |max| count.min(max))).unwrap_or(0);
         let from = self.sequence + 1;
         self.sequence += count;
         (from..=self.sequence).map(Seq).collect()

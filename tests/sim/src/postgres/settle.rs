@@ -16,7 +16,7 @@ use super::{Flow, Letter, Postgres, Row, Session, Status};
 use crate::guest::{Effects, blame, is_refused};
 
 /// What a settlement knows from one statement to the next.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct SettleNotes {
     rereads: BTreeMap<LaneId, RereadCount>,
     hit: BTreeSet<Seq>,

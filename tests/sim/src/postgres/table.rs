@@ -56,6 +56,14 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         self.rows.iter().filter_map(move |(key, versions)| Some((key, versions.seen_by(tx)?)))
     }
 
+    /// Shows all rows as they are committed, and as somebody has them who has not committed yet.
+    pub(crate) fn show(&self, mut to: impl FnMut(&K, Option<&V>, Option<(Tx, Option<&V>)>)) {
+        for (key, versions) in &self.rows {
+            let dirty = versions.dirty.as_ref().map(|(tx, row)| (*tx, row.as_ref()));
+            to(key, versions.committed.as_ref(), dirty);
+        }
+    }
+
     /// Writes a row, or deletes it.
     pub(crate) fn put(&mut self, tx: Tx, key: K, row: Option<V>) {
         let versions = self.rows.entry(key.clone()).or_insert(Versions { committed: None, dirty: None });

@@ -167,7 +167,7 @@ impl World {
             act: running.act,
         };
         let version = self.pg.draw_version();
-        let chance = self.chance(4);
+        let chance = if self.explored.is_some() { 3 } else { self.chance(4) };
         running.stage = CallStage::Ended(Box::new(run(body, shared, version, chance)));
         if running.call.begin == Begin::Alone {
             self.note_came_back(&running.call);

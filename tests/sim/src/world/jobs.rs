@@ -8,6 +8,7 @@ use mailroom_core::handler_machine::event::{Event, Failure, SqlOutcome, WriteOut
 use mailroom_core::ids::Lease;
 
 use super::World;
+use super::explore::ORPHANED_MAX;
 use crate::guest::{Effects, KeyState};
 use crate::job::{Job, Lost, Notes, Orphan, Reply, Stage, Task, missed};
 use crate::postgres::table::Tx;
@@ -47,7 +48,7 @@ impl World {
             notes: Notes::default(),
             waits: None,
         };
-        if self.witness.is_some() {
+        if self.is_witnessed {
             self.do_whole(&mut job);
         }
         self.jobs.push(job);
@@ -151,8 +152,8 @@ impl World {
     }
 
     fn reply(&mut self, job: &Job, reply: Reply) {
-        let Some((index, lives)) = job.host else { return };
-        if !self.hosts.get(index).is_some_and(|host| host.lives == lives && host.is_up()) {
+        let Some((index, _)) = job.host else { return };
+        if !self.hears(job) {
             return;
         }
         if matches!(&*job.task, Task::Look) {
@@ -190,9 +191,31 @@ impl World {
         }
     }
 
+    /// Draws how a job ends whose client is gone; where all is tried, from fates that differ.
+    fn fate(&mut self, index: usize) -> u32 {
+        if self.explored.is_none() {
+            return self.chance(4);
+        }
+        let Some(job) = self.jobs.get(index) else { return 0 };
+        let fates: &[u32] = match &job.stage {
+            Stage::Running if !job.believes() => &[0],
+            Stage::Running if self.hears(job) => &[0, 2, 3],
+            Stage::Running => &[0],
+            Stage::Committing(_) => &[0, 1, 2],
+            Stage::Replying(_) => &[0],
+        };
+        self.choices.pick(fates).unwrap_or(0)
+    }
+
+    /// Whether the client of a job is the life of a host that lives.
+    pub(super) fn hears(&self, job: &Job) -> bool {
+        let host = job.host.and_then(|(index, lives)| Some((self.hosts.get(index)?, lives)));
+        host.is_some_and(|(host, lives)| host.is_up() && host.lives == lives)
+    }
+
     /// The client of a job hears nothing more of it: before its commit it is surely void, else nobody knows.
     pub(super) fn lose(&mut self, index: usize) {
-        let fate = self.chance(4);
+        let fate = self.fate(index);
         let Some(job) = self.jobs.get_mut(index) else { return };
         let believes = job.believes();
         let stage = std::mem::replace(&mut job.stage, Stage::Running);
@@ -215,7 +238,9 @@ impl World {
             return;
         }
         if fate >= 2 {
-            let until = self.now + u64::from(self.chance(4)) * 700;
+            // Where all is tried, it may end at any time before.
+            let wait = if self.explored.is_some() { ORPHANED_MAX } else { u64::from(self.chance(4)) * 700 };
+            let until = self.now + wait;
             self.orphans.push(Orphan { tx, session, task, commits, until });
         } else if commits {
             self.commit(tx, session, &task);

@@ -35,7 +35,7 @@ impl World {
     }
 
     /// A session of a process: its machine knows nothing yet.
-    fn begin_session(&mut self, index: usize) {
+    pub(super) fn begin_session(&mut self, index: usize) {
         self.last_session += 1;
         let session = Session(self.last_session);
         self.pg.register(session, index, self.now + EXPIRY);

@@ -1,5 +1,6 @@
 //! Work at the database that is done whole, before a witness.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use mailroom_core::handler_machine::event::Failure;
@@ -11,10 +12,26 @@ use crate::job::{Job, Lost, Stage, missed};
 use crate::postgres::Flow;
 use crate::twin::{Deed, Tables, Witness, deed};
 
+thread_local! {
+    /// The witness of this thread's run. It stays beside the world, since worlds are cloned and go from thread to thread
+    /// where all is explored, and a connection to a database does neither.
+    static WITNESS: RefCell<Option<Box<dyn Witness>>> = const { RefCell::new(None) };
+}
+
+/// Begins a run with this witness, or without one.
+pub(super) fn begin(witness: Option<Box<dyn Witness>>) {
+    WITNESS.set(witness);
+}
+
 impl World {
     /// A world in which a witness does the same at a real database.
     pub(crate) fn witnessed(choices: Choices, witness: Box<dyn Witness>) -> Self {
         Self::with(choices, true, Some(witness))
+    }
+
+    /// Lets go of the witness of the last run.
+    pub(crate) fn dismiss_witness() {
+        begin(None);
     }
 
     /// Calls that keep transactions of their own open are not witnessed.
@@ -60,11 +77,13 @@ impl World {
 
     /// Has the witness do the same; what it did after a difference would only differ more.
     pub(super) fn testify(&mut self, deed: &Deed<'_>) {
-        if self.violation.is_some() {
+        if self.violation.is_some() || !self.is_witnessed {
             return;
         }
-        let Some(witness) = &mut self.witness else { return };
-        if let Err(text) = witness.did(deed, self.now, Tables::of(&self.pg)) {
+        let did = WITNESS.with_borrow_mut(|witness| {
+            witness.as_mut().map(|witness| witness.did(deed, self.now, Tables::of(&self.pg)))
+        });
+        if let Some(Err(text)) = did {
             self.violate("twin", text);
         }
     }

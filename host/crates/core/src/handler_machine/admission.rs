@@ -14,14 +14,14 @@ use crate::verdict::breaker::{Breaker, Move, Sign};
 const SETTLE_MARGIN: Duration = Duration::from_millis(200);
 
 /// What all hosts are to be told about the breaker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 enum Untold {
     Open(Arc<str>),
     Close,
 }
 
 /// What may start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Admission {
     breaker: Breaker,
     /// Nothing starts before the first look.

@@ -20,7 +20,7 @@ const MARKS_APART: Duration = Duration::from_millis(50);
 const AHEAD_MAX: usize = 2000;
 
 /// A call under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct RunningCall {
     pub(super) lease: Lease,
     pub(super) seq: Seq,
@@ -28,7 +28,7 @@ pub(super) struct RunningCall {
 }
 
 /// How a call ended that may be made once, whose lane is read again meanwhile.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) enum KeptEnd<E> {
     /// With this.
     Decided(How<E>),

@@ -16,7 +16,7 @@ use crate::verdict::decide::DeadReason;
 pub struct ReadId(pub u64);
 
 /// Something that is to be done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Command<S, E> {
     /// Open the lanes of these partitions, take those that are free, and ask their owners for the others.
     Take(Vec<TopicPartition>),
@@ -99,7 +99,7 @@ pub enum Command<S, E> {
 }
 
 /// Rows to read of a lane.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Read {
     /// The lane.
     pub lease: Lease,
@@ -112,7 +112,7 @@ pub struct Read {
 }
 
 /// Which rows to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReadWhat {
     /// Rows of the lane that are not held, by place.
     Lane {
@@ -129,7 +129,7 @@ pub enum ReadWhat {
 }
 
 /// A settlement: all of it commits or nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Write<E> {
     /// Its number.
     pub id: WriteId,
@@ -138,7 +138,7 @@ pub struct Write<E> {
 }
 
 /// What a settlement has for one lane.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct LaneWrite<E> {
     /// The lane.
     pub lease: Lease,
@@ -162,7 +162,7 @@ impl<E> LaneWrite<E> {
 }
 
 /// A message that has a row, and how it ends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Settled<E> {
     /// The message as it was called.
     pub message: Arc<Message>,
@@ -173,7 +173,7 @@ pub struct Settled<E> {
 }
 
 /// How a message ends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct How<E> {
     /// The end.
     pub end: EndedBy<E>,
@@ -186,7 +186,7 @@ pub struct How<E> {
 }
 
 /// Who decided.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum EndedBy<E> {
     /// Its call.
     Call(Decision<E>),
@@ -195,7 +195,7 @@ pub enum EndedBy<E> {
 }
 
 /// Records that get their rows, and the offset that moves with them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Insert<E> {
     /// The partition.
     pub partition: TopicPartition,
@@ -210,7 +210,7 @@ pub struct Insert<E> {
 }
 
 /// A record that gets its row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct NewRow<E> {
     /// The message.
     pub message: Arc<Message>,
@@ -233,7 +233,7 @@ impl<E> NewRow<E> {
 }
 
 /// What is known of a record that gets its row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum NewRowState<E> {
     /// It waits for its turn.
     Pending,
@@ -246,7 +246,7 @@ pub enum NewRowState<E> {
 }
 
 /// A row that is held from now on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Spill {
     /// The row.
     pub seq: Seq,
@@ -255,7 +255,7 @@ pub struct Spill {
 }
 
 /// A call of the handler.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Call<S> {
     /// Its number.
     pub call: CallId,
@@ -272,7 +272,7 @@ pub struct Call<S> {
 }
 
 /// What is noted before a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Begin {
     /// Nothing.
     Free,
@@ -283,7 +283,7 @@ pub enum Begin {
 }
 
 /// A line for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Remark {
     /// A lane is another host's.
     LaneLost(LaneId),

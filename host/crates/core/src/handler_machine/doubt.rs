@@ -20,7 +20,7 @@ const RETAKE_EVERY: Duration = Duration::from_millis(50);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// A time in which nothing of a handler ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Stuck {
     time: Duration,
     looked_at: Option<Moment>,

@@ -17,7 +17,7 @@ use crate::verdict::decide::DeadReason;
 
 /// What came of a command that Postgres was asked for. Whoever executes commands never guesses: a reply that did not
 /// come is [`Outcome::Unknown`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome<T> {
     /// It is done.
     Done(T),
@@ -28,7 +28,7 @@ pub enum Outcome<T> {
 }
 
 /// Why a command has no effect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// Postgres is away, busy or refuses everything: the same again, after a while.
     Away,
@@ -37,7 +37,7 @@ pub enum Failure {
 }
 
 /// Something that happened. `S` is the state of a key as calls hand it on, `E` is what a call wants to have written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Event<S, E> {
     /// Kafka gave these partitions to this host.
     Assigned(Vec<TopicPartition>),
@@ -133,7 +133,7 @@ pub enum Event<S, E> {
 }
 
 /// What a poll brought of one partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Polled {
     /// The partition.
     pub partition: TopicPartition,
@@ -144,7 +144,7 @@ pub struct Polled {
 }
 
 /// A record that a subscription takes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct PolledRecord {
     /// The message; its `seq` and `lane` are not given yet.
     pub message: Message,
@@ -153,7 +153,7 @@ pub struct PolledRecord {
 }
 
 /// A lane that is ours from now on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct TakenLane {
     /// The right to it.
     pub lease: Lease,
@@ -168,7 +168,7 @@ pub struct TakenLane {
 }
 
 /// What is known of a lane's keys, a page of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct StandingPage {
     /// Keys behind a dead letter. Comes whole with the first page.
     pub blocked: Vec<(OrderKey, Blocking)>,
@@ -179,7 +179,7 @@ pub struct StandingPage {
 }
 
 /// A pending row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct InboxRow {
     /// The message.
     pub message: Arc<Message>,
@@ -196,7 +196,7 @@ pub struct InboxRow {
 }
 
 /// Rows that were read, by place within each key or the lane.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct RowsRead {
     /// The rows.
     pub rows: Vec<InboxRow>,
@@ -207,7 +207,7 @@ pub struct RowsRead {
 }
 
 /// Keys whose waiting rows are due or were touched by an operator.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct DueKeys {
     /// Keys and the places of those rows, by time.
     pub due: Vec<(OrderBy, Seq)>,
@@ -226,7 +226,7 @@ pub struct DueKeys {
 pub struct DueCursor(pub i64);
 
 /// What came of a settlement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum WriteOutcome<E> {
     /// It is committed.
     Done(Written),
@@ -249,7 +249,7 @@ pub enum WriteOutcome<E> {
 }
 
 /// What a committed settlement found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Written {
     /// Rows that were no longer as we left them: nothing was written for these.
     pub missed: BTreeSet<(LaneId, Seq)>,
@@ -262,7 +262,7 @@ pub struct Written {
 }
 
 /// What came of the settlement of a call's own transaction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum SqlOutcome<E> {
     /// It is committed.
     Done {
@@ -284,7 +284,7 @@ pub enum SqlOutcome<E> {
 }
 
 /// A call that ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct CallEnd<S, E> {
     /// The call.
     pub call: CallId,
@@ -295,7 +295,7 @@ pub struct CallEnd<S, E> {
 }
 
 /// How a call ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum EndOfCall<S, E> {
     /// With a decision about its message.
     Decided {
@@ -316,7 +316,7 @@ pub enum EndOfCall<S, E> {
 }
 
 /// How a message ends, or goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Decision<E> {
     /// What becomes of the message.
     pub ending: Ending,
@@ -345,7 +345,7 @@ pub enum Ending {
 }
 
 /// Where a partition goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FoundPosition {
     /// Here, under this epoch of its offset row.
     At {
@@ -361,7 +361,7 @@ pub enum FoundPosition {
 }
 
 /// What a look at the tables saw.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Look {
     /// When it began.
     pub began_at: Moment,
@@ -374,7 +374,7 @@ pub struct Look {
 }
 
 /// A lane as the table has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnedLane {
     /// Its token.
     pub token: LaneToken,
@@ -385,7 +385,7 @@ pub struct OwnedLane {
 }
 
 /// What came of telling other hosts about the breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BreakerReply {
     /// It is written.
     Written,

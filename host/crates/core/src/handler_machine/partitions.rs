@@ -20,7 +20,7 @@ const ADOPT_EVERY: Duration = Duration::from_secs(1);
 const CAREFUL_BATCHES: usize = 16;
 
 /// Where a partition goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Position {
     /// That is not known.
     Unknown,
@@ -40,7 +40,7 @@ pub(super) enum Position {
 }
 
 /// A partition whose lane this host has or waits for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Partition {
     /// Kafka gave it to this host. Otherwise its lane was free, and is worked off until another wants it.
     pub(super) assigned: bool,

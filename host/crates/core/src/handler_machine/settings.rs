@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The host's settings that concern a handler's machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// The most messages in memory.
     pub in_hand_max: usize,

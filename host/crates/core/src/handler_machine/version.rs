@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::verdict::{BehindDead, BreakerPolicy, RetryPolicy};
 
 /// A version of a handler and its manifest. One snapshot goes with a call from its start to its settlement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version {
     /// Its number in this process.
     pub id: u64,

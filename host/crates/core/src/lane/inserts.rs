@@ -18,7 +18,7 @@ const WAIT_MAX: Duration = Duration::from_millis(50);
 const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// A record that has no row yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct QueuedRow {
     pub(crate) message: Arc<Message>,
     pub(crate) unfit: Option<Arc<str>>,
@@ -42,7 +42,7 @@ impl QueuedRow {
 }
 
 /// What polls brought, to be stored together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct PolledBatch {
     pub(crate) epoch: i64,
     pub(crate) from: i64,
@@ -81,7 +81,7 @@ impl PolledBatch {
 }
 
 /// All of them of a lane, the oldest first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct InsertQueue {
     batches: VecDeque<PolledBatch>,
     weight: Weight,

@@ -54,7 +54,7 @@ pub(crate) enum Source {
 }
 
 /// The messages, by place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Items<E> {
     all: BTreeMap<Seq, Item<E>>,
     polled: Weight,

@@ -6,7 +6,7 @@ use crate::ids::Seq;
 use crate::time::Moment;
 
 /// The messages of one key in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct KeyQueue<S> {
     /// All of them, by place.
     pub(super) seqs: VecDeque<Seq>,

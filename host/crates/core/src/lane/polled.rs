@@ -11,7 +11,7 @@ use crate::time::Moment;
 use crate::verdict::Blocking;
 
 /// Records of one partition that have their places.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct NumberedBatch {
     pub(crate) epoch: i64,
     pub(crate) from: i64,

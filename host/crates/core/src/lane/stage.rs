@@ -22,7 +22,7 @@ pub(crate) enum Row {
 
 /// How far a message has come. Along a key's queue stages only fall: what is being written, what is decided, what
 /// runs, what waits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Stage<E> {
     /// It waits for its turn, not before `due`.
     Waiting {
@@ -43,7 +43,7 @@ pub(crate) enum Stage<E> {
 }
 
 /// A message in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Item<E> {
     pub(crate) message: Arc<Message>,
     pub(crate) order: OrderBy,

@@ -8,7 +8,7 @@ use serde::de::{Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A header's name: text, or bytes where a record's name is not UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HeaderName {
     /// The ordinary case.
     Text(String),
@@ -36,7 +36,7 @@ impl fmt::Display for HeaderName {
 }
 
 /// One header of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header {
     /// Its name; names may repeat.
     pub name: HeaderName,

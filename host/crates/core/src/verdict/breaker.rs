@@ -7,7 +7,7 @@ use super::policy::BreakerPolicy;
 use crate::time::Moment;
 
 /// What the end of a call says about its handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sign {
     /// The handler did its work.
     Good,
@@ -28,7 +28,7 @@ pub enum Move {
     Close,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum State {
     Closed { faults: u32 },
     Open { until: Moment },
@@ -36,7 +36,7 @@ enum State {
 }
 
 /// One handler's breaker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Breaker {
     state: State,
 }

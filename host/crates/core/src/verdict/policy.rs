@@ -14,7 +14,7 @@ pub enum Ack {
 }
 
 /// When a failed message is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RetryPolicy {
     /// Counted failures after which a message is dead.
     pub attempts_max: u32,
@@ -31,7 +31,7 @@ impl RetryPolicy {
 }
 
 /// What becomes of a key's later messages once one of them is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BehindDead {
     /// They go on.
     Skip,
@@ -42,7 +42,7 @@ pub enum BehindDead {
 }
 
 /// When a handler's circuit breaker opens, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BreakerPolicy {
     /// Consecutive faults that open it. No more calls than that run at once in a host.
     pub threshold: u32,

@@ -1,0 +1,163 @@
+//! What is explored, and to which bound.
+
+use std::time::Duration;
+
+use mailroom_core::handler_machine::version::Version;
+use mailroom_core::ids::TopicPartition;
+use mailroom_core::verdict::{BehindDead, BreakerPolicy, RetryPolicy};
+
+use super::horizon;
+use crate::guest::{Act, Script};
+use crate::kafka::Record;
+use crate::setup::Setup;
+use crate::world::{Faults, Pace, Scenario};
+
+/// A scenario, its name and what is in it.
+pub(crate) struct Named {
+    pub(crate) name: &'static str,
+    pub(crate) story: &'static str,
+    pub(crate) what: What,
+}
+
+/// What is explored.
+pub(crate) enum What {
+    Lanes(Box<Scenario>),
+    Horizon(horizon::Plans),
+}
+
+/// What every scenario has in common.
+pub(crate) const COMMON: &str = "\
+Two hosts with memory for two messages each. A run begins where the first host fetches all partitions. Heartbeats
+arrive. What is due, looks, and what Kafka tells, come first at their moment, unless it says `apart`; a transaction's
+statements up to its commit are one step, a call is one from its read to its end. Time passes where nothing else is
+left to do. A commit that nobody waits for comes within 150 ms; a process that was frozen goes on within 150 ms of its
+burial and finds out within 150 more; who dies or is buried does so while the other host has nothing under way.";
+
+const THREE: &str = "the relay; three transactions, one with its id long before it draws, and one that may be rolled \
+back, draw a place each; four looks between, each with a sample or without, three at the end; every order";
+const SUBTRANSACTION: &str = "the same with two transactions and five places, one of a subtransaction that is kept or \
+rolled back; every order";
+
+const NONE: Faults =
+    Faults { lost: 0, killed: 0, buried: 0, replayed: 0, rebalanced: 0, jumps: 0, foreign: 0 };
+const TOGETHER: Pace = Pace { statements: false, looks: false, polls: false, poll_max: 3, swaps: None };
+
+impl Named {
+    /// Says what is tried, and to which bound.
+    pub(crate) fn bound(&self) -> String {
+        let What::Lanes(scenario) = &self.what else { return self.story.to_owned() };
+        let Faults { lost, killed, buried, replayed, rebalanced, jumps, foreign } = scenario.faults;
+        let faults = [
+            (lost, "lost command"),
+            (killed, "death of a host"),
+            (buried, "burial of a living host"),
+            (replayed, "operator's replay"),
+            (rebalanced, "rebalance"),
+            (jumps, "time jump"),
+            (foreign, "foreign write of state"),
+        ];
+        let mut words = vec![self.story.to_owned()];
+        words.extend(
+            faults
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, name)| format!("{name} up to {count}")),
+        );
+        let pace = scenario.pace;
+        let apart =
+            [(pace.statements, "statements"), (pace.looks, "looks"), (pace.polls, "what Kafka tells")];
+        words.extend(apart.iter().filter(|(is_apart, _)| *is_apart).map(|(_, name)| format!("{name} apart")));
+        words.push(match pace.swaps {
+            None => "every order".to_owned(),
+            Some(swaps) => format!("every order that takes up to {swaps} things out of turn"),
+        });
+        words.join("; ")
+    }
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Named> {
+    let of = |name, story, scenario| Named { name, story, what: What::Lanes(Box::new(scenario)) };
+    let lost = |lost| Faults { lost, ..NONE };
+    vec![
+        of("lost", "a retry, a producer's duplicate, a death", one_lane(lost(2), TOGETHER)),
+        of("replay", "the same, and an operator", one_lane(Faults { replayed: 1, ..lost(1) }, TOGETHER)),
+        of(
+            "jumps",
+            "the same, and a clock that goes on",
+            one_lane(Faults { replayed: 1, jumps: 1, ..NONE }, TOGETHER),
+        ),
+        of("killed", "the same, and a host that dies", one_lane(Faults { killed: 1, ..NONE }, TOGETHER)),
+        of(
+            "buried",
+            "the same, and a host that is taken for dead",
+            one_lane(Faults { buried: 1, ..NONE }, Pace { swaps: Some(3), ..TOGETHER }),
+        ),
+        of(
+            "statements",
+            "the same, statement by statement",
+            one_lane(Faults { replayed: 1, ..lost(1) }, Pace { statements: true, ..TOGETHER }),
+        ),
+        of("rebalance", "two lanes", two_lanes(Faults { rebalanced: 1, ..NONE }, TOGETHER)),
+        Named { name: "horizon", story: THREE, what: What::Horizon(horizon::THREE) },
+        Named { name: "horizon-sub", story: SUBTRANSACTION, what: What::Horizon(horizon::SUBTRANSACTION) },
+    ]
+}
+
+fn one_lane(faults: Faults, pace: Pace) -> Scenario {
+    let records = vec![
+        (0, record(0, "m1"), Script(vec![Act::RetryLater, Act::Complete])),
+        (0, record(1, "m2"), Script(vec![Act::Reject, Act::Say])),
+        (0, record(0, "m1"), Script(vec![Act::RetryLater, Act::Complete])),
+    ];
+    Scenario { setup: setup(1), records, faults, pace }
+}
+
+fn two_lanes(faults: Faults, pace: Pace) -> Scenario {
+    let complete = || Script(vec![Act::Say]);
+    let records = vec![
+        (0, record(0, "m1"), complete()),
+        (1, record(0, "m2"), complete()),
+        (1, record(1, "m3"), complete()),
+    ];
+    Scenario { setup: setup(2), records, faults, pace }
+}
+
+fn setup(partitions: i32) -> Setup {
+    Setup {
+        hosts: 2,
+        partitions: (0..partitions)
+            .map(|partition| TopicPartition { topic: "a".into(), partition })
+            .collect(),
+        keys: 2,
+        records: 0,
+        acts: Vec::new(),
+        hazards: Vec::new(),
+        in_hand_max: 2,
+        in_hand_bytes_max: 10_000_000,
+        batch_rows_max: 1000,
+        settle_rows_max: 1000,
+        waiting_keys_max: 1000,
+        version: Version {
+            id: 1,
+            concurrency: 8,
+            deadline: Duration::from_secs(1),
+            breaker: BreakerPolicy { threshold: 20, recovery: Duration::from_secs(1) },
+            retry: RetryPolicy {
+                attempts_max: 3,
+                base: Duration::from_millis(200),
+                cap: Duration::from_secs(1),
+            },
+            behind_dead: BehindDead::Block,
+            once: false,
+            single: false,
+            stored_first: false,
+            dead_letter_topic: None,
+        },
+        calm_seed: 0,
+    }
+}
+
+fn record(key: u32, message: &str) -> Record {
+    Record { key: Some(key), message_id: message.to_owned(), matched: true, unfit: false, refusal: None }
+}
