@@ -208,7 +208,7 @@ fn of_command(
             flow.map(|outcome| event(Event::Written { write: write.id, outcome }))
         }
         Command::SettleSql { call, lease, settled } => {
-            let flow = pg.settle_sql(tx, now, *lease, settled);
+            let flow = pg.settle_sql(tx, now, session, *lease, settled);
             flow.map(|outcome| event(Event::SqlSettled { call: *call, outcome }))
         }
         Command::FindPositions(partitions) => positions(partitions, pg, kafka, tx),

@@ -8,7 +8,7 @@ use mailroom_core::message::Message;
 use super::locks::{Mode, Place};
 use super::settle::{EndedMessage, end_row, ending};
 use super::table::Tx;
-use super::{Flow, Postgres, Row};
+use super::{Flow, LaneRow, Postgres, Row, Session};
 use crate::guest::{Effects, blame};
 
 impl Postgres {
@@ -57,10 +57,12 @@ impl Postgres {
         &mut self,
         tx: Tx,
         now: u64,
+        session: Session,
         lease: Lease,
         settled: &Settled<Effects>,
     ) -> Flow<SqlOutcome<Effects>> {
-        if self.lanes.get(tx, &lease.lane).is_none_or(|lane| lane.token != lease.token) {
+        let is_ours = |lane: &LaneRow| lane.token == lease.token && lane.owner == Some(session);
+        if !self.lanes.get(tx, &lease.lane).is_some_and(is_ours) {
             return Flow::Rollback(SqlOutcome::LaneLost);
         }
         let seq = Seq(settled.message.seq);
@@ -70,7 +72,8 @@ impl Postgres {
         }
         self.fenced_at.insert(tx, self.commits);
         let as_called = self.inbox.get(tx, &seq).is_some_and(|row: &Row| {
-            row.is_pending() && row.held == settled.was_held && row.deliveries == settled.message.deliveries
+            // Held or not: it is looked for among both.
+            row.is_pending() && row.deliveries == settled.message.deliveries
         });
         if !as_called {
             return Flow::Rollback(SqlOutcome::Missed);

@@ -15,7 +15,7 @@ use super::{Postgres, Row, Session};
 
 /// Small pages, so that there are several.
 const STANDING_PAGE: usize = 2;
-const DUE_PAGE: usize = 3;
+const DUE_PAGE: usize = 2;
 
 impl Postgres {
     fn is_ours(&self, lease: Lease) -> bool {

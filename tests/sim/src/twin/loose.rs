@@ -76,7 +76,7 @@ impl Loose {
     }
 
     fn step(&mut self) {
-        match self.choices.weighted(&[10, 8, 8, 6, 4, 14, 30, 8, 12]) {
+        match self.choices.weighted(&[10, 8, 8, 6, 4, 14, 30, 8, 12, 6]) {
             0 => self.now += self.choices.pick(&[1, 30, 200, 900, 2500, 7000]).unwrap_or(1),
             1 => self.live(),
             2 => self.take(),
@@ -85,7 +85,8 @@ impl Loose {
             5 => self.read(),
             6 => self.write(),
             7 => self.begin(),
-            _ => self.act(),
+            8 => self.act(),
+            _ => self.settle_sql(),
         }
     }
 
@@ -136,7 +137,7 @@ impl Loose {
         self.pg.lanes.rows(NOBODY).map(|(lane, _)| *lane).collect()
     }
 
-    fn a_lane(&mut self) -> LaneId {
+    pub(super) fn a_lane(&mut self) -> LaneId {
         let lanes = self.lanes();
         self.choices.pick(&lanes).unwrap_or_default()
     }
@@ -159,7 +160,7 @@ impl Loose {
     }
 
     /// A session that lives, or one that was registered once.
-    fn a_session(&mut self) -> Session {
+    pub(super) fn a_session(&mut self) -> Session {
         let living: Vec<Session> = self.pg.hosts.rows(NOBODY).map(|(session, _)| *session).collect();
         let any = Session(1 + self.choices.draw(self.sessions));
         if self.choices.percent(15) { any } else { self.choices.pick(&living).unwrap_or(any) }
@@ -257,7 +258,7 @@ impl Loose {
         let row = rows.get(self.choices.index(rows.len()));
         let goes_on = self.choices.percent(50);
         let after = row.filter(|_| goes_on);
-        let command = match self.choices.draw(4) {
+        let command = match self.choices.weighted(&[2, 5, 3, 3]) {
             0 => Command::ReadStanding { lease, after: after.and_then(|(_, row)| row.okey) },
             1 => Command::ReadDue {
                 lease,
@@ -319,7 +320,7 @@ impl Loose {
         let blocks: Vec<(LaneId, OrderKey)> = self.pg.blocked.rows(NOBODY).map(|(block, _)| *block).collect();
         let lane = self.a_lane();
         let pending: Vec<Seq> = self.pending(lane).into_iter().map(|(seq, _)| seq).collect();
-        let act = match self.choices.weighted(&[8, 3, 2, 1, 1, 2, 2, 2, 2]) {
+        let act = match self.choices.weighted(&[8, 3, 2, 1, 1, 2, 2, 2, 4]) {
             0 => self.choices.pick(&letters).map(Act::Replay),
             1 => self.choices.pick(&letters).map(Act::Discard),
             2 => self.choices.pick(&blocks).map(|(lane, key)| Act::Unlock(lane, key)),
@@ -336,7 +337,8 @@ impl Loose {
     }
 
     fn tell_breaker(&mut self) {
-        let (session, recovery) = (self.a_session(), Duration::from_millis(500));
+        let (session, is_short) = (self.a_session(), self.choices.percent(50));
+        let recovery = Duration::from_millis(if is_short { 1 } else { 500 });
         let command = match self.choices.draw(3) {
             0 => Command::OpenBreaker { recovery, error: "no".into() },
             1 => Command::CloseBreaker,

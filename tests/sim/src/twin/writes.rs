@@ -7,7 +7,7 @@ use mailroom_core::handler_machine::command::{
     Command, EndedBy, How, Insert, LaneWrite, NewRow, NewRowState, Settled, Spill, Write,
 };
 use mailroom_core::handler_machine::event::{Decision, Ending};
-use mailroom_core::ids::{LaneId, OrderKey, RereadCount, Seq, WriteId};
+use mailroom_core::ids::{CallId, LaneId, OrderKey, RereadCount, Seq, WriteId};
 use mailroom_core::message::Message;
 use mailroom_core::verdict::decide::DeadReason;
 
@@ -43,6 +43,30 @@ impl Loose {
         }
         let write = Write { id: WriteId(self.commands), lanes: writes };
         self.command(Session(1), Command::Write(write));
+    }
+
+    /// Settles a message in a transaction of its call's own.
+    pub(super) fn settle_sql(&mut self) {
+        let lane = self.a_lane();
+        let rows = self.pending(lane);
+        let Some((seq, row)) = rows.get(self.choices.index(rows.len())) else { return };
+        let mut message = (*as_read(*seq, row, 0).message).clone();
+        message.deliveries += u32::from(self.choices.percent(10));
+        let once = self.choices.percent(10);
+        let version = shared(&draw_version(&mut self.choices, 1, once));
+        let mut effects = Effects { call: self.commands, sql: true, once, ..Effects::default() };
+        self.draw_effects(&mut effects, &message, &mut Batch::default());
+        let wrote_state = !effects.writes.is_empty();
+        let decision =
+            Decision { ending: Ending::Done, wrote_state, has_sql: true, effects: Arc::new(effects) };
+        let how = How { end: EndedBy::Call(decision), version, based_on: None, held: false };
+        let was_held = row.held != self.choices.percent(10);
+        let settled = Settled { message: Arc::new(message), was_held, how };
+        let owner = self.pg.lanes.get(NOBODY, &lane).and_then(|row| row.owner);
+        let other = self.a_session();
+        let session = owner.filter(|_| self.choices.percent(90)).unwrap_or(other);
+        let (call, lease) = (CallId(self.commands), self.some_lease(lane));
+        self.command(session, Command::SettleSql { call, lease, settled });
     }
 
     fn lane_write(&mut self, lane: LaneId, batch: &mut Batch) -> LaneWrite<Effects> {
