@@ -16,6 +16,8 @@ mod looks;
 mod remarks;
 mod running;
 mod taking;
+#[cfg(test)]
+mod twin;
 
 use std::sync::Arc;
 

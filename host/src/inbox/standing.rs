@@ -11,10 +11,10 @@ use mailroom_core::verdict::Blocking;
 use super::read::bound;
 use crate::db::{Conn, Db, DbError};
 
-/// Held keys of a page.
-const STANDING_PAGE: usize = 1_000;
+/// Held keys of a page. Tests have several pages of a few keys, as the simulator's model does.
+const STANDING_PAGE: usize = if cfg!(test) { 2 } else { 1_000 };
 /// Due rows of a page.
-const DUE_PAGE: usize = 10_000;
+const DUE_PAGE: usize = if cfg!(test) { 2 } else { 10_000 };
 const LOOKING_FOR_HELD: &str = "looking for held keys";
 const LOOKING_FOR_DUE: &str = "looking for messages that are due";
 
