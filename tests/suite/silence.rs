@@ -68,7 +68,8 @@ fn a_lane_whose_settlement_goes_silent_at_its_commit_is_taken_anew_and_read_agai
         ensure!(world.db.one::<i64>(TOKEN).await? > token, "the lane has the token that it had");
         ensure!(world.db.one::<String>(LIFE).await? == life, "one silent connection ended the host's life");
         let status = world.mailroom(&["status", "--json"]).await?.json()?;
-        let doubts = status["lanes"].as_array().into_iter().flatten().filter_map(|lane| lane["doubts"].as_i64());
+        let doubts =
+            status["lanes"].as_array().into_iter().flatten().filter_map(|lane| lane["doubts"].as_i64());
         ensure!(doubts.sum::<i64>() > 0, "doubts are counted: {status}");
         let warnings = status["warnings"].to_string();
         ensure!(warnings.contains("taken anew by their owner"), "and shown: {warnings}");
