@@ -12,7 +12,7 @@ use mailroom_core::verdict::decide::DeadReason;
 use super::locks::{Mode, Place};
 use super::state::OfMessage;
 use super::table::Tx;
-use super::{Flow, Letter, Postgres, Row, Session, Status};
+use super::{Flow, LaneRow, Letter, Postgres, Row, Session, Status};
 use crate::guest::{Effects, blame, is_refused};
 
 /// What a settlement knows from one statement to the next.
@@ -296,11 +296,11 @@ impl Postgres {
         }
     }
 
-    /// The lanes that a session's settlement wrote for and that are another's by the table.
+    /// The lanes that a session's settlement wrote for and that are another's by the table. One that it gave back while
+    /// the settlement was under way is nobody's: whoever takes it waits for that.
     pub(crate) fn strangers(&self, tx: Tx, session: Session, leases: &[Lease]) -> Vec<LaneId> {
-        let strange = leases
-            .iter()
-            .filter(|lease| self.lanes.get(tx, &lease.lane).is_none_or(|lane| lane.owner != Some(session)));
+        let is_others = |row: &LaneRow| row.owner.is_some_and(|owner| owner != session);
+        let strange = leases.iter().filter(|lease| self.lanes.get(tx, &lease.lane).is_none_or(is_others));
         strange.map(|lease| lease.lane).collect()
     }
 }
