@@ -217,6 +217,17 @@ pub(crate) async fn clear(db: &Db) {
     sqlx::raw_sql(statements).execute(db.pool()).await.unwrap();
 }
 
+/// Waits until no transaction is open: the server ends one a moment after its client has dropped it, and until then its
+/// lanes are passed over by whoever takes lanes.
+pub(crate) async fn all_ended(db: &Db) {
+    let open = "select count(*) from pg_stat_activity
+                 where datname = current_database() and backend_type = 'client backend'
+                   and pid <> pg_backend_pid() and xact_start is not null";
+    while sqlx::query_scalar::<_, i64>(open).fetch_one(db.pool()).await.unwrap() > 0 {
+        sqlx::query("select pg_sleep(0.005)").execute(db.pool()).await.unwrap();
+    }
+}
+
 /// Sets times, in microseconds since 1970.
 pub(crate) async fn set_times(db: &Db, times: &[(Timed, i64)], lanes: &BTreeMap<TopicPartition, LaneId>) {
     let mut rows = (Vec::new(), Vec::new());

@@ -37,6 +37,7 @@ impl Real {
             self.model.times.iter().map(|(timed, at)| (timed.clone(), self.aligned(timed, *at, now)));
         let times = &self.snapshot.tables.times;
         let moved: Vec<(Timed, i64)> = aligned.filter(|(timed, at)| times.get(timed) != Some(at)).collect();
+        twin::all_ended(&self.db).await;
         twin::set_times(&self.db, &moved, &self.snapshot.lanes).await;
         self.snapshot.tables.times.extend(moved);
     }
