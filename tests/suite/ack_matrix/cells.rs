@@ -120,6 +120,10 @@ impl<'w> Matrix<'w> {
                 host.wait_log(&format!("Handler {} runs", cell.name)).await?;
             }
         }
+        // What is sent then begins in all of them together.
+        for cell in &cells {
+            host.wait_log(&format!("Reading partition 0 of topic {} ", cell.input)).await?;
+        }
         Ok((Self { world, cells, output }, host))
     }
 
