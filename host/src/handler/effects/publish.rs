@@ -76,6 +76,10 @@ impl Effects {
                 return Ok(first);
             }
         }
+        // A key that was used emits nothing, and so needs no room.
+        if self.is_full() {
+            return Err(PublishError::TooMany(self.manifest.limits.effects));
+        }
         let Some(bytes) = self.bytes_with(length(size(&message)), 0) else {
             return Err(PublishError::TooLarge(self.manifest.limits.output_bytes));
         };
@@ -93,9 +97,6 @@ impl Effects {
                 "the handler may not publish to {topic}; add it to its manifest: grants.publish = [\"{topic}\"]"
             );
             return Err(PublishError::NotGranted(why));
-        }
-        if self.is_full() {
-            return Err(PublishError::TooMany(self.manifest.limits.effects));
         }
         Ok(message)
     }
@@ -271,5 +272,15 @@ mod tests {
         assert_eq!(first, second);
         let (emitted, ..) = effects.keep();
         assert_eq!((emitted.len(), emitted[0].event_type.as_str()), (1, "placed"));
+    }
+
+    #[tokio::test]
+    async fn a_used_key_is_answered_though_no_more_may_be_emitted() {
+        let mut effects = effects("[grants]\npublish = [\"out\"]\n[limits]\neffects = 1");
+        let keyed = || Outgoing { idempotency_key: Some("once".to_owned()), ..outgoing("out") };
+        let first = effects.publish(keyed()).await.unwrap();
+        assert_eq!(effects.publish(keyed()).await, Ok(first));
+        assert_eq!(effects.refused(), None);
+        assert_eq!(effects.publish(outgoing("out")).await, Err(PublishError::TooMany(1)));
     }
 }
