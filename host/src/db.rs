@@ -217,12 +217,14 @@ pub(crate) const SEARCH_PATH: &str = "pg_catalog, pg_temp";
 /// What is set on a new connection, after connecting: a pooler may refuse it in the startup packet.
 fn settings(statement_timeout: Duration, lock_timeout: Duration, limit: Duration) -> [String; 2] {
     let [statement, lock, idle] = [statement_timeout, lock_timeout, limit].map(|limit| limit.as_millis());
+    // A database's own defaults are for its applications: statements here are made for these.
     // Statements are planned once for any number of rows; their plans are held still by tests. Bounds are unknown to
     // such a plan, which would sort a whole backlog for one page of it.
     let needed = format!(
         "set statement_timeout = {statement}; set lock_timeout = {lock}; \
          set idle_in_transaction_session_timeout = {idle}; set plan_cache_mode = force_generic_plan; \
-         set jit = off; set enable_sort = off; set search_path = {SEARCH_PATH}"
+         set jit = off; set enable_sort = off; set search_path = {SEARCH_PATH}; \
+         set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off"
     );
     // Postgres lets go of us as soon as we let go of it.
     let known = format!("set tcp_user_timeout = {idle}; set client_connection_check_interval = '1s'");

@@ -18,6 +18,7 @@ mod consumers;
 mod crash;
 mod crash_loop;
 mod crash_points;
+mod databases;
 mod dead_letter_topic;
 mod dead_letters;
 mod dev;

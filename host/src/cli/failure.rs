@@ -62,7 +62,10 @@ impl Failure {
                 Meaning::Transient => 4,
             },
             Self::Schema(
-                SchemaError::Behind { .. } | SchemaError::Newer { .. } | SchemaError::Changed(_),
+                SchemaError::Behind { .. }
+                | SchemaError::Newer { .. }
+                | SchemaError::Changed(_)
+                | SchemaError::Encoding(_),
             )
             | Self::Refused(_)
             | Self::Server(_)

@@ -83,8 +83,9 @@ impl DbError {
         match error.code().as_deref().unwrap_or_default() {
             // 54: program limits, such as an index entry that is too large.
             code if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => Meaning::BadData,
-            // Undefined objects, syntax and privileges; wrong password; unknown database.
-            code if code.starts_with("42") || code.starts_with("28") || code.starts_with("3D") => {
+            // Undefined objects, syntax and privileges; wrong password; unknown database; a state that objects are
+            // not in, such as a table without a replica identity that is to be replicated.
+            code if ["42", "28", "3D"].iter().any(|class| code.starts_with(class)) || code == "55000" => {
                 Meaning::Operator
             }
             _ => Meaning::Transient,

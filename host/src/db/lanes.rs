@@ -247,7 +247,7 @@ async fn take_locked(mut tx: Tx, host: Uuid, locked: &[Locked], why: Taking) -> 
     );
     let taken = taken.fetch_all(&mut *tx).await.map_err(DbError::new(TAKING))?;
     // Read after the lanes are ours: their last owners write nothing any more.
-    let last_seq = last_seq(&mut tx).await?;
+    let last_seq = last_seq(&mut tx, &taken.iter().map(|lane| lane.id).collect::<Vec<_>>()).await?;
     if let Taking::Free { blamed_after } = why
         && !abandoned.is_empty()
     {
@@ -267,10 +267,24 @@ async fn take_locked(mut tx: Tx, host: Uuid, locked: &[Locked], why: Taking) -> 
     Ok(taken.collect())
 }
 
-async fn last_seq(tx: &mut Tx) -> Result<Seq, DbError> {
+/// Gives the highest place that was given out. The sequence may stand below rows that are there: sequences are not
+/// copied by logical replication, and people restart them. Places that wait, are dead or block a key are in these lanes
+/// once only if the next ones lie above them.
+async fn last_seq(tx: &mut Tx, lanes: &[i32]) -> Result<Seq, DbError> {
     let last = sqlx::query_scalar!(
-        // One that gave nothing yet has its first value there.
-        r#"select case when is_called then last_value else 0 end as "last!" from mailroom.inbox_seq_seq"#
+        // One that gave nothing yet has its first value there. Each part takes the end of an index.
+        r#"select greatest(
+                  (select case when is_called then last_value else 0 end from mailroom.inbox_seq_seq),
+                  (select max(top.seq) from unnest($1::integer[]) w(id) cross join lateral (
+                       (select p.seq from mailroom.inbox p
+                         where p.lane = w.id and p.status = 'pending' and not p.held order by p.seq desc limit 1)
+                       union all
+                       (select p.seq from mailroom.inbox p where p.lane = w.id and p.held order by p.seq desc limit 1)
+                       ) top),
+                  (select d.seq from mailroom.dead_letter d
+                    where d.origin = 'inbox' and d.replayed_at is null and d.discarded_at is null
+                    order by d.seq desc limit 1)) as "last!""#,
+        lanes,
     );
     Ok(Seq(last.fetch_one(&mut **tx).await.map_err(DbError::new(TAKING))?))
 }

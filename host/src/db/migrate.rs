@@ -45,6 +45,9 @@ pub(crate) enum SchemaError {
         "migration {0} was applied with another text than this binary has: use the binary that applied it"
     )]
     Changed(i64),
+    /// Texts of a message could not be stored as they are.
+    #[error("the database has the encoding {0}: mailroom needs one that was made with `encoding 'UTF8'`")]
+    Encoding(String),
     /// Postgres or the way to it.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -79,9 +82,14 @@ pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>
     let doing = "reading which migrations are applied";
     let applied = tokio::time::timeout(ANSWERS_WITHIN, async {
         let mut connection = db.connect().await.map_err(DbError::new("connecting to Postgres"))?;
-        applied(&mut connection).await
+        Ok((encoding(&mut connection).await?, applied(&mut connection).await?))
     });
-    let applied = applied.await.map_err(|_| DbError::new(doing)(no_answer(ANSWERS_WITHIN)))??;
+    let answered = applied.await.map_err(|_| DbError::new(doing)(no_answer(ANSWERS_WITHIN)))?;
+    let (encoding, applied) = answered.map_err(SchemaError::Db)?;
+    // What has no encoding stores any bytes.
+    if !["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
+        return Err(SchemaError::Encoding(encoding));
+    }
     let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default();
     if let Some(newest) = applied.iter().map(|applied| applied.version).max().filter(|newest| *newest > known)
     {
@@ -133,6 +141,13 @@ pub(crate) async fn check(db: &Db) -> Result<(), SchemaError> {
         0 => Ok(()),
         missing => Err(SchemaError::Behind { missing }),
     }
+}
+
+async fn encoding(connection: &mut PgConnection) -> Result<String, DbError> {
+    sqlx::query_scalar!(r#"select current_setting('server_encoding') as "encoding!""#)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(DbError::new("asking for the database's encoding"))
 }
 
 /// What the database has; nothing where there is no table yet, which this does not make.

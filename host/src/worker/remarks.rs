@@ -41,8 +41,9 @@ pub(super) fn log(remark: &Remark, handler: &str, group: &str) {
         ),
         Remark::SequenceFellBack { known, drawn } => tracing::error!(
             "The sequence mailroom.inbox_seq_seq gave {drawn} after {known}: Postgres has lost what was committed \
-             last, as after a failover to a standby that lagged. Messages go on above {known}; what was acknowledged \
-             in between and is gone has to be found from Kafka"
+             last, as after a failover to a standby that lagged, or the sequence was set back, as where rows were \
+             copied without it. Messages go on above {known}; what was acknowledged in between and is gone has to be \
+             found from Kafka"
         ),
         Remark::BreakerOpened { recovery, error } => tracing::warn!(
             messaging.consumer.group.name = group,

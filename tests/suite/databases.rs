@@ -1,0 +1,117 @@
+//! Databases as others have made them: their defaults, publications, encodings, and sequences that stand too low.
+
+use anyhow::{Result, ensure};
+use mailroom_tests::{SOON, Setup, World, becomes, in_world};
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+
+use crate::arrange::Scripted;
+
+/// A message that is done on its second attempt.
+fn retries(scripted: &Scripted, key: &str, value: i64, after_ms: u64) -> mailroom_tests::Message {
+    let behave = json!({"behave": "retry-after", "after_ms": after_ms, "until_attempt": 2,
+                        "topic": scripted.output, "value": value});
+    scripted.says(key, &behave)
+}
+
+async fn emitted(world: &World) -> Result<Vec<i64>> {
+    let values =
+        "select (convert_from(payload, 'UTF8')::jsonb->>'value')::bigint from mailroom.outbox order by 1";
+    world.db.column(values).await
+}
+
+#[test]
+fn a_publication_of_all_tables_stops_nothing() {
+    in_world(Setup::default(), async |world| {
+        world.db.execute("create publication everything for all tables").await?;
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+
+        world.kafka.send_all(&[retries(&scripted, "k", 1, 200), scripted.emits("other", 2)]).await?;
+
+        becomes("both are done", vec![1, 2], SOON, async || emitted(world).await).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_databases_defaults_for_transactions_are_not_the_hosts() {
+    in_world(Setup::default(), async |world| {
+        let name: String = world.db.one("select current_database()::text").await?;
+        for default in
+            ["default_transaction_isolation = 'serializable'", "default_transaction_read_only = on"]
+        {
+            world.db.execute(AssertSqlSafe(format!("alter database {name} set {default}"))).await?;
+        }
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+
+        let messages: Vec<_> =
+            (0..200).map(|value| scripted.emits(&format!("k{}", value % 20), value)).collect();
+        world.kafka.send_all(&messages).await?;
+
+        becomes("all are done", 200, SOON, async || world.db.completed().await).await?;
+        let log = host.log()?;
+        ensure!(!log.contains("is away or refuses"), "Postgres was never away: {log}");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn places_are_not_given_twice_where_the_inboxs_sequence_was_set_back() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        let waiting: Vec<_> =
+            (0..5).map(|value| retries(&scripted, &format!("old{value}"), value, 8_000)).collect();
+        world.kafka.send_all(&waiting).await?;
+        world.kafka.send(&scripted.says("dead", &json!({"behave": "reject"}))).await?;
+        let held = "select count(*) from mailroom.inbox where held";
+        becomes("five wait for their retry", 5, SOON, async || world.db.one::<i64>(held).await).await?;
+        let letters = "select count(*) from mailroom.dead_letter";
+        becomes("one is dead", 1, SOON, async || world.db.one::<i64>(letters).await).await?;
+        host.stop().await?;
+        world.db.execute("alter sequence mailroom.inbox_seq_seq restart with 1").await?;
+
+        let host = world.start_host("b")?;
+        let fresh: Vec<_> =
+            (5..10).map(|value| retries(&scripted, &format!("new{value}"), value, 200)).collect();
+        world.kafka.send_all(&fresh).await?;
+        world.kafka.send(&scripted.says("dead too", &json!({"behave": "reject"}))).await?;
+
+        becomes("each is done, once", (0..10).collect(), 2 * SOON, async || emitted(world).await).await?;
+        becomes("the other one is dead too", 2, SOON, async || world.db.one::<i64>(letters).await).await?;
+        let places = "select count(*) - count(distinct (lane, seq)) from mailroom.inbox";
+        assert_eq!(world.db.one::<i64>(places).await?, 0, "places were given twice");
+        host.wait_log("The sequence mailroom.inbox_seq_seq gave 1 after 6").await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_encoding_that_cannot_hold_every_text_is_refused_by_name_and_nothing_is_made() {
+    in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
+        let name: String = world.db.one("select current_database() || '_latin1'").await?;
+        let create = format!("create database {name} encoding 'LATIN1' locale 'C' template template0");
+        world.db.execute(AssertSqlSafe(create)).await?;
+        let own: String = world.db.one("select current_database()::text").await?;
+        let url = world.db.url().replace(&format!("/{own}"), &format!("/{name}"));
+        let config = world.folder().join("latin1.toml");
+        let text = format!("[postgres]\nurl = \"{url}\"\n[kafka]\nbrokers = \"{}\"\n", world.kafka.brokers());
+        std::fs::write(&config, text)?;
+
+        let refused = world.mailroom_at(&config, &["migrate"]).await?;
+
+        assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+        ensure!(
+            refused.stderr.contains("encoding LATIN1") && refused.stderr.contains("UTF8"),
+            "{}",
+            refused.stderr
+        );
+        world.db.execute(AssertSqlSafe(format!("drop database {name}"))).await?;
+        Ok(())
+    });
+}
