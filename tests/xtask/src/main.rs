@@ -31,7 +31,7 @@ cargo xtask sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE]
                                  a seed that breaks a promise is shrunk and shown
 cargo xtask model [NAME]         every interleaving of small scenarios with the same machines and models, to a
                                  stated bound; the shortest way to a broken promise is shown
-cargo xtask planted              plant bugs that the history test must catch, one after another
+cargo xtask planted              plant bugs that the history test, the simulator or the model must catch
 cargo xtask tidy                 check the rules of the house
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
 ";

@@ -1,5 +1,5 @@
-//! Checks the checkers: each patch in `tests/planted` plants a bug, and the history test or the simulator has to fail
-//! on it, with the breach that the patch names. The patches are taken out again however this ends.
+//! Checks the checkers: each patch in `tests/planted` plants a bug, and the history test, the simulator or the
+//! exhaustive model has to fail on it, with the breach that the patch names; where it names several, each of them has to. The patches are taken out again however this ends.
 
 use crate::run::{Result, built, command, finish, output, root};
 use crate::{guests, install};
@@ -15,7 +15,9 @@ const MESSAGES: &str = "2000";
 const CAUGHT_BY: &str = "Caught-by: ";
 /// How a breach begins that the simulator finds, before the rule's name.
 const BY_SIM: &str = "sim ";
-/// Seeds within which it does.
+/// How a breach begins that the exhaustive model finds, before the rule's name.
+const BY_MODEL: &str = "model ";
+/// Seeds within which the simulator finds it.
 const SEEDS: &str = "2000";
 /// How much of the output of a run that went wrong is shown.
 const LINES_SHOWN: usize = 40;
@@ -75,45 +77,56 @@ fn touched(numstat: &str) -> Vec<&str> {
     numstat.lines().filter_map(|line| line.splitn(3, '\t').nth(2)).collect()
 }
 
-/// Plants the bug and runs the test; gives the breach by which it was caught.
+/// Plants the bug and runs what the patch names; gives the breaches by which it was caught.
 fn caught(patch: &Path) -> Result<String> {
     let text = fs::read_to_string(root()?.join(patch))?;
-    let wanted = text.lines().find_map(|line| line.strip_prefix(CAUGHT_BY));
-    let wanted = wanted.ok_or_else(|| format!("it has no line `{CAUGHT_BY}`"))?;
+    let wanted: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(CAUGHT_BY)).collect();
+    if wanted.is_empty() {
+        return Err(format!("it has no line `{CAUGHT_BY}`").into());
+    }
     let planted = Planted::plant(patch)?;
-    let said = match wanted.strip_prefix(BY_SIM) {
-        Some(_) => simulated(),
-        None => finish(build_host()?).and_then(|()| tested()),
-    };
+    let found: Result<Vec<String>> = wanted.into_iter().map(found).collect();
     drop(planted);
-    let said = said?;
+    Ok(found?.join("; "))
+}
+
+/// Runs what has to fail, and gives the breach.
+fn found(wanted: &str) -> Result<String> {
     if let Some(rule) = wanted.strip_prefix(BY_SIM) {
-        let breach = said.lines().find(|line| breaks(line, rule));
+        let said = simulated(&["--seeds", SEEDS, "--no-shrink", "--failures", "1"])?;
         let missed = || format!("the simulator breaks no rule `{rule}` in {SEEDS} seeds; it says\n{said}");
-        return Ok(breach.ok_or_else(missed)?.to_owned());
+        return Ok(said.lines().find(|line| breaks(line, "seed ", rule)).ok_or_else(missed)?.to_owned());
     }
-    match said.lines().map(str::trim).find(|line| line.starts_with(wanted)) {
-        Some(breach) => Ok(breach.to_owned()),
-        None => {
-            let from = said.lines().count().saturating_sub(LINES_SHOWN);
-            let end: Vec<&str> = said.lines().skip(from).collect();
-            Err(format!("the history test finds no breach `{wanted}`; it says\n{}", end.join("\n")).into())
-        }
+    if let Some(rule) = wanted.strip_prefix(BY_MODEL) {
+        let said = simulated(&["model"])?;
+        let missed = || format!("the model breaks no rule `{rule}`; it says\n{said}");
+        return Ok(said.lines().find(|line| breaks(line, "model ", rule)).ok_or_else(missed)?.to_owned());
     }
+    finish(build_host()?)?;
+    let said = tested()?;
+    let missed = || format!("the history test finds no breach `{wanted}`; it says\n{}", end(&said));
+    let breach = said.lines().map(str::trim).find(|line| line.starts_with(wanted));
+    Ok(breach.ok_or_else(missed)?.to_owned())
 }
 
-/// Whether the simulator says in this line that a seed breaks the rule, or a rule whose name begins so.
-fn breaks(line: &str, rule: &str) -> bool {
-    line.strip_prefix("seed ").is_some_and(|line| line.contains(&format!(" breaks {rule}")))
+/// Whether the simulator says in this line that a seed, or a scenario of the model, breaks the rule, or one whose name
+/// begins so.
+fn breaks(line: &str, what: &str, rule: &str) -> bool {
+    line.strip_prefix(what).is_some_and(|line| line.contains(&format!(" breaks {rule}")))
 }
 
-/// What the simulator says of the first seed that breaks anything.
-fn simulated() -> Result<String> {
+fn end(said: &str) -> String {
+    let from = said.lines().count().saturating_sub(LINES_SHOWN);
+    said.lines().skip(from).collect::<Vec<_>>().join("\n")
+}
+
+/// What the simulator says with these arguments, breaches first.
+fn simulated(args: &[&str]) -> Result<String> {
     let sim = ["run", "--quiet", "--profile", "sim", "--package", "mailroom-sim", "--"];
-    let mut sim = command("cargo", &sim)?;
-    sim.args(["--seeds", SEEDS, "--no-shrink", "--failures", "1"]);
-    let said = sim.stderr(Stdio::inherit()).output()?.stdout;
-    Ok(String::from_utf8_lossy(&said).lines().take(LINES_SHOWN).collect::<Vec<_>>().join("\n"))
+    let said = command("cargo", &sim)?.args(args).stderr(Stdio::inherit()).output()?.stdout;
+    let said = String::from_utf8_lossy(&said);
+    let told = said.lines().filter(|line| line.starts_with("seed ") || line.starts_with("model "));
+    Ok(told.chain(said.lines()).take(LINES_SHOWN).collect::<Vec<_>>().join("\n"))
 }
 
 fn build_host() -> Result<Command> {
@@ -174,10 +187,12 @@ mod tests {
 
     #[test]
     fn a_breach_of_the_simulator_is_told_from_what_else_it_says() {
-        assert!(breaks("seed 17 breaks S6: message 1 is said to be interrupted", "S6"));
-        assert!(breaks("seed 17 breaks S6: message 1 is said to be interrupted", "S"));
-        assert!(!breaks("seed 17 breaks L: nothing goes on", "S"));
-        assert!(!breaks("2000 runs, 1 steps in 0.1 s: every promise is kept", ""));
+        assert!(breaks("seed 17 breaks S6: message 1 is said to be interrupted", "seed ", "S6"));
+        assert!(breaks("seed 17 breaks S6: message 1 is said to be interrupted", "seed ", "S"));
+        assert!(!breaks("seed 17 breaks L: nothing goes on", "seed ", "S"));
+        assert!(!breaks("2000 runs, 1 steps in 0.1 s: every promise is kept", "seed ", ""));
+        assert!(breaks("model lost breaks S8: s1 commits for lane 1", "model ", "S8"));
+        assert!(!breaks("seed 17 breaks S8: s1 commits for lane 1", "model ", "S8"));
     }
 
     #[test]

@@ -90,6 +90,33 @@ impl Text {
     }
 }
 
+/// Text that was made of a value, to be taken apart again.
+pub(crate) struct AsIs(pub(crate) String);
+
+impl fmt::Debug for AsIs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Numbers come one by one, as they do when a value is written.
+        let is_digit = |sign: char| sign.is_ascii_digit();
+        let mut rest = self.0.as_str();
+        while !rest.is_empty() {
+            let end = if rest.starts_with(is_digit) {
+                rest.find(|sign| !is_digit(sign))
+            } else if rest.starts_with("Moment(") {
+                f.write_str("Moment")?;
+                f.write_str("(")?;
+                rest = rest.get("Moment(".len()..).unwrap_or_default();
+                continue;
+            } else {
+                rest.find("Moment(").into_iter().chain(rest.find(is_digit)).min()
+            };
+            let (piece, left) = rest.split_at(end.unwrap_or(rest.len()));
+            f.write_str(piece)?;
+            rest = left;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;

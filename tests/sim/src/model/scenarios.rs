@@ -75,52 +75,110 @@ impl Named {
     }
 }
 
+/// A record's partition, key and message, and what is done at its deliveries.
+type Given = (usize, u32, &'static str, &'static [Act]);
+
 /// All of them.
 pub(crate) fn all() -> Vec<Named> {
     let of = |name, story, scenario| Named { name, story, what: What::Lanes(Box::new(scenario)) };
     let lost = |lost| Faults { lost, ..NONE };
+    let every = TOGETHER;
+    let swaps = |swaps| Pace { swaps: Some(swaps), ..TOGETHER };
     vec![
-        of("lost", "a retry, a producer's duplicate, a death", one_lane(lost(2), TOGETHER)),
-        of("replay", "the same, and an operator", one_lane(Faults { replayed: 1, ..lost(1) }, TOGETHER)),
+        of("lost", "one lane: a retry, a producer's duplicate, a death", one_lane(lost(2), every)),
+        of("replay", "the same lane, and an operator", one_lane(Faults { replayed: 1, ..lost(1) }, every)),
+        of("key", "one lane: a key whose records come while it waits", one_key(lost(1))),
+        of("late", "the lane of `key`", one_key(Faults { jumps: 1, ..NONE })),
         of(
-            "jumps",
-            "the same, and a clock that goes on",
-            one_lane(Faults { replayed: 1, jumps: 1, ..NONE }, TOGETHER),
+            "skip",
+            "one lane: a key that goes on behind a death",
+            skipping(Faults { replayed: 1, ..lost(1) }, Pace { looks: true, ..every }),
         ),
-        of("killed", "the same, and a host that dies", one_lane(Faults { killed: 1, ..NONE }, TOGETHER)),
-        of(
-            "buried",
-            "the same, and a host that is taken for dead",
-            one_lane(Faults { buried: 1, ..NONE }, Pace { swaps: Some(3), ..TOGETHER }),
-        ),
+        of("state", "one lane: values that calls read and write", state(Faults { foreign: 1, ..lost(1) })),
+        of("once", "one lane: calls that are made once", once(lost(1))),
+        of("jumps", "the lane of `lost`", one_lane(Faults { replayed: 1, jumps: 1, ..NONE }, every)),
         of(
             "statements",
-            "the same, statement by statement",
-            one_lane(Faults { replayed: 1, ..lost(1) }, Pace { statements: true, ..TOGETHER }),
+            "the lane of `lost`",
+            one_lane(Faults { replayed: 1, ..lost(1) }, Pace { statements: true, ..every }),
         ),
-        of("rebalance", "two lanes", two_lanes(Faults { rebalanced: 1, ..NONE }, TOGETHER)),
+        of(
+            "rebalance",
+            "two lanes of one host",
+            two_lanes(Faults { rebalanced: 1, ..NONE }, false, 0, every),
+        ),
+        of("take-over", "two lanes of two hosts", two_lanes(Faults { killed: 1, ..NONE }, true, 1, swaps(2))),
+        of("killed", "the lane of `lost`", one_lane(Faults { killed: 1, ..NONE }, every)),
+        of("buried", "the lane of `lost`", one_lane(Faults { buried: 1, ..NONE }, swaps(3))),
         Named { name: "horizon", story: THREE, what: What::Horizon(horizon::THREE) },
         Named { name: "horizon-sub", story: SUBTRANSACTION, what: What::Horizon(horizon::SUBTRANSACTION) },
     ]
 }
 
-fn one_lane(faults: Faults, pace: Pace) -> Scenario {
-    let records = vec![
-        (0, record(0, "m1"), Script(vec![Act::RetryLater, Act::Complete])),
-        (0, record(1, "m2"), Script(vec![Act::Reject, Act::Say])),
-        (0, record(0, "m1"), Script(vec![Act::RetryLater, Act::Complete])),
-    ];
-    Scenario { setup: setup(1), records, faults, pace }
+fn scenario(partitions: i32, records: Vec<Given>, faults: Faults, pace: Pace) -> Scenario {
+    let records = records.into_iter().map(|(partition, key, message, acts)| {
+        let record = Record {
+            key: Some(key),
+            message_id: message.to_owned(),
+            matched: true,
+            unfit: false,
+            refusal: None,
+        };
+        (partition, record, Script(acts.to_vec()))
+    });
+    Scenario { setup: setup(partitions), records: records.collect(), late: 0, by_turns: false, faults, pace }
 }
 
-fn two_lanes(faults: Faults, pace: Pace) -> Scenario {
-    let complete = || Script(vec![Act::Say]);
+/// Three records of two keys, one of which is a producer's duplicate: a retry that waits in Postgres, and a death.
+fn one_lane(faults: Faults, pace: Pace) -> Scenario {
+    let retry: &[Act] = &[Act::RetryLater, Act::Complete];
+    let records = vec![(0, 0, "m1", retry), (0, 1, "m2", &[Act::Reject, Act::Say]), (0, 0, "m1", retry)];
+    scenario(1, records, faults, pace)
+}
+
+/// One key whose records come while others of it wait.
+fn one_key(faults: Faults) -> Scenario {
     let records = vec![
-        (0, record(0, "m1"), complete()),
-        (1, record(0, "m2"), complete()),
-        (1, record(1, "m3"), complete()),
+        (0, 0, "m1", &[Act::RetryLater, Act::Say] as &[Act]),
+        (0, 0, "m2", &[Act::Say]),
+        (0, 0, "m3", &[Act::Say]),
     ];
-    Scenario { setup: setup(2), records, faults, pace }
+    Scenario { late: 2, ..scenario(1, records, faults, TOGETHER) }
+}
+
+/// A key that goes on behind its dead message, which an operator replays.
+fn skipping(faults: Faults, pace: Pace) -> Scenario {
+    let records = vec![(0, 0, "m1", &[Act::Reject, Act::Say] as &[Act]), (0, 0, "m2", &[Act::Say])];
+    let mut scenario = Scenario { late: 1, ..scenario(1, records, faults, pace) };
+    scenario.setup.version.behind_dead = BehindDead::Skip;
+    scenario
+}
+
+/// Values that a key has for itself, and one that all share.
+fn state(faults: Faults) -> Scenario {
+    let records = vec![
+        (0, 0, "m1", &[Act::CountShared] as &[Act]),
+        (0, 0, "m2", &[Act::Count]),
+        (0, 0, "m3", &[Act::SayOwn]),
+    ];
+    let mut scenario = scenario(1, records, faults, Pace { poll_max: 3, ..TOGETHER });
+    scenario.setup.in_hand_max = 4;
+    scenario
+}
+
+/// Calls that may be made once.
+fn once(faults: Faults) -> Scenario {
+    let records = vec![(0, 0, "m1", &[Act::Say] as &[Act]), (0, 0, "m2", &[Act::Say])];
+    let mut scenario = scenario(1, records, faults, TOGETHER);
+    (scenario.setup.version.once, scenario.setup.version.stored_first) = (true, true);
+    scenario
+}
+
+/// Two lanes with a record each, or two.
+fn two_lanes(faults: Faults, by_turns: bool, late: usize, pace: Pace) -> Scenario {
+    let say: &[Act] = &[Act::Say];
+    let records = vec![(1, 0, "m2", say), (0, 0, "m1", say), (0, 0, "m3", say)];
+    Scenario { by_turns, late, ..scenario(2, records, faults, pace) }
 }
 
 fn setup(partitions: i32) -> Setup {
@@ -156,8 +214,4 @@ fn setup(partitions: i32) -> Setup {
         },
         calm_seed: 0,
     }
-}
-
-fn record(key: u32, message: &str) -> Record {
-    Record { key: Some(key), message_id: message.to_owned(), matched: true, unfit: false, refusal: None }
 }

@@ -20,12 +20,16 @@ use crate::setup::{EXPIRY, Setup};
 
 /// The clock's beginning, far from every other number, so that moments are told from those.
 pub(super) const BEGINNING: u64 = 1 << 40;
+/// The first version of a value, far from every other number too.
+pub(super) const VERSIONS_FROM: i64 = 1 << 50;
 /// How long a process is frozen at most, once it was buried.
 const FROZEN_MAX: u64 = 150;
 /// How long a process may live on that was buried, before it finds out.
 const UNAWARE_MAX: u64 = 150;
 /// How long a commit stays open at most that nobody waits for.
 pub(super) const ORPHANED_MAX: u64 = 150;
+/// How long it takes at most until the last record comes.
+const LATE_MAX: u64 = 500;
 /// A run that goes on for longer than this after its last fault does not end.
 const RUN_MAX: u64 = 5 * EXPIRY;
 
@@ -69,6 +73,10 @@ pub(crate) struct Scenario {
     pub(crate) setup: Setup,
     /// Records with their partitions and what is done at their deliveries.
     pub(crate) records: Vec<(usize, Record, Script)>,
+    /// So many of them, the last, come at any moment of a while.
+    pub(crate) late: usize,
+    /// Partitions are given to all hosts by turns, and not all to the first.
+    pub(crate) by_turns: bool,
     pub(crate) faults: Faults,
     pub(crate) pace: Pace,
 }
@@ -82,6 +90,9 @@ pub(crate) struct Explored {
     pub(super) swapped: u8,
     /// Processes that were buried, each with the time by which it goes on, or finds out.
     pub(super) buried: Vec<(usize, u64)>,
+    /// Records that come later, the next one last, and the time by which they do.
+    pub(super) late: Vec<(usize, Record)>,
+    pub(super) late_by: u64,
 }
 
 /// What may happen next.
@@ -98,6 +109,7 @@ pub(crate) enum Action {
     Replay(Seq),
     Rebalance(usize),
     WriteState,
+    Produce,
 }
 
 impl Explored {
@@ -120,30 +132,50 @@ impl World {
         world.history.time(world.now);
         world.last_fault = world.now;
         world.pg.drawn_max = Some(6);
-        world.explored =
-            Some(Explored { left: scenario.faults, pace: scenario.pace, swapped: 0, buried: Vec::new() });
-        for partition in scenario.setup.partitions.clone() {
-            world.kafka.owners.insert(partition, 0);
+        world.pg.last_version = VERSIONS_FROM;
+        world.explored = Some(Explored {
+            left: scenario.faults,
+            pace: scenario.pace,
+            swapped: 0,
+            buried: Vec::new(),
+            late: Vec::new(),
+            late_by: 0,
+        });
+        let owners = if scenario.by_turns { world.hosts.len() } else { 1 };
+        for (index, partition) in scenario.setup.partitions.iter().enumerate() {
+            world.kafka.owners.insert(partition.clone(), index % owners);
         }
         for host in 0..world.hosts.len() {
             world.start(host);
             world.let_live();
         }
-        let fetched = |world: &Self| world.hosts.first().map_or(0, |host| host.consumer.fetches.len());
+        let fetched =
+            |world: &Self| world.hosts.iter().map(|host| host.consumer.fetches.len()).sum::<usize>();
         while fetched(&world) < scenario.setup.partitions.len() || !world.eager().is_empty() {
             match world.eager().first().copied() {
                 Some(action) => world.act(action),
                 None => world.act(Action::Pass),
             }
         }
-        for (partition, record, script) in &scenario.records {
+        let early = scenario.records.len().saturating_sub(scenario.late);
+        let by = world.now + LATE_MAX;
+        for (index, (partition, record, script)) in scenario.records.iter().enumerate() {
             world.kafka.scripts.insert(record.message_id.clone(), script.clone());
-            let partition = scenario.setup.partitions.get(*partition);
-            if let Some(log) = partition.and_then(|partition| world.kafka.logs.get_mut(partition)) {
-                log.append(record.clone());
+            if index < early {
+                world.append(*partition, record.clone());
+            } else if let Some(explored) = &mut world.explored {
+                explored.late.insert(0, (*partition, record.clone()));
+                explored.late_by = by;
             }
         }
         world
+    }
+
+    fn append(&mut self, partition: usize, record: Record) {
+        let partition = self.setup.partitions.get(partition);
+        if let Some(log) = partition.and_then(|partition| self.kafka.logs.get_mut(partition)) {
+            log.append(record);
+        }
     }
 
     /// Gives all that may happen now. Nothing may where all is done and no fault is left.
@@ -171,7 +203,10 @@ impl World {
 
     /// Whether nothing is left to do, now and later.
     pub(crate) fn is_done(&self) -> bool {
-        let waits = self.explored.as_ref().is_some_and(|explored| !explored.buried.is_empty());
+        let waits = self
+            .explored
+            .as_ref()
+            .is_some_and(|explored| !explored.buried.is_empty() || !explored.late.is_empty());
         self.eager().is_empty() && self.orphans.is_empty() && !waits && self.remaining().is_empty()
     }
 
@@ -184,6 +219,9 @@ impl World {
     /// What happens before time passes.
     fn eager(&self) -> Vec<Action> {
         let mut actions: Vec<Action> = self.enabled().into_iter().map(Action::Do).collect();
+        if self.explored.as_ref().is_some_and(|of| !of.late.is_empty() && of.late_by <= self.now) {
+            actions.push(Action::Produce);
+        }
         for (index, by) in self.explored.iter().flat_map(|explored| &explored.buried) {
             if *by <= self.now {
                 let frozen = self.hosts.get(*index).is_some_and(|host| host.frozen);
@@ -218,6 +256,9 @@ impl World {
             if orphan.until > self.now {
                 actions.push(Action::Do(Doing::Orphan(index)));
             }
+        }
+        if !explored.late.is_empty() && explored.late_by > self.now {
+            actions.push(Action::Produce);
         }
         for (index, by) in &explored.buried {
             if *by > self.now {

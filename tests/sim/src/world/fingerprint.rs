@@ -2,8 +2,8 @@
 //!
 //! Left out is what only tells where a run came from: history, coverage, numbers of jobs. Moments count by their
 //! distance from now. Numbers of calls, reads and settlements count by their order within their host, since a machine
-//! compares them and does nothing else with them; transactions by the job that they belong to; commits by the order of
-//! those that a check compares.
+//! compares them and does nothing else with them, versions of values by their order among all; transactions by the job
+//! that they belong to; commits by the order of those that a check compares.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use mailroom_core::handler_machine::command::Command;
 
 use super::World;
-use super::explore::BEGINNING;
+use super::explore::{BEGINNING, VERSIONS_FROM};
 use crate::history::task;
 use crate::host::{CallStage, Host};
 use crate::job::{Job, Task};
@@ -165,11 +165,13 @@ impl World {
         for orphan in orphans {
             let mut parts = Parts::new(self.now);
             parts.add(&(orphan.session, &orphan.task, orphan.commits, transactions.of(orphan.tx)));
+            self.add_fence(&mut parts, orphan.tx);
             parts.write_u64(orphan.until);
             all.words.extend(parts.named());
         }
         self.add_postgres(&mut all, &transactions);
         self.add_rest(&mut all, &transactions);
+        name_versions(&mut all.words);
         mixed(&all.words)
     }
 
@@ -201,10 +203,13 @@ impl World {
         parts.add(&(job.session, &job.task, job.step, &job.stage, &job.notes));
         parts.add(&job.waits.map(|(tx, epoch)| (transactions.of(tx), epoch == self.pg.locks.epoch)));
         parts.write_u64(job.started);
-        // What it compares commits with.
-        let fenced_at = self.pg.fenced_at.get(&job.tx);
-        let later = self.oracle.replaced_after(fenced_at.copied());
-        parts.add(&(fenced_at.is_some(), later));
+        self.add_fence(parts, job.tx);
+    }
+
+    /// Adds which values were replaced since a settlement had its fence.
+    fn add_fence(&self, parts: &mut Parts, tx: Tx) {
+        let fenced_at = self.pg.fenced_at.get(&tx).copied();
+        parts.add(&(fenced_at.is_some(), self.oracle.replaced_after(fenced_at)));
     }
 
     fn add_postgres(&self, parts: &mut Parts, transactions: &Transactions) {
@@ -242,7 +247,10 @@ impl World {
             if explored.is_ordered() {
                 self.jobs.iter().for_each(|job| parts.add(&transactions.of(job.tx)));
             }
-            parts.add(&(explored.left, explored.swapped, &explored.buried));
+            parts.add(&(explored.left, explored.swapped, &explored.buried, explored.late.len()));
+            if !explored.late.is_empty() {
+                parts.write_u64(explored.late_by);
+            }
         }
     }
 }
@@ -257,6 +265,17 @@ fn add_table<K: Hash + Ord + Clone, V: Hash + Clone>(
         parts.add(&dirty.map(|(tx, row)| (transactions.of(tx), row)));
     });
     parts.write_u8(0xff);
+}
+
+/// Puts places in their order for versions of values: they are drawn one after another, and compared.
+fn name_versions(words: &mut [u64]) {
+    let is_version = |word: &u64| (VERSIONS_FROM..VERSIONS_FROM << 1).contains(&word.cast_signed());
+    let mut order: Vec<u64> = words.iter().copied().filter(is_version).collect();
+    order.sort_unstable();
+    order.dedup();
+    for word in words.iter_mut().filter(|word| is_version(word)) {
+        *word = u64::try_from(order.binary_search(word).unwrap_or(0)).unwrap_or(0);
+    }
 }
 
 /// The order of a host's jobs: by what they do, then by the names that their machine gave them.

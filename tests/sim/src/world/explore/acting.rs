@@ -68,6 +68,13 @@ impl World {
                 self.push_job(None, Task::Act(Act::Replay(seq)), None);
             }
             Action::Rebalance(partition) => self.give_to_next(partition),
+            Action::Produce => {
+                let late = self.explored.as_mut().and_then(|explored| explored.late.pop());
+                if let Some((partition, record)) = late {
+                    self.history.note(|| format!("a record for partition {partition}: {record:?}"));
+                    self.append(partition, record);
+                }
+            }
             Action::WriteState => self.push_job(None, Task::Act(Act::Write(StateId::Shared(0))), None),
         }
         self.forget_unheard();
@@ -106,7 +113,8 @@ impl World {
     /// Time passes; sessions are renewed meanwhile by hosts that run and were not buried.
     fn let_time_pass(&mut self) {
         let frozen = self.explored.iter().flat_map(|explored| &explored.buried).map(|(_, by)| *by);
-        let own = frozen.filter(|by| *by > self.now).min();
+        let late = self.explored.iter().filter(|explored| !explored.late.is_empty()).map(|of| of.late_by);
+        let own = frozen.chain(late).filter(|by| *by > self.now).min();
         let next = self.next_moment().into_iter().chain(own).min().unwrap_or(self.now + 100);
         self.advance(next - self.now);
         self.let_live();
@@ -212,7 +220,9 @@ fn spend(left: &mut Faults, action: Action) -> bool {
         Action::Replay(_) => &mut left.replayed,
         Action::Rebalance(_) => &mut left.rebalanced,
         Action::WriteState => &mut left.foreign,
-        Action::Do(_) | Action::Pass | Action::Thaw(_) | Action::FindBuried(_) => return false,
+        Action::Do(_) | Action::Pass | Action::Thaw(_) | Action::FindBuried(_) | Action::Produce => {
+            return false;
+        }
     };
     *of = of.saturating_sub(1);
     true
