@@ -127,7 +127,8 @@ impl<'g> Host<'g> {
             free.fetch_all(&mut *tx).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
         free.truncate(share - self.lanes.len());
         let ids: Vec<i32> = free.iter().map(|(lane, _)| *lane).collect();
-        let taken = sqlx::query(AssertSqlSafe(statements.take.as_str())).bind(&ids).bind(self.id);
+        // From others: nothing is in doubt.
+        let taken = sqlx::query(AssertSqlSafe(statements.take.as_str())).bind(&ids).bind(self.id).bind(false);
         let taken: Vec<(i32, i64)> =
             taken.fetch_all(&mut *tx).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
         let abandoned = free.iter().filter_map(|(lane, dead)| Some((*lane, (*dead)?)));
