@@ -1,6 +1,9 @@
 //! All chance of a run, as one recorded stream of numbers: the same stream gives the same run, and a shorter one a
 //! shorter run.
 
+/// The weight of ordinary progress beside the hazards.
+const PROGRESS: u32 = 100;
+
 /// Draws in groups, one a step, so that leaving out a step does not change what the others mean. Zero is always the
 /// plainest choice; where a recorded stream ends, zeros follow.
 #[derive(Debug, Clone)]
@@ -93,6 +96,31 @@ impl Choices {
     /// Draws one of these.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         if from.is_empty() { None } else { from.get(self.index(from.len())).copied() }
+    }
+
+    /// Draws a number in `0..below`; once all is calm from the run's own fair ones.
+    pub(crate) fn draw_fairly(&mut self, calm: &mut Option<fastrand::Rng>, below: u32) -> u32 {
+        match calm {
+            Some(rng) => rng.u32(0..below.max(1)),
+            None => self.draw(below),
+        }
+    }
+
+    /// Draws one of these; once all is calm by the run's own fair numbers.
+    pub(crate) fn pick_fairly<T: Copy>(&mut self, calm: &mut Option<fastrand::Rng>, from: &[T]) -> Option<T> {
+        match calm {
+            Some(_) if from.is_empty() => None,
+            Some(rng) => from.get(rng.usize(0..from.len())).copied(),
+            None => self.pick(from),
+        }
+    }
+
+    /// Draws one of the hazards by its weight; `None` for a step of ordinary progress.
+    pub(crate) fn hazard<H: Copy>(&mut self, hazards: &[(H, u32)]) -> Option<H> {
+        let mut weights = vec![PROGRESS];
+        weights.extend(hazards.iter().map(|(_, weight)| *weight));
+        let place = self.weighted(&weights).checked_sub(1)?;
+        hazards.get(place).map(|(hazard, _)| *hazard)
     }
 
     /// True in so many of a hundred cases.

@@ -131,12 +131,7 @@ impl RelayWorld {
     fn advance_one(&mut self) {
         self.clock += 1;
         let enabled = self.enabled();
-        let chosen = match &mut self.calm {
-            Some(rng) if !enabled.is_empty() => enabled.get(rng.usize(0..enabled.len())).copied(),
-            Some(_) => None,
-            None => self.choices.pick(&enabled),
-        };
-        match chosen {
+        match self.choices.pick_fairly(&mut self.calm, &enabled) {
             Some(doing) => self.do_this(doing),
             None => self.pass_time(),
         }
@@ -272,10 +267,7 @@ impl RelayWorld {
 
     /// Draws from the recorded choices, or, once all is calm, from the run's own fair ones.
     fn chance(&mut self, below: u32) -> u32 {
-        match &mut self.calm {
-            Some(rng) => rng.u32(0..below.max(1)),
-            None => self.choices.draw(below),
-        }
+        self.choices.draw_fairly(&mut self.calm, below)
     }
 }
 

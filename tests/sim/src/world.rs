@@ -138,12 +138,7 @@ impl World {
     /// Does one thing; time passes where there is none.
     pub(crate) fn progress(&mut self) {
         let enabled = self.enabled();
-        let chosen = match &mut self.calm {
-            Some(rng) if !enabled.is_empty() => enabled.get(rng.usize(0..enabled.len())).copied(),
-            Some(_) => None,
-            None => self.choices.pick(&enabled),
-        };
-        match chosen {
+        match self.choices.pick_fairly(&mut self.calm, &enabled) {
             Some(doing) => self.do_this(doing),
             None => self.pass_time(),
         }
@@ -377,9 +372,6 @@ impl World {
 
     /// Draws from the recorded choices, or, once all is calm, from the run's own fair ones.
     fn chance(&mut self, below: u32) -> u32 {
-        match &mut self.calm {
-            Some(rng) => rng.u32(0..below.max(1)),
-            None => self.choices.draw(below),
-        }
+        self.choices.draw_fairly(&mut self.calm, below)
     }
 }

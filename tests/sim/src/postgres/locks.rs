@@ -43,6 +43,20 @@ impl Mode {
     }
 }
 
+/// Tells whether whoever is waited for waits for the waiting one; `waits` gives for each that waits whom it waits for.
+pub(crate) fn is_deadlock(tx: Tx, blocker: Tx, waits: impl Iterator<Item = (Tx, Tx)>) -> bool {
+    let waits: BTreeMap<Tx, Tx> = waits.collect();
+    let mut at = blocker;
+    for _ in 0..=waits.len() {
+        if at == tx {
+            return true;
+        }
+        let Some(next) = waits.get(&at) else { return false };
+        at = *next;
+    }
+    false
+}
+
 /// All locks of all transactions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Locks {

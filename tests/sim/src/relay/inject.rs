@@ -8,19 +8,12 @@ use super::setup::Hazard;
 use super::store::Status;
 use crate::postgres::table::NOBODY;
 
-/// The weight of ordinary progress beside the hazards.
-const PROGRESS: u32 = 100;
-
 impl RelayWorld {
     /// One step while faults may happen.
     pub(super) fn disturbed_step(&mut self) {
-        let mut weights = vec![PROGRESS];
-        weights.extend(self.setup.hazards.iter().map(|(_, weight)| *weight));
-        let chosen = self.choices.weighted(&weights);
-        let hazard = chosen.checked_sub(1).and_then(|index| self.setup.hazards.get(index));
-        match hazard {
+        match self.choices.hazard(&self.setup.hazards) {
             None => self.advance_one(),
-            Some((hazard, _)) => self.inject(*hazard),
+            Some(hazard) => self.inject(hazard),
         }
         self.choices.end_step();
     }

@@ -9,6 +9,7 @@ use super::event_loop::Step;
 use super::host::{Host, Life};
 use super::job::{Done, Job, Next, Orphan, Reply, Stage, Task, missed};
 use super::setup::COMMAND_LIMIT;
+use crate::postgres::locks::is_deadlock;
 use crate::postgres::table::Tx;
 
 impl RelayWorld {
@@ -81,18 +82,8 @@ impl RelayWorld {
         self.jobs.insert(at, job);
     }
 
-    /// Whether whoever is waited for waits for the waiting one.
     fn is_deadlock(&self, tx: Tx, blocker: Tx) -> bool {
-        let mut at = blocker;
-        for _ in 0..=self.jobs.len() {
-            if at == tx {
-                return true;
-            }
-            let waits = self.jobs.iter().find(|job| job.tx == at).and_then(|job| job.waits);
-            let Some((next, _)) = waits else { return false };
-            at = next;
-        }
-        false
+        is_deadlock(tx, blocker, self.jobs.iter().filter_map(|job| Some((job.tx, job.waits?.0))))
     }
 
     fn commit(&mut self, tx: Tx, task: &Task) {

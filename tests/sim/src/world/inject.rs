@@ -15,19 +15,12 @@ use crate::postgres::table::NOBODY;
 use crate::postgres::{Row, StateId};
 use crate::setup::{Hazard, draw_version, shared};
 
-/// The weight of ordinary progress beside the hazards.
-const PROGRESS: u32 = 100;
-
 impl World {
     /// One step while faults may happen.
     pub(crate) fn step(&mut self) {
-        let mut weights = vec![PROGRESS];
-        weights.extend(self.setup.hazards.iter().map(|(_, weight)| *weight));
-        let chosen = self.choices.weighted(&weights);
-        let hazard = chosen.checked_sub(1).and_then(|index| self.setup.hazards.get(index));
-        match hazard {
+        match self.choices.hazard(&self.setup.hazards) {
             None => self.progress(),
-            Some((hazard, _)) => self.inject(*hazard),
+            Some(hazard) => self.inject(hazard),
         }
         self.choices.end_step();
     }

@@ -10,7 +10,8 @@ use mailroom_core::ids::Lease;
 use super::World;
 use super::explore::ORPHANED_MAX;
 use crate::guest::{Effects, KeyState};
-use crate::job::{Job, Lost, Notes, Orphan, Reply, Stage, Task, missed};
+use crate::job::{Job, Lost, Orphan, Reply, Stage, Task, missed};
+use crate::postgres::locks::is_deadlock;
 use crate::postgres::table::Tx;
 use crate::postgres::{Flow, Session};
 use crate::setup::COMMAND_LIMIT;
@@ -36,17 +37,11 @@ impl World {
         let tx = tx.unwrap_or_else(|| self.pg.begin());
         self.last_job += 1;
         let of = host.and_then(|index| self.hosts.get(index).map(|host| (index, host)));
+        let session = of.map_or(Session(0), |(_, host)| host.session);
         let mut job = Job {
             id: self.last_job,
             host: of.map(|(index, host)| (index, host.lives)),
-            session: of.map_or(Session(0), |(_, host)| host.session),
-            started: self.now,
-            task: Arc::new(task),
-            step: 0,
-            stage: Stage::Running,
-            tx,
-            notes: Notes::default(),
-            waits: None,
+            ..Job::loose(session, self.now, task, tx)
         };
         if self.is_witnessed {
             self.do_whole(&mut job);
@@ -113,18 +108,8 @@ impl World {
         self.jobs.insert(index, job);
     }
 
-    /// Whether whoever is waited for waits for the waiting one.
     fn is_deadlock(&self, tx: Tx, blocker: Tx) -> bool {
-        let mut at = blocker;
-        for _ in 0..=self.jobs.len() {
-            if at == tx {
-                return true;
-            }
-            let waits = self.jobs.iter().find(|job| job.tx == at).and_then(|job| job.waits);
-            let Some((next, _)) = waits else { return false };
-            at = next;
-        }
-        false
+        is_deadlock(tx, blocker, self.jobs.iter().filter_map(|job| Some((job.tx, job.waits?.0))))
     }
 
     pub(super) fn commit(&mut self, tx: Tx, session: Session, task: &Task) {
