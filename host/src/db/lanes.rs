@@ -233,6 +233,7 @@ async fn take_locked(mut tx: Tx, host: Uuid, locked: &[Locked], why: Taking) -> 
         tx.roll_back().await;
         return Ok(Vec::new());
     }
+    let lanes: Vec<i32> = locked.iter().map(|lane| lane.lane).collect();
     let abandoned = locked.iter().filter_map(|lane| Some((lane.lane, lane.dead?)));
     let (abandoned, dead): (Vec<i32>, Vec<Uuid>) = abandoned.unzip();
     let taken = sqlx::query!(
@@ -241,13 +242,13 @@ async fn take_locked(mut tx: Tx, host: Uuid, locked: &[Locked], why: Taking) -> 
                 doubted_at = case when $3 then clock_timestamp() else l.doubted_at end
            from unnest($1::integer[]) w(id) where l.id = w.id
          returning l.id, l.token, l.reread, l.topic, l.partition",
-        &locked.iter().map(|lane| lane.lane).collect::<Vec<_>>(),
+        &lanes,
         host,
         matches!(why, Taking::Anew),
     );
     let taken = taken.fetch_all(&mut *tx).await.map_err(DbError::new(TAKING))?;
     // Read after the lanes are ours: their last owners write nothing any more.
-    let last_seq = last_seq(&mut tx, &taken.iter().map(|lane| lane.id).collect::<Vec<_>>()).await?;
+    let last_seq = last_seq(&mut tx, &lanes).await?;
     if let Taking::Free { blamed_after } = why
         && !abandoned.is_empty()
     {
@@ -268,8 +269,8 @@ async fn take_locked(mut tx: Tx, host: Uuid, locked: &[Locked], why: Taking) -> 
 }
 
 /// Gives the highest place that was given out. The sequence may stand below rows that are there: sequences are not
-/// copied by logical replication, and people restart them. Places that wait, are dead or block a key are in these lanes
-/// once only if the next ones lie above them.
+/// copied by logical replication, and people restart them. So what is pending in these lanes, and open dead letters of any,
+/// count as well: their places must not be given twice.
 async fn last_seq(tx: &mut Tx, lanes: &[i32]) -> Result<Seq, DbError> {
     let last = sqlx::query_scalar!(
         // One that gave nothing yet has its first value there. Each part takes the end of an index.

@@ -117,7 +117,7 @@ pub struct DuePage<R> {
     pub next_due: Option<Duration>,
 }
 
-/// What a look at one topic saw.
+/// Rows of one topic, as a look found them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsidePage<R> {
     /// See [`Snapshot::server`]; told where there are rows.

@@ -12,7 +12,7 @@ struct Share {
     lanes: usize,
     /// Of the one that it has longest, where that is known.
     longest_secs: Option<f64>,
-    /// How often they were taken anew by an owner in doubt.
+    /// Take-overs by an owner in doubt, of all of them together.
     doubts: i64,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mailroom_core::ids::TopicPartition;
 
 use super::Status;
@@ -17,7 +18,7 @@ use crate::kafka::has_record_from;
 /// Time that a host has to store what has just come to a partition which was idle before.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
-/// Partitions whose logs are looked into, one after another; the others are named unseen.
+/// Partitions whose logs are looked into, side by side; the others are named unseen.
 const LOOKS_MAX: usize = 20;
 
 /// A group, a topic and a partition.
@@ -39,13 +40,11 @@ pub(super) async fn find(config: &Config, db: &Db, status: &Status) -> Result<Ve
         let read = &offset.read;
         still.contains(&(place(read), read.next_offset))
     });
-    let mut warnings = Vec::new();
-    for (looked, offset) in stalled.enumerate() {
-        if looked >= LOOKS_MAX || has_record(config, &offset.read).await {
-            warnings.push(warning(offset));
-        }
-    }
-    Ok(warnings)
+    let looked = stalled.enumerate().map(|(place, offset)| async move {
+        let is_unread = place >= LOOKS_MAX || has_record(config, &offset.read).await;
+        is_unread.then(|| warning(offset))
+    });
+    Ok(join_all(looked).await.into_iter().flatten().collect())
 }
 
 /// Tells whether there is anything to read; also where Kafka does not say.

@@ -120,7 +120,7 @@ impl Lanes {
         self.lanes.values().map(|lane| lane.in_hand.len()).sum()
     }
 
-    /// Those rows, with their lanes.
+    /// Gives the rows in hand, with their lanes.
     pub(super) fn rows_in_hand(&self) -> impl Iterator<Item = (i32, i64)> {
         self.lanes.iter().flat_map(|(id, lane)| lane.in_hand.iter().map(|seq| (*id, *seq)))
     }

@@ -58,7 +58,7 @@ struct Looks {
     next_rows: Option<UnderWay>,
     due: Option<UnderWay>,
     aside: Option<UnderWay>,
-    /// Those up to this one saw another table.
+    /// The last look that may have seen another table; earlier ones may have as well.
     void: LookNumber,
 }
 
@@ -204,7 +204,7 @@ impl<R: Clone> RelayMachine<R> {
         }
     }
 
-    /// Whether rows may be read: between a purge and its end nothing may be, for what is purged goes first.
+    /// Tells whether rows may be read. Between a purge and its end none may: what is purged goes first.
     fn may_look(&self) -> bool {
         !(self.lanes.is_empty() || self.stopping || self.main.purging || self.begins_anew)
     }

@@ -153,7 +153,7 @@ impl<R: Clone> RelayMachine<R> {
             Ok(page) if look.number > self.looks.void => page,
             Ok(_) | Err(_) => return,
         };
-        if page.server.is_some_and(|server| self.is_other_server(server)) {
+        if page.server.is_some_and(|server| self.notice_server(server)) {
             return self.begin_anew(Notice::AnotherServer, self.horizon.drawn());
         }
         // Where the topic has left its producer meanwhile nothing was taken, and nothing is lost.

@@ -1,11 +1,11 @@
-//! What must hold between two events.
+//! Checks of what must hold between two events.
 
 use std::collections::BTreeSet;
 
 use super::RelayMachine;
 
 impl<R: Clone> RelayMachine<R> {
-    /// How many rows were read and are not marked yet.
+    /// Counts the rows that were read and are not marked yet.
     #[must_use]
     pub fn in_hand(&self) -> usize {
         self.lanes.in_hand()

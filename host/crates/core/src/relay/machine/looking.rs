@@ -56,7 +56,7 @@ impl<R: Clone> RelayMachine<R> {
             return self.look_now();
         }
         let (from, to) = (self.horizon.drawn(), page.snapshot.last_seq);
-        let is_other = self.is_other_server(page.snapshot.server);
+        let is_other = self.notice_server(page.snapshot.server);
         if to < from {
             return self.begin_anew(Notice::SequenceFellBack { from, to }, to);
         }
@@ -95,8 +95,8 @@ impl<R: Clone> RelayMachine<R> {
         }
     }
 
-    /// Whether this is not the server that answered before.
-    pub(super) fn is_other_server(&mut self, server: i64) -> bool {
+    /// Notes which server answered; gives whether another one did before.
+    pub(super) fn notice_server(&mut self, server: i64) -> bool {
         self.server.replace(server).is_some_and(|before| before != server)
     }
 

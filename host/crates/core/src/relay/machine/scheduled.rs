@@ -114,7 +114,7 @@ impl<R: Clone> RelayMachine<R> {
             }
         };
         let is_void = look.number <= self.looks.void;
-        if !is_void && self.is_other_server(page.server) {
+        if !is_void && self.notice_server(page.server) {
             return self.begin_anew(Notice::AnotherServer, self.horizon.drawn());
         }
         self.meet(&page.rows, self.horizon.seq());
