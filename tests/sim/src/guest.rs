@@ -102,12 +102,14 @@ pub(crate) enum Act {
     Refused,
     /// Takes its time.
     Long,
+    /// Adds one to the key's own value, and takes its time.
+    LongCount,
     /// Kills its process, the first time.
     Die,
 }
 
 /// All of them, plainest first.
-pub(crate) const ACTS: [Act; 18] = [
+pub(crate) const ACTS: [Act; 19] = [
     Act::Complete,
     Act::Say,
     Act::Count,
@@ -125,6 +127,7 @@ pub(crate) const ACTS: [Act; 18] = [
     Act::Sql,
     Act::Refused,
     Act::Long,
+    Act::LongCount,
     Act::Die,
 ];
 
@@ -202,18 +205,18 @@ pub(crate) fn run(
     let mut effects = Effects { call: call.0, once: version.once, ..Effects::default() };
     let own = message.okey.map(|key| StateId::Keyed(OrderKey(key)));
     let counted = own
-        .filter(|_| matches!(act, Act::Count | Act::SayOwn))
+        .filter(|_| matches!(act, Act::Count | Act::LongCount | Act::SayOwn))
         .and_then(|id| state.get(id).map(|(version, value)| StateRead { id, version, value }));
     let reads = counted.or(shared);
     effects.reads.extend(reads.clone());
     match (act, reads) {
-        (Act::Count | Act::CountShared, Some(read)) => {
+        (Act::Count | Act::LongCount | Act::CountShared, Some(read)) => {
             let write = StateWrite { id: read.id, read: read.version, written, value: read.value + 1 };
             state.values.insert(read.id, (written, write.value));
             effects.writes.push(write);
         }
         (Act::SayShared | Act::SayOwn, Some(read)) => effects.said.push(read.value),
-        (Act::Say | Act::Refused | Act::Count | Act::SayOwn, _) => effects.said.push(-1),
+        (Act::Say | Act::Refused | Act::Count | Act::LongCount | Act::SayOwn, _) => effects.said.push(-1),
         (Act::Sql, _) => effects.sql = true,
         _ => {}
     }
@@ -247,6 +250,7 @@ fn ended(act: Act) -> (End, Sign) {
         | Act::Sql
         | Act::Refused
         | Act::Long
+        | Act::LongCount
         | Act::Die => (End::Decided(Outcome::Completed), Sign::Good),
         Act::RetrySoon => (retry(Some(Duration::from_millis(20)), true), Sign::None),
         Act::RetryLater => (retry(Some(Duration::from_millis(400)), true), Sign::None),

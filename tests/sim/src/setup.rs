@@ -58,6 +58,7 @@ pub(crate) struct Setup {
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) keys: u32,
     pub(crate) records: u32,
+    /// What calls do; what stands there twice is done twice as often.
     pub(crate) acts: Vec<Act>,
     pub(crate) hazards: Vec<(Hazard, u32)>,
     pub(crate) in_hand_max: usize,
@@ -122,8 +123,15 @@ impl Setup {
     }
 }
 
+/// What calls do that hand values on: it shows only where such calls follow one another.
+const HANDING_ON: [Act; 7] =
+    [Act::Complete, Act::Count, Act::LongCount, Act::LongCount, Act::SayOwn, Act::SayOwn, Act::SayShared];
+
 /// A few of the things that calls can do; completing is always among them.
 fn draw_acts(choices: &mut Choices) -> Vec<Act> {
+    if choices.percent(15) {
+        return HANDING_ON.to_vec();
+    }
     let others = ACTS.iter().skip(1).filter(|_| choices.percent(35)).copied();
     let mut acts: Vec<Act> = vec![Act::Complete];
     acts.extend(others);

@@ -95,6 +95,11 @@ pub(crate) fn all() -> Vec<Named> {
             skipping(Faults { replayed: 1, ..lost(1) }, Pace { looks: true, ..every }),
         ),
         of("state", "one lane: values that calls read and write", state(Faults { foreign: 1, ..lost(1) })),
+        of(
+            "slow",
+            "one lane: a value that is handed on beside a settlement, when it is old",
+            handed_on(NONE),
+        ),
         of("once", "one lane: calls that are made once", once(lost(1))),
         of("jumps", "the lane of `lost`", one_lane(Faults { replayed: 1, jumps: 1, ..NONE }, every)),
         of(
@@ -162,6 +167,18 @@ fn state(faults: Faults) -> Scenario {
         (0, 0, "m3", &[Act::SayOwn]),
     ];
     let mut scenario = scenario(1, records, faults, Pace { poll_max: 3, ..TOGETHER });
+    scenario.setup.in_hand_max = 4;
+    scenario
+}
+
+/// A value that a key hands on longer after it was read than it may be, while the lane is settled for another key.
+fn handed_on(faults: Faults) -> Scenario {
+    let records = vec![
+        (0, 1, "m1", &[Act::Long] as &[Act]),
+        (0, 0, "m2", &[Act::LongCount]),
+        (0, 0, "m3", &[Act::SayOwn]),
+    ];
+    let mut scenario = scenario(1, records, faults, TOGETHER);
     scenario.setup.in_hand_max = 4;
     scenario
 }

@@ -3,6 +3,7 @@
 use mailroom_core::handler_machine::command::{Begin, Call};
 use mailroom_core::handler_machine::event::{CallEnd, EndOfCall, Ending, Event};
 use mailroom_core::ids::{CallId, OrderKey};
+use mailroom_core::message::Message;
 use mailroom_core::verdict::breaker::Sign;
 use mailroom_core::verdict::decide::DeadReason;
 use std::time::Duration;
@@ -25,20 +26,25 @@ impl World {
         if let Err(breach) = self.oracle.called(&self.pg, &call) {
             self.violate(breach.rule, breach.text);
         }
-        let mut act = self
-            .kafka
-            .scripts
-            .get(&call.message.message_id)
-            .map_or(Act::Complete, |script| script.at(call.message.deliveries));
-        if matches!(act, Act::Die | Act::Unavailable) && !self.once.insert(call.message.message_id.clone()) {
-            act = Act::Complete;
-        }
+        let act = self.next_act(&call.message);
+        let is_slow = matches!(act, Act::Long | Act::LongCount);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(0);
-        let until = if act == Act::Long { self.now + millis(call.version.deadline) } else { self.now };
+        let until = if is_slow { self.now + millis(call.version.deadline) } else { self.now };
         let stage = if call.begin == Begin::Free { CallStage::Load } else { CallStage::Begin };
         self.abort_open(index, &call.message.message_id);
         let Some(host) = self.hosts.get_mut(index) else { return };
         host.calls.insert(call.call, Running { call, act, stage, until, tx: None });
+    }
+
+    /// Gives what the call does. Whoever died of it, or found a server away, goes on with what its script says next.
+    fn next_act(&mut self, message: &Message) -> Act {
+        let script = self.kafka.scripts.get(&message.message_id).cloned().unwrap_or_default();
+        let happens_once = |act: Act| matches!(act, Act::Die | Act::Unavailable);
+        let act = script.at(message.deliveries);
+        if !happens_once(act) || self.once.insert(message.message_id.clone()) {
+            return act;
+        }
+        Some(script.at(message.deliveries + 1)).filter(|act| !happens_once(*act)).unwrap_or(Act::Complete)
     }
 
     /// A message that is called again has no use for what its last call left open.
