@@ -261,8 +261,12 @@ impl<R: Clone> RelayMachine<R> {
         let queued =
             self.sides.iter().flat_map(|side| &side.work).map(|work| work.queue.len()).sum::<usize>();
         let counted = in_hand.saturating_sub(held + queued);
-        let max = self.settings.in_flight_max;
-        max.saturating_sub(counted).min((2 * max).saturating_sub(in_hand))
+        self.settings.in_flight_max.saturating_sub(counted).min(self.room_beside())
+    }
+
+    /// How many rows may be read of topics that are in trouble, which count with all that is in hand.
+    fn room_beside(&self) -> usize {
+        (2 * self.settings.in_flight_max).saturating_sub(self.lanes.in_hand())
     }
 }
 

@@ -134,7 +134,7 @@ impl<R: Clone> RelayMachine<R> {
         let tries_one = topic.cause() == Some(Cause::Sick) && !work.works;
         let new_max = if tries_one { 1 } else { self.settings.batch_rows_max };
         // What was acknowledged here and cannot be marked counts with all that is in hand.
-        let new_max = new_max.min((2 * self.settings.in_flight_max).saturating_sub(self.lanes.in_hand()));
+        let new_max = new_max.min(self.room_beside());
         if new_max == 0 {
             return;
         }
@@ -159,11 +159,18 @@ impl<R: Clone> RelayMachine<R> {
         // Where the topic has left its producer meanwhile nothing was taken, and nothing is lost.
         let place = self.sides.iter().position(|side| Some(side.id) == look.side && !side.purging);
         let Some(place) = place else { return };
-        let (mut fit, mut refused) = (Vec::new(), Vec::new());
+        let (mut fit, mut refused, mut room) = (Vec::new(), Vec::new(), self.room_beside());
+        let mut is_cut = false;
         for mut row in page.rows {
             if !self.lanes.read_aside(row.lane, row.seq, look.number) {
                 continue;
             }
+            if room == 0 {
+                self.lanes.put_back(row.lane, row.seq);
+                is_cut = true;
+                continue;
+            }
+            room -= 1;
             match row.unfit.take() {
                 Some(reason) => refused.push((row, reason)),
                 None => fit.push(row),
@@ -172,7 +179,7 @@ impl<R: Clone> RelayMachine<R> {
         self.refused.append(&mut refused);
         match self.sides.get_mut(place).and_then(|side| side.work.as_mut()) {
             Some(work) => {
-                work.exhausted = fit.is_empty();
+                work.exhausted = fit.is_empty() && !is_cut;
                 work.queue.extend(fit);
             }
             None => fit.iter().for_each(|row| self.lanes.put_back(row.lane, row.seq)),

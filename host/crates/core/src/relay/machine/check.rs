@@ -44,8 +44,8 @@ impl<R: Clone> RelayMachine<R> {
                 ));
             }
         }
-        // Each of three looks under way may bring what there was room for, and as many as were known when it began.
-        let most = 8 * self.settings.in_flight_max + 3 * self.settings.batch_rows_max;
+        // What waits for held topics counts apart, as many again.
+        let most = 2 * self.settings.in_flight_max;
         let in_hand = self.lanes.in_hand();
         if in_hand > most {
             return Err(format!("{in_hand} rows are in hand, where {most} may be"));

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::horizon::{Horizon, STRAGGLERS_MAX};
-use super::super::lane_cursor::{Looked, Starts};
-use super::super::{Command, Failure, Look, Notice, Page};
+use super::super::lane_cursor::{LookNumber, Looked, Starts};
+use super::super::{Command, Failure, Look, Notice, Page, Row};
 use super::{RelayMachine, UnderWay};
 
 impl<R: Clone> RelayMachine<R> {
@@ -70,18 +70,29 @@ impl<R: Clone> RelayMachine<R> {
         }
         self.meet(&page.rows, before.min(floor.unwrap_or(i64::MAX)));
         let cut_at = page.rows.last().filter(|_| page.rows.len() >= look.rows_max).map(|row| row.seq);
-        let (mut fresh, mut seen) = (0, None);
-        for row in page.rows {
-            if !self.lanes.read(row.lane, row.seq, look.number) {
+        let fresh = self.take_next(page.rows, look.number);
+        self.lanes.looked(Looked { cut_at, last_seq: page.snapshot.last_seq, floor });
+        self.schedule.looked(fresh, self.lanes.with_more() > 0, &self.settings, self.now);
+        self.due.answered(page.next_due, self.now);
+        self.start_telling();
+    }
+
+    /// Takes what is new of a page, for which there is room; gives how many rows that were.
+    fn take_next(&mut self, rows: Vec<Row<R>>, look: LookNumber) -> usize {
+        let (mut fresh, mut seen, room) = (0, None, self.room());
+        for row in rows {
+            if !self.lanes.read(row.lane, row.seq, look) {
+                continue;
+            }
+            // Rows that were known as the look began may have ended since, and others came in their place.
+            if fresh == room {
+                self.lanes.read_again(row.lane, row.seq);
                 continue;
             }
             fresh += 1;
             self.receive(row, &mut seen);
         }
-        self.lanes.looked(Looked { cut_at, last_seq: page.snapshot.last_seq, floor });
-        self.schedule.looked(fresh, self.lanes.with_more() > 0, &self.settings, self.now);
-        self.due.answered(page.next_due, self.now);
-        self.start_telling();
+        fresh
     }
 
     fn look_failed(&mut self, failure: Failure) {

@@ -118,14 +118,21 @@ impl<R: Clone> RelayMachine<R> {
             return self.begin_anew(Notice::AnotherServer, self.horizon.drawn());
         }
         self.meet(&page.rows, self.horizon.seq());
-        let more = page.rows.len() >= look.rows_max;
-        let (mut fresh, mut seen) = (0, None);
+        let mut more = page.rows.len() >= look.rows_max;
+        let (mut fresh, mut seen, room) = (0, None, self.room());
         for row in page.rows {
             // Between a purge and its end nothing of the lanes may be taken: what is purged goes first.
-            if !(self.main.purging || is_void) && self.lanes.read_aside(row.lane, row.seq, look.number) {
-                fresh += 1;
-                self.receive(row, &mut seen);
+            let takes = !(self.main.purging || is_void);
+            if !takes || !self.lanes.read_aside(row.lane, row.seq, look.number) {
+                continue;
             }
+            if fresh == room {
+                self.lanes.put_back(row.lane, row.seq);
+                more = true;
+                continue;
+            }
+            fresh += 1;
+            self.receive(row, &mut seen);
         }
         self.due.looked(look, fresh, more, page.next_due, self.now);
     }
