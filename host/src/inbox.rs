@@ -4,6 +4,7 @@
 mod attempts;
 mod beginning;
 pub(crate) mod browse;
+pub(crate) mod duplicates;
 mod read;
 mod seqs;
 mod standing;

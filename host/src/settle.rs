@@ -4,11 +4,12 @@
 //!
 //! Locks are taken in one order: lanes, offset rows, ready rows by (lane, seq), held rows by (lane, seq), rows that are
 //! to be held by (lane, seq), state by name. Effects are written only for rows that were still pending as they were
-//! called, or are new.
+//! called, or are new. What a lane's row counts is written last of what concerns it, in the order of lanes.
 
 mod attempt;
 mod block;
 mod dead_letter;
+mod duplicates;
 mod effects;
 mod emit;
 mod ending;
@@ -23,6 +24,7 @@ mod with_sql;
 mod write;
 
 pub(crate) use dead_letter::{DeadLetter, write_dead_letters};
+pub(crate) use duplicates::Dropped;
 pub(crate) use effects::Effects;
 pub(crate) use state::{Scope, StateError, StateView};
 pub(crate) use transaction::{Settled, Settler, settle};

@@ -9,6 +9,7 @@
 
 mod call;
 mod calls;
+mod dropped;
 mod event_loop;
 mod executor;
 mod judge;

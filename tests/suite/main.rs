@@ -31,6 +31,7 @@ mod history;
 mod horizon;
 mod hostile;
 mod http;
+mod identity;
 mod keyvalue;
 mod lanes_random;
 mod missing_topics;

@@ -15,9 +15,9 @@ use plan::Planner;
 const BY: [(&str, &str, &[&str]); 26] = [
     ("delete from mailroom.inbox i using due", "attempt_pkey", &["lane", "seq"]),
     ("delete from mailroom.dead_letter l using due", "attempt_pkey", &["lane", "seq"]),
-    ("delete from mailroom.dead_letter l using due", "inbox_dedup", &["message_id", "consumer_group"]),
+    ("delete from mailroom.dead_letter l using due", "inbox_identity", &["message_id", "consumer_group"]),
     ("delete from mailroom.dead_letter l using due", "outbox_pkey", &["id"]),
-    ("with ordinality e(header, place)", "inbox_dedup", &["message_id", "consumer_group"]),
+    ("with ordinality e(header, place)", "inbox_identity", &["message_id", "consumer_group"]),
     ("and not held and seq > $3", "inbox_ready", &["lane", "seq"]),
     ("-- Ends deliveries", "inbox_ready", &["lane", "seq"]),
     ("-- The same as `rows.sql`", "inbox_held_first", &["lane", "seq"]),
@@ -37,7 +37,7 @@ const BY: [(&str, &str, &[&str]); 26] = [
     ("-- The first rows of one topic", "outbox_ready", &["lane"]),
     ("published_offset = s.at", "outbox_ready", &["lane", "seq"]),
     ("failed_reason = 'rejected', last_error = $3", "outbox_ready", &["lane", "seq"]),
-    ("and i.seq = letter.seq and i.status = 'failed'", "inbox_dedup", &["message_id", "consumer_group"]),
+    ("and i.seq = letter.seq and i.status = 'failed'", "inbox_identity", &["message_id", "consumer_group"]),
     ("o.id = letter.message and o.status = 'failed'", "outbox_pkey", &["id"]),
 ];
 

@@ -8,6 +8,7 @@ use super::select::{Select, Status};
 use super::{Output, print};
 use crate::db::Db;
 use crate::inbox::browse::{self, Filter, Listed, Shown};
+use crate::inbox::duplicates::{self, Duplicate};
 use crate::inbox::failed_attempts;
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +18,9 @@ pub(super) enum Verb {
         /// Only of this handler
         #[arg(long)]
         handler: Option<String>,
+        /// Records that were dropped since their handler had their id already, the last 100 of a partition
+        #[arg(long, conflicts_with = "status")]
+        duplicates: bool,
         #[command(flatten)]
         select: Select,
         #[command(flatten)]
@@ -36,11 +40,10 @@ pub(super) enum Verb {
 
 pub(super) async fn inbox(verb: Verb, db: &Db) -> Result<(), Failure> {
     match verb {
-        Verb::List { handler, select, output } => {
+        Verb::List { handler, duplicates, select, output } => {
             let Select { topic, status, since, limit } = select;
             let filter = Filter { handler, topic, status: status.map(Status::name), since, limit };
-            let listed = browse::list(db, &filter).await?;
-            if output.json { print::json(&listed) } else { table(&listed) }
+            list(db, &filter, duplicates, output).await
         }
         Verb::Show { id, payload, output } => {
             let shown = browse::show(db, &id).await?;
@@ -65,6 +68,15 @@ pub(super) async fn inbox(verb: Verb, db: &Db) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+async fn list(db: &Db, filter: &Filter, duplicates: bool, output: Output) -> Result<(), Failure> {
+    if duplicates {
+        let listed = duplicates::list(db, filter).await?;
+        return if output.json { print::json(&listed) } else { dropped(&listed) };
+    }
+    let listed = browse::list(db, filter).await?;
+    if output.json { print::json(&listed) } else { table(&listed) }
 }
 
 fn whole(shown: &Shown) -> Value {
@@ -94,4 +106,22 @@ fn table(listed: &[Listed]) -> Result<(), Failure> {
     };
     let header = ["STORED", "ID", "GROUP", "FROM", "TYPE", "STATUS", "ATTEMPTS", "DELIVERIES", "LAST ERROR"];
     print::table(&header, listed.iter().map(row).collect(), "No messages match; --since looks further back.")
+}
+
+fn dropped(listed: &[Duplicate]) -> Result<(), Failure> {
+    let row = |of: &Duplicate| {
+        vec![
+            print::moment(of.dropped_at),
+            of.consumer_group.clone(),
+            of.message_id.clone(),
+            of.source.clone(),
+            format!("{}/{}@{}", of.topic, of.partition, of.offset),
+            format!("{}/{}@{}", of.topic, of.first_partition, of.first_offset),
+            print::moment(of.first_stored_at),
+            if of.same_content { "the same" } else { "another" }.to_owned(),
+        ]
+    };
+    let header = ["DROPPED", "GROUP", "MESSAGE ID", "SOURCE", "RECORD", "FIRST WAS", "STORED", "CONTENT"];
+    let none = "No duplicates match; --since looks further back.";
+    print::table(&header, listed.iter().map(row).collect(), none)
 }

@@ -76,6 +76,7 @@ impl Status {
         };
         let stalls = stalls::find(config, db, &status).await?;
         let mut warnings = warnings::of(&status, config.host.expiry);
+        warnings.extend(status::differing_duplicates(db).await?.into_iter().map(warnings::differing));
         warnings.extend(ends.unknown);
         warnings.extend(stalls);
         status.warnings = warnings;

@@ -103,7 +103,17 @@ fn ingest(reader: &mut Reader) -> Ingest {
         .unwrap_or(usize::MAX),
         waiting_keys_max: reader.count("ingest.waiting-keys-max", 1_000_000, 1..=100_000_000),
         gap: reader.choice("ingest.gap", &[("stop", Gap::Stop), ("skip", Gap::Skip)], Gap::Stop),
+        id_header: id_header(reader),
     }
+}
+
+fn id_header(reader: &mut Reader) -> Option<String> {
+    let name = reader.text("ingest.id-header", None)?;
+    if name.trim() != name || name.chars().any(char::is_control) {
+        let problem = "must be the name of a header, without spaces around it".to_owned();
+        reader.refuse("ingest.id-header", Some(format!("{name:?}")), problem);
+    }
+    Some(name)
 }
 
 fn worker(reader: &mut Reader) -> Worker {

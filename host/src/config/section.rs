@@ -111,6 +111,8 @@ pub struct Ingest {
     pub waiting_keys_max: usize,
     /// What a gap between the stored offset and the log does.
     pub gap: Gap,
+    /// One more header whose value is a record's id.
+    pub id_header: Option<String>,
 }
 
 /// What happens where Kafka no longer has what comes next.

@@ -1,4 +1,4 @@
--- By (message_id, consumer_group), the one index that holds failed rows; status and seq say that it is
+-- By (message_id, consumer_group), the beginning of the one index that holds failed rows; status and seq say that it is
 -- still the death of the letter. Deaths by crashing begin a new count.
 -- The row is held and found by its time: its lane's owner is beyond its place long since. What the database refused has
 -- no content to call a handler with, and stays unfit.

@@ -104,7 +104,7 @@ pub(crate) async fn turn(db: &Db, old: Old, keep: Duration, rows_max: i64) -> Re
     );
     let deleted = deleted.fetch_one(&mut *tx).await.map_err(doing())?;
     if ends {
-        end(&mut tx, old).await?;
+        end(&mut tx, old, keep).await?;
     }
     tx.commit().await?;
     Ok(if ends { Turn::Ended { deleted } } else { Turn::Walking })
@@ -165,7 +165,18 @@ async fn delete(
     deleted.map_err(DbError::new("deleting old rows"))
 }
 
-async fn end(tx: &mut Tx, old: Old) -> Result<(), DbError> {
+/// Ends a walk; with that through the inbox, what is known of its old duplicates goes.
+async fn end(tx: &mut Tx, old: Old, keep: Duration) -> Result<(), DbError> {
+    if old == Old::Inbox {
+        sqlx::query!(
+            "delete from mailroom.duplicate where dropped_at < statement_timestamp() - make_interval(secs => $1)",
+            keep.as_secs_f64(),
+        )
+        .execute(&mut **tx)
+        .await
+        .map_err(DbError::new("deleting old duplicates"))?;
+    }
+
     sqlx::query!(
         "update mailroom.retention set next_block = 0, began_at = null, ended_at = clock_timestamp() where of = $1",
         old.as_str(),

@@ -66,6 +66,10 @@ pub(crate) struct LaneRow {
     pub(crate) doubted_at: Option<DateTime<Utc>>,
     /// Time since then.
     pub(crate) doubted_secs: Option<f64>,
+    /// Records that were dropped since the group had their ids already.
+    pub(crate) duplicates: i64,
+    /// Moment of the last of these.
+    pub(crate) duplicated_at: Option<DateTime<Utc>>,
 }
 
 /// Dead letters that nobody has replayed or discarded.
@@ -139,6 +143,17 @@ pub(crate) async fn lanes(db: &Db) -> Result<Vec<LaneRow>, DbError> {
         .fetch_all(db.pool())
         .await
         .map_err(DbError::new("reading lanes"))
+}
+
+/// Counts the records of each group that were dropped within a day and were not what came first, of those that are kept.
+pub(crate) async fn differing_duplicates(db: &Db) -> Result<Vec<(String, i64)>, DbError> {
+    let groups = sqlx::query!(
+        r#"select consumer_group, count(*) as "records!" from mailroom.duplicate
+            where not same_content and dropped_at > statement_timestamp() - interval '1 day'
+            group by consumer_group order by consumer_group"#
+    );
+    let groups = groups.fetch_all(db.pool()).await.map_err(DbError::new("counting duplicates"))?;
+    Ok(groups.into_iter().map(|group| (group.consumer_group, group.records)).collect())
 }
 
 /// Open dead letters by what they died of.

@@ -3,8 +3,9 @@
 use crate::message::{Header, HeaderName, Record};
 
 /// The names that decoding looks for.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "message_id",
+    "message_topic",
     "event_id",
     "ce_id",
     "id",

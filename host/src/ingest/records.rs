@@ -10,12 +10,13 @@ use uuid::Uuid;
 use super::{Ingest, matching};
 use crate::config::{Ack, Form};
 use crate::handler::{Component, Handler};
-use crate::message::{Decoded, Message, Record, decode, order_key, place_in_log, record_id};
+use crate::message::{Decoded, Message, Origin, Record, decode, order_key, place_in_log, record_id};
 
 impl Ingest {
     /// Makes messages of records. Those of partitions that are not read are left out: they come again.
     pub(super) fn polled(&mut self, records: Vec<(Arc<str>, Record)>) -> Vec<Polled> {
         let component = self.handler.current();
+        let id_header = self.config.ingest.id_header.as_deref();
         let mut polled: BTreeMap<TopicPartition, Polled> = BTreeMap::new();
         let mut unmatched = 0;
         for (topic, record) in records {
@@ -37,7 +38,8 @@ impl Ingest {
             if log.passes_over(&record) {
                 continue;
             }
-            match message_of(&self.handler, &component, &partition.topic, log.topic_id, record) {
+            let of = (&partition.topic, log.topic_id);
+            match message_of(&self.handler, &component, of, id_header, record) {
                 Some(record) => of_partition.records.push(record),
                 None => unmatched += 1,
             }
@@ -54,12 +56,13 @@ impl Ingest {
 fn message_of(
     handler: &Handler,
     component: &Component,
-    topic: &Arc<str>,
-    topic_id: Uuid,
+    (topic, topic_id): (&Arc<str>, Uuid),
+    id_header: Option<&str>,
     record: Record,
 ) -> Option<PolledRecord> {
     let place = place_in_log(topic, record.partition, record.offset, topic_id);
-    let (decoded, undecodable) = match decode(&record, topic, &place) {
+    let origin = Origin { topic, place: &place, id_header };
+    let (decoded, undecodable) = match decode(&record, origin) {
         Ok(decoded) => (decoded, None),
         Err(error) => {
             let text = |text: &str| text.to_owned();

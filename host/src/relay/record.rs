@@ -4,8 +4,9 @@ use crate::message::{Header, HeaderName};
 use crate::outbox::Pending;
 
 /// Names that the host gives; a producer's own headers of these names are left out.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "message_id",
+    "message_topic",
     "event_id",
     "event_type",
     "schema_version",
@@ -26,6 +27,8 @@ pub(super) fn headers(row: &Pending) -> Vec<Header> {
     let id = row.id.to_string();
     headers.push(Header::text("message_id", &id));
     headers.push(Header::text("event_id", &id));
+    // Tells the record from copies of it on other topics.
+    headers.push(Header::text("message_topic", &row.topic));
     headers.push(Header::text("event_type", &row.event_type));
     let optional = [
         ("schema_version", &row.schema_version),
@@ -96,6 +99,7 @@ mod tests {
         let own = vec![
             Header::text("tenant", "a"),
             Header::text("event_id", "forged"),
+            Header::text("message_topic", "forged"),
             Header::text("tenant", "b"),
         ];
         let headers = headers(&row("orders", own));
@@ -105,6 +109,7 @@ mod tests {
         };
         assert_eq!(values("tenant"), ["a", "b"]);
         assert_eq!(values("event_id"), [Uuid::nil().to_string()]);
+        assert_eq!(values("message_topic"), ["orders"]);
         assert_eq!(values("event_type"), ["order.placed"]);
         assert_eq!(values("traceparent"), ["00-a-b-01"]);
         assert_eq!(values("correlation_id"), Vec::<String>::new());

@@ -23,6 +23,10 @@ impl<'w> Record<'w> {
         Self { message: &new.message, new }
     }
 
+    pub(super) fn message(&self) -> &'w Message {
+        self.message
+    }
+
     pub(super) fn place(&self) -> Place {
         (LaneId(self.message.lane), Seq(self.message.seq))
     }

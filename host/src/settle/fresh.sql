@@ -1,5 +1,5 @@
 -- A poll's records become rows, each with what its handler has decided by now, if anything. A message that the
--- group has already is left out, and is not among the rows returned. Each seq was drawn beforehand, by a
+-- group has already, by its id in topic and source, is left out, and is not among the rows returned. Each seq was drawn beforehand, by a
 -- host that had the lane already.
 insert into mailroom.inbox (
     seq, consumer_group, max_attempts, lane, okey, id, message_id, topic, partition, "offset", source, event_type,
@@ -23,5 +23,5 @@ select r.seq, $1, r.max_attempts, r.lane, r.okey, r.id, r.message_id, r.topic, r
          schema_version, key, payload, content_type, headers, produced_at_ms, trace_id, traceparent,
          correlation_id, causation_id, idempotency_key, held, status, outcome, outcome_reason, failed_reason,
          attempts_made, deliveries, last_error, handler_digest, delay, unfit, wakes)
-    on conflict (message_id, consumer_group) do nothing
+    on conflict (message_id, consumer_group, topic, source) do nothing
 returning seq

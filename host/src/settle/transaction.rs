@@ -7,6 +7,7 @@ use mailroom_core::handler_machine::command::{LaneWrite, NewRowState, Write};
 use mailroom_core::handler_machine::event::Written;
 use mailroom_core::ids::{LaneId, Lease, RereadCount, Seq};
 
+use super::duplicates::{self, Dropped};
 use super::fresh::Record;
 use super::settlement::{self, Place, Row, Settlement};
 use super::{Effects, attempt, block, dead_letter, emit, fresh, reads, rows, spill, write};
@@ -24,8 +25,8 @@ pub(crate) struct Settler {
 /// What came of a settlement. Only [`Settled::Done`] has written anything.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// It is committed.
-    Done(Written),
+    /// It is committed, but for records that were dropped as duplicates.
+    Done(Written, Option<Dropped>),
     /// These lanes are another's.
     LanesLost(BTreeSet<LaneId>),
     /// Operators touched rows of these lanes, whose counts are given: that goes before records that have no row yet.
@@ -43,7 +44,7 @@ pub(crate) async fn settle(db: &Db, of: &Settler, write: &Write<Effects>) -> Res
     let mut tx = db.begin_about("settling messages", lanes.into_iter()).await?;
     let settled = write_all(&mut tx, of, &write.lanes).await?;
     match settled {
-        Settled::Done(_) => tx.commit().await?,
+        Settled::Done(..) => tx.commit().await?,
         Settled::LanesLost(_) | Settled::Touched(_) | Settled::OffsetMoved(_) | Settled::StateLost(_) => {
             tx.roll_back().await;
         }
@@ -70,7 +71,7 @@ async fn write_all(tx: &mut Tx, of: &Settler, parts: &[LaneWrite<Effects>]) -> R
     }
     let records = fresh::records(parts);
     let items = settlement::all(parts, &records);
-    let (hit, duplicates) = write_rows(tx, &of.group, &items, &records).await?;
+    let (hit, inserted) = write_rows(tx, &of.group, &items, &records).await?;
     spill::hold(tx, parts).await?;
     let lost = reads::based_on_nothing(&items, &hit);
     if !lost.is_empty() {
@@ -81,10 +82,12 @@ async fn write_all(tx: &mut Tx, of: &Settler, parts: &[LaneWrite<Effects>]) -> R
     if !lost.is_empty() {
         return Ok(Settled::StateLost(lost));
     }
+    let dropped = duplicates::note(tx, &of.group, &records, &inserted).await?;
     let with_rows = items.iter().filter(|item| item.row != Row::New).map(Settlement::place);
     let missed = with_rows.filter(|place| !hit.contains(place)).collect();
     let emitted = hits.iter().any(|item| !item.outgoing.is_empty());
-    Ok(Settled::Done(Written { missed, duplicates, rereads, emitted }))
+    let duplicates = records.iter().map(Record::place).filter(|(_, seq)| !inserted.contains(seq)).collect();
+    Ok(Settled::Done(Written { missed, duplicates, rereads, emitted }, dropped))
 }
 
 /// Gives the lanes that operators have touched since their owner looked, of which records get rows that are not held.
@@ -103,22 +106,20 @@ fn touched(
     counts.collect()
 }
 
-/// Ends rows and makes those that are not there; gives the messages that ended by it, and the records of which the
-/// group had a row already.
+/// Ends rows and makes those that are not there; gives the messages that ended by it, and the records that the group
+/// did not have.
 async fn write_rows(
     tx: &mut Tx,
     group: &str,
     items: &[Settlement<'_>],
     records: &[Record<'_>],
-) -> Result<(HashSet<Place>, BTreeSet<Place>), DbError> {
+) -> Result<(HashSet<Place>, HashSet<Seq>), DbError> {
     let mut hit = rows::end(tx, items).await?;
     let inserted = fresh::insert(tx, group, records).await?;
     fresh::begin(tx, records, &inserted).await?;
     let new = items.iter().filter(|item| item.row == Row::New).map(Settlement::place);
     hit.extend(new.filter(|(_, seq)| inserted.contains(seq)));
-    let stored = records.iter().map(Record::place);
-    let duplicates = stored.filter(|(_, seq)| !inserted.contains(seq)).collect();
-    Ok((hit, duplicates))
+    Ok((hit, inserted))
 }
 
 /// Writes what messages leave; gives those that rest on state which is not so.

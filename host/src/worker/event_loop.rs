@@ -85,6 +85,7 @@ impl EventLoop {
             // A host is buried after one expiry: it has three in all.
             blamed_after: 2 * worker.config.host.expiry,
             topics: ingest.topics(),
+            dropped: Arc::default(),
         };
         Self {
             machine: HandlerMachine::new(settings, Arc::clone(&running.version), clock::now()),

@@ -10,6 +10,7 @@ use mailroom_core::handler_machine::event::{
 };
 use mailroom_core::ids::{CallId, LaneId, Lease, TopicPartition};
 
+use super::dropped::DropLog;
 use super::{judge, taking};
 use crate::db::{Db, DbError, GuestTx, Meaning, Progress, breakers, lanes};
 use crate::inbox::{self, Origin};
@@ -66,6 +67,7 @@ pub(super) struct Executor {
     pub(super) blamed_after: Duration,
     /// Topics that the handler takes.
     pub(super) topics: Arc<[String]>,
+    pub(super) dropped: Arc<DropLog>,
 }
 
 impl Executor {
@@ -168,7 +170,12 @@ impl Executor {
     pub(super) fn write(self, write: Write<Effects>) -> BoxFuture<'static, Done> {
         Box::pin(async move {
             let (outcome, error) = match settle::settle(&self.db, &self.settler, &write).await {
-                Ok(settle::Settled::Done(written)) => (WriteOutcome::Done(written), None),
+                Ok(settle::Settled::Done(written, dropped)) => {
+                    if let Some(dropped) = dropped {
+                        self.dropped.note(&self.settler.handler, &dropped);
+                    }
+                    (WriteOutcome::Done(written), None)
+                }
                 Ok(settle::Settled::LanesLost(lost)) => (WriteOutcome::LanesLost(lost), None),
                 Ok(settle::Settled::Touched(touched)) => (WriteOutcome::Touched(touched), None),
                 Ok(settle::Settled::OffsetMoved(moved)) => (WriteOutcome::OffsetMoved(moved), None),

@@ -128,7 +128,7 @@ async fn write(
           from unnest($5::uuid[], $6::text[], $7::text[], $8::integer[], $9::bigint[], $10::bigint[], $11::bytea[],
                       $12::bytea[], $13::text[], $14::bigint[])
                r(id, message_id, event_type, partition, "offset", okey, key, payload, headers, produced_at_ms)
-            on conflict (message_id, consumer_group) do nothing"#;
+            on conflict (message_id, consumer_group, topic, source) do nothing"#;
     while let Some(batch) = batches.recv().await {
         let (partitions, next): (Vec<i32>, Vec<i64>) = batch.next.into_iter().unzip();
         sqlx::query(statement)

@@ -50,7 +50,8 @@ pub(crate) struct World {
     pub(crate) calm: Option<fastrand::Rng>,
     last_job: u64,
     last_session: u32,
-    last_message: u32,
+    /// The topics of the messages that were sent.
+    sent_to: Vec<Arc<str>>,
     last_version: u64,
     /// Messages that killed a process, or found a server away, once.
     once: BTreeSet<String>,
@@ -120,7 +121,7 @@ impl World {
             calm: None,
             last_job: 0,
             last_session: 0,
-            last_message: 0,
+            sent_to: Vec::new(),
             last_version: 1,
             once: BTreeSet::new(),
             last_fault: 0,

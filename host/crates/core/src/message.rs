@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use decode::{Decoded, decode};
+pub use decode::{Decoded, Origin, decode};
 pub use header::{Header, HeaderName, headers_from_json, headers_to_json};
 pub use ids::{emitted_id, id_time_ms, order_key, place_in_log, record_id};
 pub use outgoing::Outgoing;
@@ -32,7 +32,7 @@ pub struct Message {
     pub okey: Option<i64>,
     /// The row's id, the same on every delivery.
     pub id: Uuid,
-    /// The producer's id, unique within the consumer group.
+    /// The producer's id, unique within group, topic and source; the record's place in the log where it gave none.
     pub message_id: String,
     /// The handler's consumer group.
     pub consumer_group: Arc<str>,

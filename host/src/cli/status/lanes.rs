@@ -14,6 +14,8 @@ struct Share {
     longest_secs: Option<f64>,
     /// Take-overs by an owner in doubt, of all of them together.
     doubts: i64,
+    /// Records that were dropped as duplicates, of all of them together.
+    duplicates: i64,
 }
 
 /// One line an owner; lanes without a living one stand as nobody's.
@@ -25,10 +27,11 @@ pub(super) fn table(lanes: &[LaneRow]) -> Result<(), Failure> {
             share.lanes.to_string(),
             share.longest_secs.map_or_else(|| "-".to_owned(), print::length),
             share.doubts.to_string(),
+            share.duplicates.to_string(),
         ]
     };
     let rows = shares(lanes).into_iter().map(row).collect();
-    print::table(&["LANES OF", "OWNER", "LANES", "FOR", "DOUBTS"], rows, "There are no lanes.")
+    print::table(&["LANES OF", "OWNER", "LANES", "FOR", "DOUBTS", "DUPLICATES"], rows, "There are no lanes.")
 }
 
 /// How long a lane of the group has had no living owner, the longest.
@@ -45,6 +48,7 @@ fn shares(lanes: &[LaneRow]) -> BTreeMap<(Option<&str>, Option<&str>), Share> {
         let longest = [share.longest_secs, lane.since_secs].into_iter().flatten().reduce(f64::max);
         share.longest_secs = longest;
         share.doubts += lane.doubts;
+        share.duplicates += lane.duplicates;
     }
     shares
 }
@@ -71,6 +75,8 @@ mod tests {
             doubts: 1,
             doubted_at: None,
             doubted_secs: None,
+            duplicates: 3,
+            duplicated_at: None,
         }
     }
 
@@ -83,8 +89,9 @@ mod tests {
             lane(Some("g"), None, false, None),
         ];
         let shares = shares(&lanes);
-        assert_eq!(shares[&(Some("g"), Some("a"))], Share { lanes: 2, longest_secs: Some(7.0), doubts: 2 });
-        assert_eq!(shares[&(Some("g"), None)], Share { lanes: 2, longest_secs: Some(3.0), doubts: 2 });
+        let share = |secs| Share { lanes: 2, longest_secs: Some(secs), doubts: 2, duplicates: 6 };
+        assert_eq!(shares[&(Some("g"), Some("a"))], share(7.0));
+        assert_eq!(shares[&(Some("g"), None)], share(3.0));
         assert_eq!(longest_free(&lanes, Some("g")), Some(3.0));
         assert_eq!(longest_free(&lanes, None), None);
     }

@@ -50,6 +50,14 @@ fn paused(paused: &Paused) -> String {
     )
 }
 
+/// Of records that were dropped since their ids were there, and had something else to say.
+pub(super) fn differing((group, records): (String, i64)) -> String {
+    format!(
+        "{records} records of {group} were dropped within a day whose ids it had already, though their content is \
+         another: see `mailroom inbox list --duplicates`, and give records ids of their own"
+    )
+}
+
 fn expired_host(host: &HostRow) -> Option<String> {
     let (worker, ago) = (&host.worker, print::length(-host.expires_in_secs));
     let warning = || format!("host {worker} gave its last sign of life too long ago (expired {ago} ago)");

@@ -20,7 +20,8 @@ impl<'m> Message<'m> {
         self.0.id
     }
 
-    /// The producer's id, unique within the consumer group.
+    /// The producer's id, unique within the consumer group, the topic and the source; the record's place in the log
+    /// where it gave none.
     #[must_use]
     pub fn message_id(&self) -> &'m str {
         &self.0.message_id

@@ -30,6 +30,7 @@ impl Real {
             worker: "h0".into(),
             blamed_after: 2 * self.host.expiry,
             topics: ["a", "b"].map(str::to_owned).into(),
+            dropped: Arc::default(),
         }
     }
 

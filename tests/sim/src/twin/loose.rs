@@ -1,6 +1,7 @@
 //! Commands in an order that no machine would give, of sessions that live or are long dead, under tokens that hold or do
 //! not: what a statement does is asked of rows of every kind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailroom_core::handler_machine::command::{Begin, Command, Read, ReadId, ReadWhat};
@@ -33,7 +34,8 @@ pub(super) struct Loose {
     differs: Option<String>,
     partitions: Vec<TopicPartition>,
     sessions: u32,
-    pub(super) messages: u32,
+    /// The topics of the messages that were sent.
+    pub(super) sent_to: Vec<Arc<str>>,
     pub(super) commands: u64,
 }
 
@@ -54,7 +56,7 @@ impl Loose {
             differs: None,
             partitions,
             sessions: 0,
-            messages: 0,
+            sent_to: Vec::new(),
             commands: 0,
         }
     }

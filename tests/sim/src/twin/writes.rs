@@ -104,7 +104,7 @@ impl Loose {
         self.command(Session(1), Command::DrawSeqs(count));
         let mut rows = Vec::new();
         for (offset, seq) in (next..).zip(first..).take(count) {
-            let record = self.record();
+            let record = self.record(&partition.topic);
             let mut message = as_polled(&partition, offset, &record).message;
             (message.seq, message.lane) = (seq, lane.0);
             message.attempts_max = 1 + self.choices.draw(3);
@@ -116,21 +116,22 @@ impl Loose {
         Some(Insert { partition, epoch, from, to, rows })
     }
 
-    fn record(&mut self) -> Record {
-        let is_duplicate = self.choices.percent(15) && self.messages > 0;
-        let message = if is_duplicate {
-            1 + self.choices.draw(self.messages)
-        } else {
-            self.messages += 1;
-            self.messages
-        };
+    fn record(&mut self, topic: &Arc<str>) -> Record {
+        let is_again = self.choices.percent(15) && !self.sent_to.is_empty();
+        let again = is_again.then(|| self.choices.index(self.sent_to.len()));
+        // An id counts within its topic.
+        let again = again.filter(|place| self.sent_to.get(*place) == Some(topic));
+        let place = again.unwrap_or(self.sent_to.len());
+        if again.is_none() {
+            self.sent_to.push(Arc::clone(topic));
+        }
         let key = self.choices.draw(4).checked_sub(1);
         let refusal = match self.choices.weighted(&[92, 3, 2]) {
             0 => None,
             refusal => Some(refusal == 2),
         };
         let unfit = self.choices.percent(8);
-        Record { key, message_id: format!("m{message}"), matched: true, unfit, refusal }
+        Record { key, message_id: format!("m{}", place + 1), matched: true, unfit, refusal }
     }
 
     fn new_row(&mut self, message: Message, unfit: bool, batch: &mut Batch) -> NewRow<Effects> {

@@ -69,15 +69,14 @@ impl World {
         let partition = partition.clone();
         let key = self.choices.draw(self.setup.keys + 1).checked_sub(0);
         let key = key.filter(|key| *key < self.setup.keys);
-        let is_duplicate = self.choices.percent(12) && self.last_message > 0;
-        let message = if is_duplicate {
-            1 + self.choices.draw(self.last_message)
-        } else {
-            self.last_message += 1;
-            self.last_message
-        };
-        let message_id = format!("m{message}");
-        if !is_duplicate {
+        let is_again = self.choices.percent(12) && !self.sent_to.is_empty();
+        let again = is_again.then(|| self.choices.index(self.sent_to.len()));
+        // An id counts within its topic.
+        let again = again.filter(|place| self.sent_to.get(*place) == Some(&partition.topic));
+        let place = again.unwrap_or(self.sent_to.len());
+        let message_id = format!("m{}", place + 1);
+        if again.is_none() {
+            self.sent_to.push(Arc::clone(&partition.topic));
             let script = self.draw_script();
             self.kafka.scripts.insert(message_id.clone(), script);
         }

@@ -3,16 +3,17 @@
 //! Payloads are not looked into: decoding them is the handler's business, so a record is undecodable
 //! only where Postgres or the contract with guests could not carry what it says.
 
+use super::ids::is_place_in;
 use super::{Header, HeaderName, Record};
 
 /// The fields that headers give.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decoded {
-    /// `message_id`, `event_id`, `ce_id` or `id`; else the record's place in the log.
+    /// The producer's id, which counts within topic and source; else the record's place in the log.
     pub message_id: String,
     /// `event_type` or `ce_type`; else the topic.
     pub event_type: String,
-    /// `source`, `source_service` or `ce_source`; else the topic.
+    /// `ce_source` where the id is `ce_id`. Else `source`, `source_service` or `ce_source`; else the topic.
     pub source: String,
     /// `schema_version`.
     pub schema_version: Option<String>,
@@ -44,32 +45,36 @@ pub enum Undecodable {
     TooLong(String, usize),
 }
 
-/// Reads a record's headers. `place` is the fall-back id, which must name the topic's id as well: a
-/// topic that was deleted and made again counts its offsets from 0.
+/// Where a record came from, and what else its decoding depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'o> {
+    /// The topic's name.
+    pub topic: &'o str,
+    /// The fall-back id. It names the topic's id as well: a topic that was deleted and made again counts its offsets
+    /// from 0.
+    pub place: &'o str,
+    /// One more header that is an id, where somebody says so.
+    pub id_header: Option<&'o str>,
+}
+
+/// Reads a record's headers.
 ///
 /// # Errors
 /// Says what cannot be carried; the record then goes to quarantine verbatim.
-pub fn decode(record: &Record, topic: &str, place: &str) -> Result<Decoded, Undecodable> {
+pub fn decode(record: &Record, origin: Origin<'_>) -> Result<Decoded, Undecodable> {
     for header in &record.headers {
         if let HeaderName::Bytes(name) = &header.name {
             return Err(Undecodable::HeaderName(String::from_utf8_lossy(name).into_owned()));
         }
     }
     let headers = &record.headers;
-    let named =
-        |names: &[&'static str]| names.iter().find_map(|name| text(headers, name).transpose()).transpose();
-    let short = |names: &[&'static str]| match named(names)? {
-        Some((name, value)) if value.chars().count() > 255 => {
-            Err(Undecodable::TooLong(name.to_owned(), value.chars().count()))
-        }
-        found => Ok(found.map(|(_, value)| value)),
-    };
     let long = |name: &str| Ok(text(headers, name)?.map(|(_, value)| value));
+    let (message_id, source) = identity(headers, origin)?;
     Ok(Decoded {
-        message_id: short(&["message_id", "event_id", "ce_id", "id"])?.unwrap_or_else(|| place.to_owned()),
-        event_type: short(&["event_type", "ce_type"])?.unwrap_or_else(|| topic.to_owned()),
-        source: short(&["source", "source_service", "ce_source"])?.unwrap_or_else(|| topic.to_owned()),
-        schema_version: short(&["schema_version"])?,
+        message_id,
+        event_type: short(headers, &["event_type", "ce_type"])?.unwrap_or_else(|| origin.topic.to_owned()),
+        source,
+        schema_version: short(headers, &["schema_version"])?,
         content_type: long("content-type")?,
         trace_id: long("trace_id")?,
         traceparent: long("traceparent")?,
@@ -77,6 +82,48 @@ pub fn decode(record: &Record, topic: &str, place: &str) -> Result<Decoded, Unde
         causation_id: long("causation_id")?,
         idempotency_key: long("idempotency_key")?,
     })
+}
+
+/// The record's id, and the source within which it counts.
+fn identity(headers: &[Header], origin: Origin<'_>) -> Result<(String, String), Undecodable> {
+    let Origin { topic, place, id_header } = origin;
+    let source = || {
+        let named = short(headers, &["source", "source_service", "ce_source"])?;
+        Ok(named.unwrap_or_else(|| topic.to_owned()))
+    };
+    // Whoever copies a record's headers to another topic makes another message, however often.
+    let is_copy = short(headers, &["message_topic"])?.is_some_and(|of| of != topic);
+    if is_copy {
+        return Ok((place.to_owned(), source()?));
+    }
+    if let Some(id) = producers(headers, &["message_id", "event_id"], topic)? {
+        return Ok((id, source()?));
+    }
+    // CloudEvents: an id is the source's, and nothing without it.
+    if let Some(source) = short(headers, &["ce_source"])?
+        && let Some(id) = producers(headers, &["ce_id"], topic)?
+    {
+        return Ok((id, source));
+    }
+    let named = id_header.map_or(Ok(None), |name| producers(headers, &[name], topic))?;
+    Ok((named.unwrap_or_else(|| place.to_owned()), source()?))
+}
+
+/// An id that a producer gave. What looks like a place in the topic is none: else a header could silence the record
+/// at that place.
+fn producers(headers: &[Header], names: &[&str], topic: &str) -> Result<Option<String>, Undecodable> {
+    Ok(short(headers, names)?.filter(|id| !is_place_in(topic, id)))
+}
+
+/// The first of these headers that says something.
+fn short(headers: &[Header], names: &[&str]) -> Result<Option<String>, Undecodable> {
+    let named = names.iter().find_map(|name| text(headers, name).transpose()).transpose()?;
+    match named {
+        Some((name, value)) if value.chars().count() > 255 => {
+            Err(Undecodable::TooLong(name.to_owned(), value.chars().count()))
+        }
+        found => Ok(found.map(|(_, value)| value)),
+    }
 }
 
 /// The last header of that name that says something: blank and null values are as if absent.
@@ -95,61 +142,4 @@ fn text<'h>(headers: &'h [Header], name: &'h str) -> Result<Option<(&'h str, Str
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(headers: Vec<Header>) -> Record {
-        Record { partition: 0, offset: 7, key: None, payload: None, headers, timestamp_ms: 0 }
-    }
-
-    #[test]
-    fn headers_win_and_the_topic_is_the_fall_back() {
-        let bare = decode(&record(vec![]), "orders", "orders:0:7").unwrap();
-        assert_eq!(
-            (bare.message_id.as_str(), bare.event_type.as_str(), bare.source.as_str()),
-            ("orders:0:7", "orders", "orders")
-        );
-        let full = decode(
-            &record(vec![
-                Header::text("event_id", "e"),
-                Header::text("message_id", " m "),
-                Header::text("event_type", "order.placed"),
-                Header::text("source_service", "shop"),
-                Header::text("traceparent", "00-1-2-01"),
-                Header::text("event_type", "order.changed"),
-            ]),
-            "orders",
-            "p",
-        )
-        .unwrap();
-        assert_eq!((full.message_id.as_str(), full.source.as_str()), ("m", "shop"));
-        assert_eq!(full.event_type, "order.changed", "the last of several wins");
-        assert_eq!(full.traceparent.as_deref(), Some("00-1-2-01"));
-    }
-
-    #[test]
-    fn blank_and_null_values_are_as_if_absent() {
-        let blank = vec![
-            Header::text("message_id", "  "),
-            Header { name: HeaderName::Text("source".into()), value: None },
-        ];
-        let decoded = decode(&record(blank), "orders", "place").unwrap();
-        assert_eq!((decoded.message_id.as_str(), decoded.source.as_str()), ("place", "orders"));
-    }
-
-    #[test]
-    fn what_cannot_be_carried_is_named() {
-        let name = Header { name: HeaderName::Bytes(vec![0xff]), value: None };
-        assert!(matches!(decode(&record(vec![name]), "t", "p"), Err(Undecodable::HeaderName(_))));
-        let value = Header { name: HeaderName::Text("event_type".into()), value: Some(vec![0xff]) };
-        assert_eq!(
-            decode(&record(vec![value]), "t", "p"),
-            Err(Undecodable::HeaderValue("event_type".into()))
-        );
-        let long = Header::text("message_id", &"x".repeat(256));
-        assert_eq!(
-            decode(&record(vec![long]), "t", "p"),
-            Err(Undecodable::TooLong("message_id".into(), 256))
-        );
-    }
-}
+mod tests;

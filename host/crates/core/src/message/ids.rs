@@ -73,6 +73,16 @@ pub fn place_in_log(topic: &str, partition: i32, offset: i64, topic_id: Uuid) ->
     }
 }
 
+/// Tells whether a text could be [`place_in_log`] of a record of this topic.
+pub(super) fn is_place_in(topic: &str, id: &str) -> bool {
+    let Some(rest) = id.strip_prefix(topic).and_then(|rest| rest.strip_prefix(':')) else { return false };
+    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<i64>().is_ok());
+    let mut parts = rest.splitn(3, ':');
+    is_number(parts.next())
+        && is_number(parts.next())
+        && parts.next().is_none_or(|topic_id| topic_id.parse::<Uuid>().is_ok())
+}
+
 /// 64 bits of a hash over where a key came from. A collision only makes two keys wait for each other.
 /// `None`, no order, for a record without a key.
 #[must_use]
