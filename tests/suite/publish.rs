@@ -46,14 +46,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("'t', 'k', 't', '{\"a\": 1}', idempotency_key => repeat('x', 129)", "idempotency_key"),
     ("'t', 'k', 't', '{\"a\": 1}', scheduled_at => now() - interval '120 s'", "scheduled_at"),
     ("'t', 'k', 't', '{\"a\": 1}', scheduled_at => now() + interval '366 d'", "scheduled_at"),
-    ("'t', 'k', 't', '{\"a\": 1}', max_attempts => 0", "attempts"),
+    ("'t', 'k', 't', '{\"a\": 1}', idempotency_key => 'group' || chr(31) || 'key'", "idempotency_key"),
+    ("'t', 'k', 't', '{\"a\": 1}', max_attempts => 9", "max_attempts"),
 ];
 
 /// What is taken, and a condition that holds for the row.
 const TAKEN: &[(&str, &str)] = &[
     (
         "'t', 'k', 't', '{\"a\": 1}'",
-        "status = 'pending' and attempts_made = 0 and max_attempts = 6 and headers is null
+        "status = 'pending' and attempts_made = 0 and headers is null
          and content_type = 'application/json'",
     ),
     ("' t ', ' k ', ' type ', '{\"a\": 1}'", "topic = 't' and key = 'k' and event_type = 'type'"),
@@ -67,6 +68,12 @@ const TAKEN: &[(&str, &str)] = &[
     ("'t', 'k', 't', json_build_object('a', repeat('😀', 100000))", "octet_length(payload) > 400000"),
     // What JSON allows and jsonb cannot hold.
     ("'t', 'k', 't', '{\"a\": \"\\u0000\"}'", "convert_from(payload, 'UTF8') = '{\"a\": \"\\u0000\"}'"),
+    ("'t', 'k', 't', '{\"a\": \"\\ud800\"}'", "convert_from(payload, 'UTF8') like '%ud800%'"),
+    ("'t', 'k', 't', '{\"a\": 1, \"a\": 2}'", "convert_from(payload, 'UTF8') = '{\"a\": 1, \"a\": 2}'"),
+    (
+        "'t', 'k', 't', ('{\"a\": ' || repeat('[', 900) || repeat(']', 900) || '}')::json",
+        "octet_length(payload) = 1807",
+    ),
     ("'t', 'k', 't', '{\"a\": 1e200000}'", "convert_from(payload, 'UTF8') like '%1e200000%'"),
     (
         "'t', 'k', 't', '{\"a\": 1}', scheduled_at => now() - interval '10 s'",
@@ -79,10 +86,10 @@ const TAKEN: &[(&str, &str)] = &[
     ),
     (
         "'t', 'k', 't', '{\"a\": 1}', '{\"h\": \"v\"}', 'order', gen_random_uuid(), '1.0', 'corr', 'cause',
-         'trace', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'idem', null, 9, true",
+         'trace', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'idem', null, true",
         "headers = '[[\"h\", \"v\"]]' and aggregate_type = 'order' and aggregate_id is not null
          and schema_version = '1.0' and correlation_id = 'corr' and causation_id = 'cause' and trace_id = 'trace'
-         and traceparent like '00-0af7%' and idempotency_key = 'idem' and max_attempts = 9",
+         and traceparent like '00-0af7%' and idempotency_key = 'idem'",
     ),
 ];
 
@@ -201,6 +208,75 @@ fn handlers_have_idempotency_keys_of_their_own() {
         let mut emitted = world.db.column::<bool>(emitted).await?;
         emitted.sort_unstable();
         assert_eq!(emitted, [false, false, true], "one each: of each handler and of the application");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// Headers that no way into the outbox takes.
+const BEARERS: [&str; 7] = [
+    r#"[["authorization", "Bearer abc"]]"#,
+    r#"[["tenant", "a"], ["AUTHORIZATION", "bEaReR\tabc"]]"#,
+    r#"[[" Authorization ", "  bearer abc"]]"#,
+    r#"[["authorization", "Basic eA=="], ["authorization", "Bearer abc"]]"#,
+    r#"[["authorization", {"base64": "QmVhcmVyIGFiYw=="}]]"#,
+    r#"[["authorization", {"base64": "not base64"}]]"#,
+    r#"[["authoriz\u0061tion", "Bearer abc"]]"#,
+];
+
+/// And such as look like these.
+const NO_BEARERS: [&str; 6] = [
+    r#"[["authorization", "Basic eA=="]]"#,
+    r#"[["authorization", "bearer"]]"#,
+    r#"[["authorization", null], ["x-authorization", "Bearer abc"]]"#,
+    r#"[["note", "authorization: Bearer abc"]]"#,
+    r#"[["authorization", {"base64": "QmFzaWMgZUE9PQ=="}]]"#,
+    r#"[["authorization"], "authorization", 7]"#,
+];
+
+const INSERT: &str = "insert into mailroom.outbox (topic, key, event_type, payload, headers)
+                      values ($1, 'k', 't', 'x', $2::jsonb)";
+
+#[test]
+fn a_plain_insert_of_a_bearer_token_is_refused_in_every_form() {
+    in_world(Setup::default(), async |world| {
+        for headers in BEARERS {
+            let insert = sqlx::query(INSERT).bind("t").bind(headers).execute(world.db.pool()).await;
+            let Err(error) = insert else { panic!("was taken: {headers}") };
+            assert!(error.to_string().contains("bearer token"), "{headers}: {error}");
+        }
+        for headers in NO_BEARERS {
+            sqlx::query(INSERT).bind("t").bind(headers).execute(world.db.pool()).await?;
+        }
+        let several = "insert into mailroom.outbox (topic, event_type, headers)
+                       select 't', 't', case n when 3 then '[[\"authorization\", \"Bearer x\"]]'::jsonb end from generate_series(1, 3) n";
+        assert!(world.db.execute(several).await.is_err(), "one of several");
+        assert_eq!(world.db.one::<i64>("select count(*) from mailroom.outbox").await?, 6);
+        Ok(())
+    });
+}
+
+#[test]
+fn rows_with_a_bearer_token_that_are_there_already_are_published_and_replayed() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic("out", 1).await?;
+        world.db.execute("alter table mailroom.outbox disable trigger refuse_bearer").await?;
+        for topic in [topic.as_str(), "no topic"] {
+            sqlx::query(INSERT).bind(topic).bind(BEARERS[0]).execute(world.db.pool()).await?;
+        }
+        world.db.execute("alter table mailroom.outbox enable trigger refuse_bearer").await?;
+        let host = world.start_host("a")?;
+        let out = async || Ok(world.kafka.read_all(&topic).await?.len());
+        becomes("the one is out", 1, SOON, out).await?;
+        let done = "select count(*) from mailroom.outbox where status = 'completed'";
+        becomes("and marked", 1, SOON, async || world.db.one::<i64>(done).await).await?;
+        let failed = "select count(*) from mailroom.outbox where status = 'failed'";
+        becomes("the other is dead", 1, SOON, async || world.db.one::<i64>(failed).await).await?;
+
+        let mend = format!("update mailroom.outbox set topic = '{topic}' where status = 'failed'");
+        world.db.execute(sqlx::AssertSqlSafe(mend)).await?;
+        world.mailroom(&["dead", "replay", "--all"]).await?.ok()?;
+        becomes("it is out too", 2, SOON, out).await?;
         host.stop().await?;
         Ok(())
     });

@@ -140,10 +140,9 @@ fn table(listed: &[Listed]) -> Result<(), Failure> {
             message.event_type.clone(),
             status,
             place.map_or_else(String::new, |(partition, offset)| format!("{partition}@{offset}")),
-            format!("{}/{}", message.attempts_made, message.max_attempts),
             print::short(message.last_error.as_deref()),
         ]
     };
-    let header = ["STORED", "ID", "TOPIC", "TYPE", "STATUS", "PUBLISHED AT", "ATTEMPTS", "LAST ERROR"];
+    let header = ["STORED", "ID", "TOPIC", "TYPE", "STATUS", "PUBLISHED AT", "LAST ERROR"];
     print::table(&header, listed.iter().map(row).collect(), "No messages match; --since looks further back.")
 }

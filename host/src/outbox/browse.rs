@@ -28,8 +28,6 @@ pub(crate) struct Listed {
     pub(crate) status: String,
     pub(crate) failed_reason: Option<String>,
     pub(crate) held: bool,
-    pub(crate) attempts_made: i32,
-    pub(crate) max_attempts: i32,
     pub(crate) last_error: Option<String>,
     pub(crate) published_partition: Option<i32>,
     pub(crate) published_offset: Option<i64>,
@@ -64,8 +62,8 @@ pub(crate) struct ByHand {
 pub(crate) async fn list(db: &Db, filter: &Filter) -> Result<Vec<Listed>, DbError> {
     sqlx::query_as!(
         Listed,
-        "select o.id, o.topic, o.event_type, o.status, o.failed_reason, o.held, o.attempts_made, o.max_attempts,
-                o.last_error, o.published_partition, o.published_offset, o.scheduled_at, o.created_at
+        "select o.id, o.topic, o.event_type, o.status, o.failed_reason, o.held, o.last_error,
+                o.published_partition, o.published_offset, o.scheduled_at, o.created_at
            from mailroom.outbox o
           where o.created_at >= statement_timestamp() - make_interval(secs => $1)
             and ($2::text is null or o.topic = $2)

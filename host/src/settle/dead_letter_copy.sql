@@ -1,5 +1,5 @@
 -- Copies of dead letters for a Kafka topic, through the outbox: the record as it came, and why it died. A copy
--- has its letter's id. What came from that very topic is not copied to it, or it would go round for ever.
+-- has its letter's id. A bearer token is left out, as nothing with one gets into the outbox. What came from that very topic is not copied to it, or it would go round for ever.
 insert into mailroom.outbox (
     id, topic, key, event_type, schema_version, payload, content_type, headers, trace_id, traceparent, correlation_id,
     causation_id)
@@ -8,7 +8,8 @@ select d.id, $1, i.key, i.event_type, i.schema_version, i.payload, i.content_typ
        coalesce((select jsonb_agg(e.header order by e.place)
                    from jsonb_array_elements(i.headers) with ordinality e(header, place)
                   where jsonb_typeof(e.header -> 0) = 'string'
-                    and jsonb_typeof(e.header -> 1) in ('string', 'object', 'null')), '[]')
+                    and jsonb_typeof(e.header -> 1) in ('string', 'object', 'null')
+                    and not mailroom.bears_token(jsonb_build_array(e.header))), '[]')
        || (select jsonb_agg(jsonb_build_array(h.name, h.value) order by h.place)
              from (values (1, 'dlq_reason', d.reason), (2, 'dlq_fault', d.fault), (3, 'dlq_code', d.code),
                           (4, 'dlq_error', d.error), (5, 'dlq_handler', d.handler), (6, 'dlq_group', d.consumer_group),

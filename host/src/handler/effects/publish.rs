@@ -136,9 +136,9 @@ impl Effects {
 
 /// As `mailroom.publish` tells one.
 fn is_bearer_token(header: &Header) -> bool {
-    let value = header.value.as_deref().unwrap_or_default();
+    let value = header.value.as_deref().unwrap_or_default().trim_ascii_start();
     let scheme = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    header.name.to_string().eq_ignore_ascii_case("authorization")
+    header.name.to_string().trim().eq_ignore_ascii_case("authorization")
         && scheme.eq_ignore_ascii_case(b"bearer")
         && scheme.len() < value.len()
 }
