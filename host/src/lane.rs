@@ -4,12 +4,14 @@
 //! without the lane's token. Who takes and releases lanes is `sweep`'s, `worker`'s and `relay`'s business.
 
 mod session;
+mod settle_key;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use mailroom_core::ids::{self, LaneId, LaneToken, RereadCount};
 pub(crate) use session::{Moment, Session};
+pub(crate) use settle_key::SettleKey;
 use tokio_util::sync::CancellationToken;
 
 /// An outbox lane that this host owns.

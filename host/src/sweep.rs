@@ -57,8 +57,8 @@ pub(crate) async fn begin(db: &Db, config: &Config, was: Option<Uuid>) -> Result
         prove_alive(db, was).await?;
     }
     let (id, sent) = (Uuid::new_v4(), lane::Moment::now());
-    hosts::register(db, id, &config.host, config.relay.enabled).await?;
-    Ok(Arc::new(Session::new(id, sent, config.host.expiry)))
+    let key = hosts::register(db, id, &config.host, config.relay.enabled).await?;
+    Ok(Arc::new(Session::new(id, key, sent, config.host.expiry)))
 }
 
 /// Messages are not blamed for a death that was none; those that were are replayed.

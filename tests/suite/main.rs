@@ -40,6 +40,7 @@ mod order;
 mod outages;
 mod pause;
 mod plans;
+mod producer_rights;
 mod publish;
 mod redelivery;
 mod reload;

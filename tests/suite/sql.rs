@@ -1,6 +1,7 @@
 //! Handlers with SQL: what they write commits with their message or not at all, and their role is all they have.
 
 mod corpus;
+mod fence;
 mod kills;
 mod session;
 

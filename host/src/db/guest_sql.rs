@@ -105,22 +105,25 @@ impl GuestTx {
         matches!(timeout_at(deadline, goes_on.fetch_one(self.db.pool())).await, Ok(Ok(true)))
     }
 
-    /// Runs the host's own statement, which gives one row, and commits; both within a command's limit. Whatever the
-    /// guest has set does not hold for it. Then the connection is given back to be wiped.
+    /// Runs the host's own statement, which is told the transaction's number and gives one row, and commits; both
+    /// within a command's limit. Whatever limits the guest has set do not hold for it. Then the connection is given back to be wiped.
     ///
     /// # Errors
     /// Its progress says whether the commit is known to have failed.
     pub(crate) async fn settle<T: Send>(
         mut self,
         lane: i32,
-        settle: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+        settle: impl AsyncFnOnce(&mut PgConnection, &str) -> Result<T, sqlx::Error>,
     ) -> Result<T, DbError> {
         let mut watch = self.db.watch(SETTLING, lane);
         let limit = self.db.limit();
         let connection = self.connection().map_err(DbError::new(SETTLING))?;
         let settled = watch.answer(async {
             bound(connection, limit * 4 / 5).await?;
-            settle(connection).await
+            let transaction =
+                sqlx::query_scalar!(r#"select pg_catalog.pg_current_xact_id()::text as "number!""#);
+            let transaction = transaction.fetch_one(&mut *connection).await?;
+            settle(connection, &transaction).await
         });
         let settled = settled.await.map_err(DbError::new(SETTLING))?;
         watch.sends();
@@ -142,13 +145,14 @@ impl Drop for GuestTx {
     }
 }
 
-/// No statement outlives the call, and nobody else's lock is waited for as long. Set before each statement, since
+/// Names functions with their schema: what is found first is up to the guest. No statement outlives the call, and nobody else's lock is waited for as long. Set before each statement, since
 /// a guest may have set it otherwise in the last.
 async fn bound(connection: &mut PgConnection, rest: Duration) -> Result<(), sqlx::Error> {
     let milliseconds = rest.as_millis().clamp(1, 600_000);
     sqlx::query!(
-        "select set_config('statement_timeout', $1, true) as statement, set_config('lock_timeout', $2, true) as lock,
-                set_config('idle_in_transaction_session_timeout', $1, true) as idle",
+        "select pg_catalog.set_config('statement_timeout', $1, true) as statement,
+                pg_catalog.set_config('lock_timeout', $2, true) as lock,
+                pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true) as idle",
         milliseconds.to_string(),
         (milliseconds / 2).max(1).to_string(),
     )

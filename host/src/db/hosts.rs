@@ -6,22 +6,30 @@ use uuid::Uuid;
 
 use super::{Db, DbError, dead_letters};
 use crate::config;
+use crate::lane::SettleKey;
 
-/// Registers a host that starts, or starts anew after it was buried.
-pub(crate) async fn register(db: &Db, id: Uuid, host: &config::Host, relays: bool) -> Result<(), DbError> {
-    sqlx::query!(
-        "insert into mailroom.host (id, worker, version, relays, expires_at)
-         values ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))",
+/// Registers a host that starts, or starts anew after it was buried; gives the key that Postgres made for it.
+pub(crate) async fn register(
+    db: &Db,
+    id: Uuid,
+    host: &config::Host,
+    relays: bool,
+) -> Result<SettleKey, DbError> {
+    let key = sqlx::query_scalar!(
+        "with registered as (
+             insert into mailroom.host (id, worker, version, relays, expires_at)
+             values ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5)) returning id)
+         insert into mailroom.host_key (host) select id from registered returning key",
         id,
         host.worker.as_str(),
         env!("CARGO_PKG_VERSION"),
         relays,
         host.expiry.as_secs_f64(),
     )
-    .execute(db.pool())
+    .fetch_one(db.pool())
     .await
     .map_err(DbError::new("registering this host"))?;
-    Ok(())
+    Ok(SettleKey::new(key))
 }
 
 /// Renews this host's expiry. `false`: the host was buried, and what it held may be another's.
@@ -68,7 +76,12 @@ pub(crate) async fn bury(db: &Db, host: Uuid, worker: &str, all: bool) -> Result
            noted as (insert into mailroom.buried_host (session, worker) select id, worker from buried),
            forgotten as (
                delete from mailroom.buried_host b
-                where b.buried_at < clock_timestamp() - interval '1 day' and exists (select from buried))
+                where b.buried_at < clock_timestamp() - interval '1 day' and exists (select from buried)),
+           outlived as (
+               delete from mailroom.host_key k
+                where exists (select from buried)
+                  and not exists (select from mailroom.host h where h.id = k.host)
+                  and not exists (select from mailroom.lane l where l.owner = k.host))
            select worker as "worker!" from buried"#,
         host,
         worker,
@@ -133,7 +146,8 @@ pub(crate) async fn relaying(db: &Db) -> Result<i64, DbError> {
 /// that it took them, are given back: nobody died with them.
 pub(crate) async fn depart(db: &Db, id: Uuid) -> Result<(), DbError> {
     sqlx::query!(
-        "with departed as (delete from mailroom.host where id = $1 returning id)
+        "with departed as (delete from mailroom.host where id = $1 returning id),
+              outlived as (delete from mailroom.host_key where host = $1)
          update mailroom.lane l set owner = null, owned_since = null, free_since = clock_timestamp()
            from departed where l.owner = departed.id",
         id,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Db, DbError};
+use crate::lane::SettleKey;
 
 /// What the first session's id follows.
 const SESSIONS: u128 = 0x5e55_0000_0000_0000_0000_0000_0000_0000;
@@ -20,6 +21,12 @@ pub(crate) fn session_id(session: Session) -> Uuid {
 
 fn session(id: Uuid) -> Session {
     Session(u32::try_from(id.as_u128() - SESSIONS).unwrap())
+}
+
+/// Gives a session's secret; one that departed has none.
+pub(crate) async fn settle_key(db: &Db, id: Uuid) -> SettleKey {
+    let key = sqlx::query_scalar("select key from mailroom.host_key where host = $1").bind(id);
+    SettleKey::new(key.fetch_optional(db.pool()).await.unwrap().unwrap_or_default())
 }
 
 /// Key and name of a value of state.
@@ -211,8 +218,8 @@ pub(crate) async fn make_guest(db: &Db) {
 /// Empties the tables for another run.
 pub(crate) async fn clear(db: &Db) {
     let statements = "truncate mailroom.inbox, mailroom.outbox, mailroom.state, mailroom.dead_letter, \
-         mailroom.attempt, mailroom.blocked_key, mailroom.partition_offset, mailroom.host, mailroom.handler, \
-         mailroom.breaker, mailroom.handler_pause, mailroom.buried_host, mailroom.suspicion; \
+         mailroom.attempt, mailroom.blocked_key, mailroom.partition_offset, mailroom.host, mailroom.host_key, \
+         mailroom.handler, mailroom.breaker, mailroom.handler_pause, mailroom.buried_host, mailroom.suspicion; \
          delete from mailroom.lane where kind = 'inbox'; alter sequence mailroom.inbox_seq_seq restart";
     sqlx::raw_sql(statements).execute(db.pool()).await.unwrap();
 }

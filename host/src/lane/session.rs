@@ -7,12 +7,16 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::SettleKey;
+
 /// A registered life. When it ends, by burial or by stop, everything taken in it is dropped, and a new
 /// one begins with a new id.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Random per registration, so that a restarted process is never taken for the one before.
     pub(crate) id: Uuid,
+    /// Its secret.
+    pub(crate) key: SettleKey,
     valid_until_ms: AtomicU64,
     /// When the last confirmed renewal was sent, and the first one since which none was missed.
     renewed_ms: AtomicU64,
@@ -22,9 +26,10 @@ pub(crate) struct Session {
 
 impl Session {
     /// A life that was registered with a renewal sent at `sent` and is valid for `expiry` from then.
-    pub(crate) fn new(id: Uuid, sent: Moment, expiry: Duration) -> Self {
+    pub(crate) fn new(id: Uuid, key: SettleKey, sent: Moment, expiry: Duration) -> Self {
         let session = Self {
             id,
+            key,
             valid_until_ms: AtomicU64::new(0),
             renewed_ms: AtomicU64::new(sent.0),
             steady_since_ms: AtomicU64::new(sent.0),
@@ -98,9 +103,13 @@ impl Moment {
 mod tests {
     use super::*;
 
+    fn key() -> SettleKey {
+        SettleKey::new(Uuid::nil())
+    }
+
     #[test]
     fn a_session_outlasts_only_what_fits_before_its_expiry() {
-        let session = Session::new(Uuid::nil(), Moment::now(), Duration::from_secs(30));
+        let session = Session::new(Uuid::nil(), key(), Moment::now(), Duration::from_secs(30));
         assert!(session.outlasts(Duration::from_secs(20)));
         assert!(!session.outlasts(Duration::from_secs(31)));
         session.end();
@@ -110,7 +119,7 @@ mod tests {
     #[test]
     fn nobody_is_buried_before_ones_own_renewals_went_through_for_an_expiry() {
         let (expiry, beat, start) = (Duration::from_secs(30), 5_000, 1_000_000);
-        let session = Session::new(Uuid::nil(), Moment(start), expiry);
+        let session = Session::new(Uuid::nil(), key(), Moment(start), expiry);
         let mut now = start;
         let mut renews_for = |session: &Session, beats: u64| {
             for _ in 0..beats {

@@ -3,15 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use mailroom_core::handler_machine::command::Settled;
-use mailroom_core::ids::{Lease, RereadCount};
+use mailroom_core::ids::{Lease, RereadCount, Seq};
 use mailroom_core::state::Write;
 use serde_json::{Value, json};
-use uuid::Uuid;
+use sqlx::PgConnection;
 
 use super::Effects;
 use super::reads::{Expected, alone};
 use super::settlement::Settlement;
 use crate::db::{DbError, GuestTx};
+use crate::lane::SettleKey;
 use crate::message::{Outgoing, headers_to_json};
 
 /// What came of a settlement in a call's own transaction.
@@ -30,11 +31,12 @@ pub(crate) enum SettledWithSql {
     StateLost,
 }
 
-/// Settles a completed message, and commits what its handler's SQL wrote with it: all of it or nothing. `host` is
-/// the id of the lane's owner, which a guest cannot know.
+/// Settles a completed message, and commits what its handler's SQL wrote with it: all of it or nothing. `key` is
+/// the secret of the lane's owner. The guest may have made the session show parameters of statements in the log of
+/// Postgres: what is there is good for this transaction only.
 pub(crate) async fn settle_with_sql(
     tx: GuestTx,
-    host: Uuid,
+    key: &SettleKey,
     lease: Lease,
     settled: &Settled<Effects>,
 ) -> Result<SettledWithSql, DbError> {
@@ -43,19 +45,23 @@ pub(crate) async fn settle_with_sql(
         item.outgoing.iter().enumerate().map(|(place, outgoing)| emitted(place, outgoing)).collect();
     let written: Vec<Value> = item.writes.iter().map(written).collect();
     let seen: Vec<Value> = alone(&item).iter().map(seen).collect();
-    let settle = sqlx::query_scalar!(
-        r#"select mailroom.settle_with_sql($1, $2, $3, $4, $5, $6, $7, $8, $9) as "reread!""#,
-        host,
-        lease.lane.0,
-        lease.token.0,
-        item.message.seq,
-        i32::try_from(item.message.deliveries).unwrap_or(i32::MAX),
-        item.digest,
-        Value::Array(emitted),
-        Value::Array(written),
-        Value::Array(seen),
-    );
-    match tx.settle(lease.lane.0, async |connection| settle.fetch_one(connection).await).await {
+    let settle = async |connection: &mut PgConnection, transaction: &str| {
+        sqlx::query_scalar!(
+            r#"select mailroom.settle_with_sql($1, $2, $3, $4, $5, $6, $7, $8, $9) as "reread!""#,
+            key.proof(transaction, lease, Seq(item.message.seq)),
+            lease.lane.0,
+            lease.token.0,
+            item.message.seq,
+            i32::try_from(item.message.deliveries).unwrap_or(i32::MAX),
+            item.digest,
+            Value::Array(emitted),
+            Value::Array(written),
+            Value::Array(seen),
+        )
+        .fetch_one(connection)
+        .await
+    };
+    match tx.settle(lease.lane.0, settle).await {
         Ok(rereads) => Ok(SettledWithSql::Done { rereads: RereadCount(rereads) }),
         Err(error) => match error.sqlstate().as_deref() {
             Some("MR001") => Ok(SettledWithSql::LaneLost),

@@ -226,7 +226,7 @@ impl Executor {
     ) -> BoxFuture<'static, Done> {
         Box::pin(async move {
             let answer = match tx {
-                Some(tx) => settle::settle_with_sql(tx, self.session.id, lease, &settled).await,
+                Some(tx) => settle::settle_with_sql(tx, &self.session.key, lease, &settled).await,
                 // It was rolled back meanwhile.
                 None => Ok(SettledWithSql::StateLost),
             };

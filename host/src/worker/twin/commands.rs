@@ -13,7 +13,7 @@ use super::answers::{kind, told};
 use super::times::TOLERANCE;
 use super::translate::Translation;
 use super::witness::{ModelCommand, ModelEvent, Real, same};
-use crate::db::twin::session_id;
+use crate::db::twin::{self, session_id};
 use crate::db::{GuestTx, offsets};
 use crate::inbox::Origin;
 use crate::lane;
@@ -21,8 +21,10 @@ use crate::settle::Settler;
 use crate::worker::executor::{Event, Executor};
 
 impl Real {
-    fn executor(&self, session: Session) -> Executor {
-        let session = lane::Session::new(session_id(session), lane::Moment::now(), self.host.expiry);
+    async fn executor(&self, session: Session) -> Executor {
+        let id = session_id(session);
+        let key = twin::settle_key(&self.db, id).await;
+        let session = lane::Session::new(id, key, lane::Moment::now(), self.host.expiry);
         Executor {
             db: self.db.clone(),
             session: Arc::new(session),
@@ -41,7 +43,7 @@ impl Real {
         model: &ModelEvent,
         now: i64,
     ) -> Result<&'static str, String> {
-        let executor = self.executor(session);
+        let executor = self.executor(session).await;
         let real = if let Command::FindPositions(partitions) = command {
             Some(self.positions(session, partitions).await)
         } else {
