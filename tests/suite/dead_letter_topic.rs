@@ -90,3 +90,27 @@ fn a_quarantined_record_is_copied_and_what_came_from_the_topic_of_copies_is_not(
         Ok(())
     });
 }
+
+#[test]
+fn a_record_with_a_bearer_token_is_copied_without_it() {
+    in_world(Setup::default(), async |world| {
+        let (input, dead) = fails_to(world).await?;
+        let host = world.start_host("a")?;
+        let message = Message::to(&input).key("k").payload("x").header("Authorization", "bearer abc");
+        let message = message.header("tenant", "north").header("authorization", "Basic eA==");
+        world.kafka.send(&message).await?;
+
+        let copy = copies(world, &dead, 1).await?.remove(0);
+        let values = |name: &str| {
+            let of = copy.headers.iter().filter(|(of, _)| of.eq_ignore_ascii_case(name));
+            of.filter_map(|(_, value)| String::from_utf8(value.clone()?).ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(values("authorization"), ["Basic eA=="]);
+        assert_eq!(
+            (values("tenant"), values("dlq_reason")),
+            (vec!["north".into()], vec!["exhausted".into()])
+        );
+        host.stop().await?;
+        Ok(())
+    });
+}
