@@ -134,13 +134,13 @@ pub(crate) async fn run(
 async fn schema_ready(db: &Db) -> Result<(), Error> {
     let mut outage = db.outage();
     loop {
-        match migrate::check(db).await {
+        match migrate::check_for_host(db).await {
             Ok(()) => {
                 outage.over();
                 return Ok(());
             }
-            Err(SchemaError::Db(error)) if error.meaning() == Meaning::Transient => {
-                tokio::time::sleep(outage.failed(&error)).await;
+            Err(SchemaError::Db(error)) if matches!(error.meaning(), Meaning::Outage | Meaning::Retry) => {
+                tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await;
             }
             Err(error) => return Err(error.into()),
         }
@@ -164,7 +164,7 @@ async fn lives(
         let session = match begun {
             Ok(session) => session,
             Err(error) => {
-                let wait = outage.failed(&error);
+                let wait = outage.failed_as(error.urgency(), &error);
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(wait) => continue,
@@ -185,6 +185,10 @@ async fn lives(
 
 /// Passes wake-ups on. Polling is the truth: an outage here costs latency only.
 async fn listen(shared: Shared, stop: CancellationToken) -> Result<(), Error> {
+    if !shared.db.can_listen() {
+        stop.cancelled().await;
+        return Ok(());
+    }
     let mut outage = shared.db.outage();
     let mut listener = None;
     while !stop.is_cancelled() {
@@ -210,7 +214,7 @@ async fn listen(shared: Shared, stop: CancellationToken) -> Result<(), Error> {
             }
             Err(error) => {
                 listener = None;
-                let wait = outage.failed(&error);
+                let wait = outage.failed_as(error.urgency(), &error);
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep(wait) => {}

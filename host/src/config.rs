@@ -10,6 +10,7 @@ mod host;
 mod manifest;
 mod name;
 mod origin;
+mod postgres_url;
 mod reader;
 mod rule;
 mod secret;
@@ -31,11 +32,12 @@ pub use manifest::{
 pub(crate) use manifest::{is_pattern, is_topic};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use origin::Origin;
+pub use postgres_url::PostgresUrl;
 pub use reader::{Setting, Source};
 pub use secret::Secret;
 pub use section::{
-    DeadLetters, Gap, Host, Http, Ingest, Kafka, Limits, Log, LogFormat, Postgres, Relay, Retention, SqlRole,
-    Worker,
+    DeadLetters, Gap, Host, Http, Ingest, Kafka, Limits, Log, LogFormat, PoolMode, Postgres, Relay,
+    Retention, SqlRole, Worker,
 };
 pub use source::environment;
 

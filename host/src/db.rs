@@ -12,14 +12,19 @@ pub(crate) mod handlers_list;
 mod host_threads;
 pub(crate) mod hosts;
 pub(crate) mod lanes;
+mod meaning;
 pub(crate) mod migrate;
 pub(crate) mod offsets;
 pub(crate) mod pauses;
 mod pool;
+mod pooler;
 pub(crate) mod reach;
 pub(crate) mod retention;
 mod roles;
 pub(crate) mod rounds;
+mod sender;
+mod servers;
+mod session;
 mod silence;
 pub(crate) mod status;
 #[cfg(test)]
@@ -32,17 +37,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use conn::Conn;
-pub(crate) use error::{DbError, Meaning, Progress};
+pub(crate) use error::{DbError, Progress};
 pub(crate) use guest_error::SqlError;
 pub(crate) use guest_sql::{GuestTx, Table};
 pub(crate) use guest_values::Value;
 use host_threads::HostThreads;
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+pub(crate) use meaning::Meaning;
+use servers::Servers;
+use session::Session;
+use sqlx::postgres::PgConnection;
 pub(crate) use tx::{Single, Tx};
 
-use crate::config;
-use crate::outage::Outage;
+use crate::config::{self, PoolMode};
+use crate::outage::{Outage, Spoken};
 use conn::Command;
 use pool::{Limits, Pool};
 use silence::Silence;
@@ -50,6 +57,8 @@ use silence::Silence;
 /// Under which name Postgres' notices are logged.
 pub(crate) const NOTICES: &str = "sqlx::postgres::notice";
 
+/// Name of our sessions in Postgres, unless the URL has one.
+const APPLICATION: &str = "mailroom";
 /// How long a command waits for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the pools have to say goodbye.
@@ -67,14 +76,18 @@ struct Pools {
     ours: Arc<Pool>,
     /// One connection, which waits for no other command.
     heartbeat: Arc<Pool>,
-    /// How the listener connects.
-    listener: PgConnectOptions,
+    servers: Arc<Servers>,
+    /// Where one may listen; nowhere where only a pooler in transaction mode is known.
+    listener: Option<Arc<Servers>>,
+    mode: PoolMode,
     /// Where it is, for people.
     place: String,
     /// What handlers with `sql` are logged in as.
     roles: roles::Roles,
     /// How long a command of the host's may take.
     limit: Duration,
+    /// What its loops said of outages.
+    spoken: Spoken,
 }
 
 impl Db {
@@ -89,16 +102,18 @@ impl Db {
     ) -> Result<Self, DbError> {
         // The heartbeat's and the listener's are within what is allowed.
         let connections_max = postgres.connections_max.saturating_sub(2).max(1);
-        let limits = Limits { command: Some(postgres.limit), connect: CONNECT_LIMIT };
+        let limits = Limits { command: postgres.limit, connect: CONNECT_LIMIT };
         Self::with(postgres, roles, limits, connections_max, postgres.of_host())
     }
 
-    /// A command line's pool: its commands have no limit but the server's.
+    /// A command line's pool. What it asks in one go takes as long as several statements may, and not for ever: the
+    /// connection may be dead.
     ///
     /// # Errors
     /// Where the URL cannot be read.
     pub(crate) fn of_command(postgres: &config::Postgres) -> Result<Self, DbError> {
-        let limits = Limits { command: None, connect: CONNECT_LIMIT };
+        let command = CONNECT_LIMIT + 10 * postgres.statement_timeout;
+        let limits = Limits { command, connect: CONNECT_LIMIT };
         let timeouts = (postgres.statement_timeout, postgres.lock_timeout);
         Self::with(postgres, &BTreeMap::new(), limits, postgres.connections_max, timeouts)
     }
@@ -108,32 +123,40 @@ impl Db {
         roles: &BTreeMap<String, config::SqlRole>,
         limits: Limits,
         connections_max: u32,
-        (statement_timeout, lock_timeout): (Duration, Duration),
+        timeouts: (Duration, Duration),
     ) -> Result<Self, DbError> {
-        let options: PgConnectOptions =
-            postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
-        let options = options.application_name("mailroom");
-        let place = reach::place(&options);
-        let settings = settings(statement_timeout, lock_timeout, postgres.limit);
+        let servers = Arc::new(Servers::new(&postgres.url, "postgres.url", APPLICATION)?);
+        let direct = postgres.direct_url.as_ref();
+        let direct = direct.map(|url| Servers::new(url, "postgres.direct-url", APPLICATION).map(Arc::new));
+        let listener = match (direct.transpose()?, postgres.pool_mode) {
+            (Some(direct), _) => Some(direct),
+            (None, PoolMode::Session) => Some(Arc::clone(&servers)),
+            (None, PoolMode::Transaction) => None,
+        };
+        let place = servers.place();
+        let session = Session::new(postgres.pool_mode, timeouts, postgres.limit);
         let count = |connections: u32| usize::try_from(connections).unwrap_or(usize::MAX);
         let silence = Silence::new(place.clone(), postgres.limit, count(postgres.connections_max));
         let (silence, connections_max) = (Arc::new(silence), count(connections_max));
-        let ours = Pool::new(options.clone(), settings.clone(), (limits, connections_max), &silence);
-        let beat = Limits { command: Some(postgres.limit / 2), connect: postgres.limit.min(CONNECT_LIMIT) };
-        let heartbeat = Pool::new(options.clone(), settings, (beat, 1), &silence).ungated();
+        let ours = Pool::new(Arc::clone(&servers), session.clone(), (limits, connections_max), &silence);
+        let beat = Limits { command: postgres.limit / 2, connect: postgres.limit.min(CONNECT_LIMIT) };
+        let heartbeat = Pool::new(Arc::clone(&servers), session, (beat, 1), &silence).ungated();
         Ok(Self(Arc::new(Pools {
             ours: Arc::new(ours),
             heartbeat: Arc::new(heartbeat),
-            listener: options,
+            servers,
+            listener,
+            mode: postgres.pool_mode,
             place,
             roles: roles::pools(roles)?,
             limit: postgres.limit,
+            spoken: Spoken::default(),
         })))
     }
 
     /// For telling of outages of this database.
     pub(crate) fn outage(&self) -> Outage {
-        Outage::of(format!("Postgres at {}", self.0.place))
+        Outage::shared(format!("Postgres at {}", self.0.place), self.0.spoken.clone())
     }
 
     /// How long a command of the host's may take.
@@ -182,27 +205,46 @@ impl Db {
         self.0.ours.connect().await
     }
 
-    fn listener(&self) -> &PgConnectOptions {
-        &self.0.listener
+    /// Whether wake-ups can be heard.
+    pub(crate) fn can_listen(&self) -> bool {
+        self.0.listener.is_some()
+    }
+
+    fn listener(&self) -> Option<&Arc<Servers>> {
+        self.0.listener.as_ref()
+    }
+
+    /// Where a pooler in transaction mode is met though none was declared, or where guests' sessions need another.
+    pub(crate) async fn unsaid_pooler(&self) -> Result<Option<String>, DbError> {
+        let declared = self.0.mode == PoolMode::Transaction;
+        if !declared && pooler::is_in_transaction_mode(&self.0.servers).await? {
+            return Ok(Some(self.0.place.clone()));
+        }
+        let found = self.0.roles.values().map(async |role| {
+            // A role that cannot connect is said by the calls that want it.
+            let found = pooler::is_in_transaction_mode(role.servers()).await.unwrap_or(false);
+            found.then(|| role.servers().place())
+        });
+        Ok(futures_util::future::join_all(found).await.into_iter().flatten().next())
     }
 
     /// For a command that is not sent by the pool.
     fn watch(&self, doing: &'static str, lane: i32) -> conn::Watch {
         let command = Command { doing, lanes: Some(&[lane]) };
-        conn::Watch::new(Arc::clone(self.0.ours.silence()), Some(self.0.limit), command)
+        conn::Watch::new(Arc::clone(self.0.ours.silence()), self.0.limit, command)
     }
 
     fn threads(&self) -> &HostThreads {
         self.0.ours.threads()
     }
 
-    fn role(&self, name: &str) -> Option<&PgPool> {
+    fn role(&self, name: &str) -> Option<&roles::Role> {
         self.0.roles.get(name)
     }
 
     /// Ends the pools, within a second: what is silent is left to itself.
     pub(crate) async fn close(&self) {
-        let roles = futures_util::future::join_all(self.0.roles.values().map(PgPool::close));
+        let roles = futures_util::future::join_all(self.0.roles.values().map(roles::Role::close));
         let all = async { tokio::join!(self.0.ours.close(), self.0.heartbeat.close(), roles) };
         if tokio::time::timeout(CLOSE_LIMIT, all).await.is_err() {
             tracing::debug!("Some connections to Postgres were left open: they do not answer");
@@ -213,20 +255,3 @@ impl Db {
 /// Schemas in which functions and operators are found: in any other, somebody could create one that is a better match
 /// for what a statement calls, and have it run as the host, as an operator or as whoever migrates.
 pub(crate) const SEARCH_PATH: &str = "pg_catalog, pg_temp";
-
-/// What is set on a new connection, after connecting: a pooler may refuse it in the startup packet.
-fn settings(statement_timeout: Duration, lock_timeout: Duration, limit: Duration) -> [String; 2] {
-    let [statement, lock, idle] = [statement_timeout, lock_timeout, limit].map(|limit| limit.as_millis());
-    // A database's own defaults are for its applications: statements here are made for these.
-    // Statements are planned once for any number of rows; their plans are held still by tests. Bounds are unknown to
-    // such a plan, which would sort a whole backlog for one page of it.
-    let needed = format!(
-        "set statement_timeout = {statement}; set lock_timeout = {lock}; \
-         set idle_in_transaction_session_timeout = {idle}; set plan_cache_mode = force_generic_plan; \
-         set jit = off; set enable_sort = off; set search_path = {SEARCH_PATH}; \
-         set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off"
-    );
-    // Postgres lets go of us as soon as we let go of it.
-    let known = format!("set tcp_user_timeout = {idle}; set client_connection_check_interval = '1s'");
-    [needed, known]
-}

@@ -1,61 +1,139 @@
-//! Telling of outages: once when one begins, now and then while it lasts, once when it is over.
+//! Telling of outages: once when one begins, once a minute while it lasts, once when it is over. Loops that wait for the
+//! same server for the same reason say it once together.
 
+use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-const REMIND_AFTER: Duration = Duration::from_secs(30);
+const REMIND_AFTER: Duration = Duration::from_secs(60);
+
+/// How an error is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Urgency {
+    /// The server is away or has too little.
+    Away,
+    /// Two were in each other's way: nothing to say, unless it lasts.
+    Quiet,
+    /// An operator has to do this.
+    Act(&'static str),
+    /// The host itself is wrong.
+    Bug,
+}
+
+/// Moments at which loops of one process spoke of one server last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spoken(Arc<Mutex<HashMap<Urgency, Instant>>>);
+
+impl Spoken {
+    /// Whether it may be said now. No code that can panic runs under the lock.
+    fn may_say(&self, urgency: Urgency, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.get(&urgency).is_some_and(|said| now - *said < REMIND_AFTER) {
+            return false;
+        }
+        last.insert(urgency, now);
+        true
+    }
+
+    /// Forgets what was said while something was away that is back: its next outage is news.
+    fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
 
 /// Something that a loop needs and that may be away.
 #[derive(Debug)]
 pub(crate) struct Outage {
     what: String,
+    spoken: Spoken,
     since: Option<Since>,
 }
 
 #[derive(Debug)]
 struct Since {
     began: Instant,
-    told: Instant,
     wait: Duration,
+    /// Whether this loop said it.
+    said: bool,
 }
 
 impl Outage {
     /// Of what, in the log's words, with its address.
     pub(crate) fn of(what: impl Into<String>) -> Self {
-        Self { what: what.into(), since: None }
+        Self::shared(what, Spoken::default())
+    }
+
+    /// The same, of something that other loops wait for as well.
+    pub(crate) fn shared(what: impl Into<String>, spoken: Spoken) -> Self {
+        Self { what: what.into(), spoken, since: None }
+    }
+
+    /// It is away; gives how long to wait before the next try.
+    pub(crate) fn failed(&mut self, error: &dyn Display) -> Duration {
+        self.failed_as(Urgency::Away, error)
     }
 
     /// It failed; gives how long to wait before the next try.
-    pub(crate) fn failed(&mut self, error: &dyn Display) -> Duration {
+    pub(crate) fn failed_as(&mut self, urgency: Urgency, error: &dyn Display) -> Duration {
         let now = Instant::now();
-        let what = &self.what;
-        match &mut self.since {
-            None => {
-                tracing::warn!(%error, "{what} is away or refuses; waiting for it");
-                self.since = Some(Since { began: now, told: now, wait: FIRST_WAIT });
-                FIRST_WAIT
-            }
-            Some(since) => {
-                if now - since.told >= REMIND_AFTER {
-                    since.told = now;
-                    let seconds = (now - since.began).as_secs();
-                    tracing::warn!(%error, "{what} is still away after {seconds} s");
-                }
-                since.wait = (since.wait * 2).min(LONGEST_WAIT);
-                since.wait
-            }
+        let since = self.since.get_or_insert(Since { began: now, wait: FIRST_WAIT / 2, said: false });
+        since.wait = (since.wait * 2).min(LONGEST_WAIT);
+        let (lasts, wait) = (now - since.began, since.wait);
+        if urgency == Urgency::Quiet && lasts < REMIND_AFTER {
+            tracing::debug!(%error, "{} had somebody in our way; trying again", self.what);
+        } else if self.spoken.may_say(urgency, now) {
+            since.said = true;
+            say(&self.what, urgency, error, lasts);
         }
+        wait
     }
 
     /// It works.
     pub(crate) fn over(&mut self) {
-        if let Some(since) = self.since.take() {
+        if let Some(since) = self.since.take().filter(|since| since.said) {
             let what = &self.what;
+            self.spoken.forget();
             tracing::info!("{what} is back after {:.1} s", since.began.elapsed().as_secs_f64());
         }
+    }
+}
+
+fn say(what: &str, urgency: Urgency, error: &dyn Display, lasts: Duration) {
+    let seconds = lasts.as_secs();
+    match urgency {
+        Urgency::Away if seconds == 0 => {
+            tracing::warn!(%error, "{what} is away or refuses; waiting for it");
+        }
+        Urgency::Away => tracing::warn!(%error, "{what} is still away after {seconds} s"),
+        Urgency::Quiet => {
+            tracing::warn!(%error, "{what} has had somebody in our way for {seconds} s; trying on");
+        }
+        Urgency::Act(remedy) => {
+            tracing::warn!(%error, "{what} refuses; waiting until somebody acts ({seconds} s so far): {remedy}");
+        }
+        Urgency::Bug => {
+            tracing::error!(%error, "{what} refuses, which is mailroom's own fault; trying on ({seconds} s so far)");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_say_one_reason_once_a_minute_together() {
+        let (spoken, start) = (Spoken::default(), Instant::now());
+        assert!(spoken.may_say(Urgency::Away, start));
+        assert!(!spoken.clone().may_say(Urgency::Away, start + REMIND_AFTER / 2));
+        assert!(spoken.may_say(Urgency::Act("grant it"), start), "another reason is news");
+        assert!(spoken.may_say(Urgency::Away, start + REMIND_AFTER));
+        spoken.forget();
+        assert!(spoken.may_say(Urgency::Away, start + REMIND_AFTER));
     }
 }

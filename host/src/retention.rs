@@ -37,7 +37,7 @@ impl Retention {
                     outage.over();
                     wait.min(LOOK_EVERY)
                 }
-                Err(error) => outage.failed(&error),
+                Err(error) => outage.failed_as(error.urgency(), &error),
             };
             next.due = Instant::now() + wait;
         }

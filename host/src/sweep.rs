@@ -112,7 +112,7 @@ impl Sweep {
                         shared = Some(Instant::now());
                     }
                 }
-                Err(error) => tokio::time::sleep(outage.failed(&error)).await,
+                Err(error) => tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await,
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::{Setup, World};
+use crate::{PoolMode, Setup, World};
 
 /// Runs one test in a world of its own. Where it fails, the logs' ends are printed and the database and
 /// the folder are left as they are.
@@ -19,6 +19,14 @@ pub fn in_world(setup: Setup, body: impl AsyncFnOnce(&World) -> Result<()>) {
 /// Where `body` fails.
 pub fn in_world_with_kafka_proxy(setup: Setup, body: impl AsyncFnOnce(&World) -> Result<()>) {
     run(async { World::with_kafka_proxy(&setup).await }, body);
+}
+
+/// The same in a world whose database stands behind PgBouncer.
+///
+/// # Panics
+/// Where `body` fails.
+pub fn in_world_with_pooler(setup: Setup, mode: PoolMode, body: impl AsyncFnOnce(&World) -> Result<()>) {
+    run(async { World::with_pooler(&setup, mode).await }, body);
 }
 
 #[expect(clippy::panic, reason = "a test that fails panics")]

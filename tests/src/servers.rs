@@ -54,9 +54,15 @@ pub(crate) fn own_kafka(world: &str, proxy_port: Option<u16>) -> Result<Running<
     Ok(Arc::new(Mutex::new(start_kafka(&folder, proxy_port)?)))
 }
 
+/// A folder of a world for something that its servers' user reads.
+pub(crate) fn folder_of(world: &str) -> Result<PathBuf> {
+    Ok(folder()?.join(format!("{world}-pooler")))
+}
+
 /// Removes what a world's own servers have left; they must have stopped.
 pub(crate) fn remove_own(world: &str) -> Result<()> {
-    for folder in [folder()?.join(format!("{world}-postgres")), folder()?.join(format!("{world}-kafka"))] {
+    for folder in ["postgres", "kafka", "pooler"].map(|server| format!("{world}-{server}")) {
+        let folder = self::folder()?.join(folder);
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }

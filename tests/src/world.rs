@@ -12,7 +12,7 @@ use crate::guests::guest;
 use crate::host::{Start, tail};
 use crate::servers::{self, Running};
 use crate::settings::Settings;
-use crate::{Host, Kafka, Manifest, Proxy, Ran, paths};
+use crate::{Host, Kafka, Manifest, PoolMode, Pooler, Proxy, Ran, paths};
 
 /// What a test needs beyond the ordinary.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,8 @@ pub struct World {
     pub kafka: Kafka,
     /// Before its own Kafka, in a world that was made so.
     pub kafka_proxy: Option<Proxy>,
+    /// Before the database, in a world that was made so.
+    pub pooler: Option<Pooler>,
     name: String,
     folder: PathBuf,
     binary: PathBuf,
@@ -50,7 +52,15 @@ impl World {
     /// # Errors
     /// Where a server cannot be had, or the binary or a guest is missing.
     pub async fn new(setup: &Setup) -> Result<Self> {
-        Self::behind(setup, None).await
+        Self::behind(setup, None, None).await
+    }
+
+    /// The same with a PgBouncer before the database, through which all hosts and commands go.
+    ///
+    /// # Errors
+    /// As [`World::new`], and where PgBouncer is not installed.
+    pub async fn with_pooler(setup: &Setup, mode: PoolMode) -> Result<Self> {
+        Self::behind(setup, None, Some(mode)).await
     }
 
     /// The same with a Kafka of its own whose clients all come through [`World::kafka_proxy`].
@@ -58,10 +68,10 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub async fn with_kafka_proxy(setup: &Setup) -> Result<Self> {
-        Self::behind(setup, Some(Proxy::of_kafka().await?)).await
+        Self::behind(setup, Some(Proxy::of_kafka().await?), None).await
     }
 
-    async fn behind(setup: &Setup, kafka_proxy: Option<Proxy>) -> Result<Self> {
+    async fn behind(setup: &Setup, kafka_proxy: Option<Proxy>, pooled: Option<PoolMode>) -> Result<Self> {
         let name = format!("t{:010x}", fastrand::u64(..1 << 40));
         let folder = paths::target()?.join("worlds").join(&name);
         fs::create_dir_all(folder.join("handlers"))?;
@@ -87,7 +97,12 @@ impl World {
         let kafka = Kafka::connect(&brokers, &name)?;
         let binary = paths::binary()?;
         let env = setup.env;
-        let world = Self { db, kafka, kafka_proxy, name, folder, binary, env, postgres_server, kafka_server };
+        let pooler = match pooled {
+            Some(mode) => Some(Pooler::start(mode, &db.url(), &servers::folder_of(&name)?).await?),
+            None => None,
+        };
+        let world =
+            Self { db, kafka, kafka_proxy, pooler, name, folder, binary, env, postgres_server, kafka_server };
         if !setup.unmigrated {
             world.mailroom(&["migrate"]).await?.ok().context("could not migrate the test's database")?;
         }
@@ -148,6 +163,16 @@ impl World {
     pub fn start_host_with(&self, worker: &str, env: &[(&str, &str)]) -> Result<Host> {
         let mut start = self.start(worker)?;
         start.env.extend(env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
+        start.host()
+    }
+
+    /// The same, with the text of a configuration of the test's own.
+    ///
+    /// # Errors
+    /// As [`World::start_host`].
+    pub fn start_host_at(&self, config: &str, worker: &str) -> Result<Host> {
+        let start = self.start(worker)?;
+        fs::write(&start.config, config)?;
         start.host()
     }
 
@@ -235,11 +260,16 @@ impl World {
             worker,
             handlers: &self.handlers(),
             compiled: &self.folder.join("compiled"),
-            postgres_url: &self.db.url(),
+            postgres_url: &self.pooler.as_ref().map_or_else(|| self.db.url(), Pooler::url),
             brokers: self.kafka.brokers(),
         };
         fs::write(&config, settings.to_toml())?;
-        let env = self.env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let mut env: Vec<_> =
+            self.env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        if self.pooler.as_ref().is_some_and(|pooler| pooler.mode() == PoolMode::Transaction) {
+            env.push(("MAILROOM__POSTGRES__POOL_MODE".to_owned(), "transaction".to_owned()));
+            env.push(("MAILROOM__POSTGRES__DIRECT_URL".to_owned(), self.db.url()));
+        }
         let log = self.folder.join(format!("{worker}.log"));
         Ok(Start { binary: self.binary.clone(), config, env, log })
     }

@@ -115,3 +115,50 @@ fn an_encoding_that_cannot_hold_every_text_is_refused_by_name_and_nothing_is_mad
         Ok(())
     });
 }
+
+#[test]
+fn a_migration_that_fails_leaves_nothing_of_itself_and_ends_with_1() {
+    in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
+        world.db.execute("create schema mailroom").await?;
+        // In the way of the third migration's first statement but one.
+        world.db.execute("create table mailroom.outbox (id bigint)").await?;
+
+        world.mailroom(&["migrate"]).await?.refused(1, &["migration 0003 was rolled back", "outbox"])?;
+
+        let applied = "select coalesce(max(version), 0) from mailroom.migrations";
+        assert_eq!(world.db.one::<i64>(applied).await?, 2, "those before it stay");
+        world.db.execute("drop table mailroom.outbox").await?;
+        world.mailroom(&["migrate"]).await?.ok()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_statement_that_postgres_refuses_is_said_with_what_to_do_and_goes_on_once_that_is_done() {
+    in_world(Setup::default(), async |world| {
+        let role = format!("less_{}", world.group("x").replace('.', "_"));
+        let statements = format!(
+            "create role {role} login password 'less';
+             grant usage on schema mailroom to {role};
+             grant select, insert, update, delete on all tables in schema mailroom to {role};
+             grant select, usage on all sequences in schema mailroom to {role};
+             revoke insert on mailroom.outbox from {role}"
+        );
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(world.db.pool()).await?;
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let url = world.db.url_as(&role, "less");
+        let host = world.start_host_with("a", &[("MAILROOM__POSTGRES__URL", &url)])?;
+
+        world.kafka.send(&scripted.emits("k", 1)).await?;
+        host.wait_log("permission denied for table outbox").await?;
+        host.wait_log("refuses; waiting until somebody acts").await?;
+        host.wait_log("grant the role what production.md lists").await?;
+        world.db.execute(AssertSqlSafe(format!("grant insert on mailroom.outbox to {role}"))).await?;
+
+        becomes("the message is done", 1, SOON, async || world.db.completed().await).await?;
+        host.stop().await?;
+        world.db.execute(AssertSqlSafe(format!("drop owned by {role}"))).await?;
+        world.db.execute(AssertSqlSafe(format!("drop role {role}"))).await?;
+        Ok(())
+    });
+}

@@ -96,7 +96,7 @@ async fn claim(shared: &Shared, host: Uuid, handler: &Handler, standings: &mpsc:
                 }
                 tokio::time::sleep(if told.is_none() { TRY_EVERY.0 } else { TRY_EVERY.1 }).await;
             }
-            Err(error) => tokio::time::sleep(outage.failed(&error)).await,
+            Err(error) => tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await,
         }
     }
 }

@@ -58,14 +58,19 @@ impl Failure {
             Self::Reach(ReachError::Unreachable(_)) => 4,
             Self::Db(error) | Self::Schema(SchemaError::Db(error)) => match error.meaning() {
                 Meaning::BadData => 2,
-                Meaning::Operator => 1,
-                Meaning::Transient => 4,
+                Meaning::Operator(_) | Meaning::Bug => 1,
+                Meaning::Outage | Meaning::Retry => 4,
+            },
+            Self::Schema(SchemaError::Migration { source, .. }) => match source.meaning() {
+                Meaning::Outage => 4,
+                Meaning::Retry | Meaning::BadData | Meaning::Operator(_) | Meaning::Bug => 1,
             },
             Self::Schema(
                 SchemaError::Behind { .. }
                 | SchemaError::Newer { .. }
                 | SchemaError::Changed(_)
-                | SchemaError::Encoding(_),
+                | SchemaError::Encoding(_)
+                | SchemaError::Pooled(_),
             )
             | Self::Refused(_)
             | Self::Server(_)

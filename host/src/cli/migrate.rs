@@ -15,7 +15,12 @@ pub(super) struct Migrate {
 }
 
 pub(super) async fn migrate(migrate: Migrate, config: &Config) -> Result<(), Failure> {
-    let db = reach::reach(&config.postgres).await?;
+    let Some(postgres) = config.postgres.direct() else {
+        let problem = "a migration needs a session of its own, which a pooler in transaction mode does not give: set \
+                       postgres.direct-url, or MAILROOM__POSTGRES__DIRECT_URL for this command, to Postgres itself";
+        return Err(Failure::Usage(problem.to_owned()));
+    };
+    let db = reach::reach(&postgres).await?;
     let (applied, pending) = schema::pending(&db).await?;
     if migrate.dry_run {
         for (version, description) in &applied {

@@ -29,7 +29,7 @@ pub(super) const MIB: u64 = 1 << 20;
 pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
     let namespace = reader.name("namespace", "mailroom", Namespace::parse);
     let host = host(reader);
-    let config = Config {
+    let mut config = Config {
         namespace: namespace.unwrap_or_else(Namespace::standard),
         postgres: postgres(reader, servers, host.expiry),
         host,
@@ -48,6 +48,10 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         log: log(reader),
     };
     together(reader, &config);
+    if config.postgres.direct().is_none() {
+        // Nobody could hear what producers say.
+        config.relay.wake = Wake::Poll;
+    }
     config
 }
 

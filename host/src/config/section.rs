@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mailroom_core::relay::Wake;
 
-use super::{Secret, WorkerName};
+use super::{PostgresUrl, WorkerName};
 
 /// `[host]`: this process.
 #[derive(Debug, Clone)]
@@ -43,7 +43,11 @@ impl Host {
 #[derive(Debug, Clone)]
 pub struct Postgres {
     /// Where it is and who we are, from `url` or from the file that `url-file` names.
-    pub url: Secret,
+    pub url: PostgresUrl,
+    /// Where it is past a pooler, from `direct-url` or its file.
+    pub direct_url: Option<PostgresUrl>,
+    /// What stands before it.
+    pub pool_mode: PoolMode,
     /// Connections of this process.
     pub connections_max: u32,
     /// How long a statement waits for a lock; in a host at most as [`Postgres::of_host`] says.
@@ -57,7 +61,26 @@ pub struct Postgres {
     pub above_limit: Vec<&'static str>,
 }
 
+/// How long a connection to Postgres keeps its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    /// As long as it lasts: Postgres itself, or a pooler in session mode.
+    Session,
+    /// For a transaction: a pooler in transaction mode. Nothing of a session is relied on.
+    Transaction,
+}
+
 impl Postgres {
+    /// The same with a connection whose session is ours, past a pooler; `None` where the way is not known.
+    #[must_use]
+    pub fn direct(&self) -> Option<Self> {
+        match (&self.direct_url, self.pool_mode) {
+            (Some(url), _) => Some(Self { url: url.clone(), pool_mode: PoolMode::Session, ..self.clone() }),
+            (None, PoolMode::Session) => Some(self.clone()),
+            (None, PoolMode::Transaction) => None,
+        }
+    }
+
     /// The host's own timeouts of statements and of locks: Postgres gives up before the host does, so that the host
     /// hears why.
     #[must_use]
@@ -76,7 +99,7 @@ impl Postgres {
 #[derive(Debug, Clone)]
 pub struct SqlRole {
     /// Where the database is and who the role is, from `url` or from the file that `url-file` names.
-    pub url: Secret,
+    pub url: PostgresUrl,
     /// Connections of this process as the role: calls that use SQL at once.
     pub connections_max: u32,
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use toml::Table;
 
+use super::Servers;
 use super::host::{HOUR, MILLISECOND, SECOND};
+use super::postgres_url::PostgresUrl;
 use super::reader::{Reader, Source};
-use super::secret::{MASK, Secret, is_secret};
-use super::section::{Kafka, Postgres, SqlRole};
-use super::{Servers, source};
+use super::secret::{MASK, is_secret};
+use super::section::{Kafka, PoolMode, Postgres, SqlRole};
 
 /// What the promises rest on, under librdkafka's names and their aliases.
 const OURS: [&str; 14] = [
@@ -34,6 +35,9 @@ pub(super) fn postgres(reader: &mut Reader, servers: Servers, expiry: Duration) 
     const STATEMENT: &str = "postgres.statement-timeout";
     let limit = (expiry / 3).max(SECOND);
     let url = postgres_url(reader, servers);
+    let direct_url = read_url(reader, "postgres.direct-url");
+    let modes = [("session", PoolMode::Session), ("transaction", PoolMode::Transaction)];
+    let pool_mode = reader.choice("postgres.pool-mode", &modes, PoolMode::Session);
     // One for the heartbeat, one for the listener, one for all else.
     let connections_max = reader.count("postgres.connections-max", 16, 3..=1000);
     let lock_timeout = reader.duration(LOCK, 5 * SECOND, MILLISECOND..=HOUR);
@@ -42,11 +46,20 @@ pub(super) fn postgres(reader: &mut Reader, servers: Servers, expiry: Duration) 
     let above =
         timeouts.iter().filter(|(key, timeout)| *timeout > Postgres::most(limit) && reader.is_given(key));
     let above_limit = above.map(|(key, _)| *key).collect();
-    Postgres { url, connections_max, lock_timeout, statement_timeout, limit, above_limit }
+    Postgres {
+        url,
+        direct_url,
+        pool_mode,
+        connections_max,
+        lock_timeout,
+        statement_timeout,
+        limit,
+        above_limit,
+    }
 }
 
-fn postgres_url(reader: &mut Reader, servers: Servers) -> Secret {
-    let url = url(reader, "postgres");
+fn postgres_url(reader: &mut Reader, servers: Servers) -> PostgresUrl {
+    let url = read_url(reader, "postgres.url");
     if url.is_none() && servers == Servers::Needed {
         let remedy = "is missing: set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE in [postgres] or as \
                       MAILROOM__POSTGRES__URL, or let postgres.url-file name a file that holds it";
@@ -60,7 +73,7 @@ pub(super) fn sql_roles(reader: &mut Reader) -> BTreeMap<String, SqlRole> {
     let mut roles = BTreeMap::new();
     for name in reader.tables("sql") {
         let section = format!("sql.{name}");
-        let url = url(reader, &section);
+        let url = read_url(reader, &format!("{section}.url"));
         if url.is_none() {
             let remedy = "is missing: set it to postgres://ROLE:PASSWORD@HOST:PORT/DATABASE, with a role that may do \
                           what the handler's SQL does and nothing else, or let url-file name a file that holds it";
@@ -80,30 +93,23 @@ fn refuse_missing(reader: &mut Reader, section: &str, remedy: &str) {
     }
 }
 
-/// The URL of a section, or what the file holds that it names.
-fn url(reader: &mut Reader, section: &str) -> Option<Secret> {
-    let (key, file_key) = (format!("{section}.url"), format!("{section}.url-file"));
-    let url = match (reader.secret(&key), reader.text(&file_key, None)) {
+/// The URL of a setting, or what the file holds that the other setting names.
+fn read_url(reader: &mut Reader, key: &str) -> Option<PostgresUrl> {
+    let file_key = format!("{key}-file");
+    let (key, url) = match (reader.secret(key), reader.text(&file_key, None)) {
         (Some(_), Some(file)) => {
             let problem = format!("must not be given together with {key}; remove one of the two");
             reader.refuse(&file_key, Some(format!("{file:?}")), problem);
-            None
+            return None;
         }
-        (Some(url), None) => Some(url),
-        (None, Some(file)) => match source::read_secret(&file) {
-            Ok(url) => Some(url),
-            Err(problem) => {
-                reader.refuse(&file_key, Some(format!("{file:?}")), problem);
-                None
-            }
-        },
-        (None, None) => None,
-    }?;
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        let problem = "must be a URL such as postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned();
-        reader.refuse(&key, None, problem);
-    }
-    Some(Secret::new(url))
+        (Some(url), None) => (key, PostgresUrl::parse(&url)),
+        (None, Some(file)) => {
+            let url = PostgresUrl::of_file(&file);
+            (file_key.as_str(), url.map_err(|problem| format!("{file:?}: {problem}")))
+        }
+        (None, None) => return None,
+    };
+    url.map_err(|problem| reader.refuse(key, None, problem)).ok()
 }
 
 pub(super) fn kafka(reader: &mut Reader, servers: Servers) -> Kafka {

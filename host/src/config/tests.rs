@@ -167,7 +167,7 @@ fn the_environment_wins_and_is_read_by_the_kind_of_the_key() {
     ];
     let (config, settings) = load(SERVERS, &env).unwrap();
     assert_eq!(config.host.stop_grace.as_secs(), 3);
-    assert_eq!(config.postgres.url.expose(), "postgres://env");
+    assert_eq!(config.postgres.url, PostgresUrl::parse("postgres://env").unwrap());
     assert_eq!(config.ingest.batch_rows_max, 7);
     assert_eq!(config.kafka.properties["sasl.password"], "12345");
     let shown = settings.iter().find(|setting| setting.key == "kafka.properties.sasl.password").unwrap();
@@ -216,7 +216,9 @@ fn a_hosts_commands_have_a_third_of_its_expiry_and_its_statements_a_little_less(
 fn the_url_may_lie_in_a_file_but_not_in_two_places() {
     let secret = file("postgres://from-file\n");
     let line = format!("[postgres]\nurl-file = {:?}\n[kafka]\nbrokers = \"k\"\n", secret.0);
-    assert_eq!(load(&line, &[]).unwrap().0.postgres.url.expose(), "postgres://from-file");
+    let url = load(&line, &[]).unwrap().0.postgres.url;
+    assert_eq!(url.servers, PostgresUrl::parse("postgres://from-file").unwrap().servers);
+    assert_eq!(url.read_again(), Ok(Some(url)), "the file is known");
     let both = errors(&line, &[("MAILROOM__POSTGRES__URL", "postgres://env")]);
     assert!(both[0].contains("together with postgres.url"), "{both:?}");
     let absent = errors("postgres.url-file = \"/nowhere\"\nkafka.brokers = \"k\"\n", &[]);

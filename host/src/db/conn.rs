@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{BoxStream, Stream};
-use sqlx::postgres::{
-    PgConnection, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo,
-};
+use sqlx::postgres::{PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, Postgres, SqlStr};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::error::no_answer;
 use super::pool::{Live, Pool};
+use super::sender::Sender;
 use super::silence::Silence;
 
 /// Time without an answer after which a command is said by which the host believes something.
@@ -77,12 +76,13 @@ impl Conn {
         self.pool.silence().committed();
     }
 
-    /// Notes that a statement is sent; gives the connection and what watches over it.
-    fn parts(&mut self) -> Option<(&mut PgConnection, Sent<'_>)> {
+    /// Notes that a statement is sent; gives the way to send it and what watches over it.
+    fn parts(&mut self) -> Option<(Sender<'_>, Sent<'_>)> {
         let Self { live, watch, left, pool, .. } = self;
         left.unanswered = true;
         watch.sent_at = Instant::now();
-        Some((&mut live.as_mut()?.connection, Sent { watch, left, pool }))
+        let sender = Sender::new(&mut live.as_mut()?.connection, pool.session(), left.open);
+        Some((sender, Sent { watch, left, pool }))
     }
 }
 
@@ -115,13 +115,18 @@ impl Sent<'_> {
     }
 }
 
+/// Whether an error other than of the session's end leaves it useless: a pooler may say it of a server that it lost, the
+/// server takes no writes any more, or the session is not the one in which a statement was prepared.
+fn lost_with(sqlstate: &str) -> bool {
+    ["08", "57P", "25006", "26000", "42P05"].iter().any(|code| sqlstate.starts_with(code))
+}
+
 /// Whether Postgres refused a statement and goes on with the session.
-fn leaves_session(error: &sqlx::Error) -> bool {
+pub(super) fn leaves_session(error: &sqlx::Error) -> bool {
     let refused = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     refused.is_some_and(|error| {
         let ended = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
-        // A pooler may say it of a server that it lost.
-        !ended && !error.code().starts_with("08") && !error.code().starts_with("57P")
+        !ended && !lost_with(error.code())
     })
 }
 
@@ -132,25 +137,23 @@ pub(super) struct Watch {
     doing: &'static str,
     lanes: Option<Vec<i32>>,
     sent_at: Instant,
-    deadline: Option<Instant>,
+    deadline: Instant,
     limit: Duration,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Watch {
-    pub(super) fn new(silence: Arc<Silence>, limit: Option<Duration>, command: Command<'_>) -> Self {
+    pub(super) fn new(silence: Arc<Silence>, limit: Duration, command: Command<'_>) -> Self {
         let now = Instant::now();
         let lanes = command.lanes.map(<[i32]>::to_vec);
-        // Without a limit, as an operator's command is, the alarm goes off now and then for nothing.
-        let first = if lanes.is_some() { SAID_AFTER } else { Duration::from_secs(3600) };
-        let deadline = limit.map(|limit| now + limit);
-        let alarm = Box::pin(tokio::time::sleep_until(earlier(now + first, deadline)));
-        let limit = limit.unwrap_or_default();
+        let deadline = now + limit;
+        let first = if lanes.is_some() { deadline.min(now + SAID_AFTER) } else { deadline };
+        let alarm = Box::pin(tokio::time::sleep_until(first));
         Self { silence, doing: command.doing, lanes, sent_at: now, deadline, limit, alarm }
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
+        now >= self.deadline
     }
 
     /// Ready once the limit has passed.
@@ -171,7 +174,7 @@ impl Watch {
                 self.silence.hangs(now);
                 return Poll::Ready(no_answer(self.limit));
             }
-            self.alarm.as_mut().reset(earlier(next, self.deadline));
+            self.alarm.as_mut().reset(next.min(self.deadline));
         }
     }
 
@@ -197,10 +200,6 @@ impl Watch {
     pub(super) fn committed(&self) {
         self.silence.committed();
     }
-}
-
-fn earlier(at: Instant, deadline: Option<Instant>) -> Instant {
-    deadline.map_or(at, |deadline| at.min(deadline))
 }
 
 type Step = Result<Either<PgQueryResult, PgRow>, sqlx::Error>;
@@ -250,9 +249,7 @@ impl<'c> Executor<'c> for &'c mut Conn {
         E: 'q,
     {
         match self.parts() {
-            Some((connection, sent)) => {
-                Box::pin(Answer { rows: connection.fetch_many(query), sent, ended: false })
-            }
+            Some((sender, sent)) => Box::pin(Answer { rows: sender.fetch_many(query), sent, ended: false }),
             None => Box::pin(futures_util::stream::once(future::ready(Err(sqlx::Error::PoolClosed)))),
         }
     }
@@ -265,8 +262,8 @@ impl<'c> Executor<'c> for &'c mut Conn {
         E: 'q,
     {
         Box::pin(async move {
-            let (connection, mut sent) = self.parts().ok_or(sqlx::Error::PoolClosed)?;
-            let answer = sent.watch.answer(connection.fetch_optional(query)).await;
+            let (sender, mut sent) = self.parts().ok_or(sqlx::Error::PoolClosed)?;
+            let answer = sent.watch.answer(sender.fetch_optional(query)).await;
             sent.answered(answer.as_ref().err());
             answer
         })
@@ -274,29 +271,24 @@ impl<'c> Executor<'c> for &'c mut Conn {
 
     fn prepare_with<'e>(
         self,
-        sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
+        _: SqlStr,
+        _: &'e [PgTypeInfo],
     ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
     where
         'c: 'e,
     {
-        Box::pin(async move {
-            let (connection, mut sent) = self.parts().ok_or(sqlx::Error::PoolClosed)?;
-            let answer = sent.watch.answer(connection.prepare_with(sql, parameters)).await;
-            sent.answered(answer.as_ref().err());
-            answer
-        })
+        Box::pin(future::ready(Err(unsupported())))
     }
 
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    fn describe<'e>(self, _: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
     where
         'c: 'e,
     {
-        Box::pin(async move {
-            let (connection, mut sent) = self.parts().ok_or(sqlx::Error::PoolClosed)?;
-            let answer = sent.watch.answer(connection.describe(sql)).await;
-            sent.answered(answer.as_ref().err());
-            answer
-        })
+        Box::pin(future::ready(Err(unsupported())))
     }
+}
+
+/// Nothing is prepared by hand: a statement's name would be lost with its transaction behind a pooler.
+pub(super) fn unsupported() -> sqlx::Error {
+    sqlx::Error::Protocol("statements are not prepared by hand".to_owned())
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 
+use super::meaning::{self, Meaning};
+use crate::outage::Urgency;
+
 /// An error of Postgres or of the way to it.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {source}")]
@@ -25,17 +28,6 @@ pub(crate) enum Progress {
     /// Its commit was sent and not answered, or answered by an end of the server. It was done, or not, or may still
     /// be: whoever goes by it has to read again what Postgres has.
     Unknown,
-}
-
-/// What to do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// Postgres is away, busy, restarting, or chose this transaction as a victim: the same again later.
-    Transient,
-    /// SQLSTATE class 22, 23 or 54: somebody's data is bad.
-    BadData,
-    /// Wrong role, missing table, wrong SQL: an operator has to act, and the same again may then do.
-    Operator,
 }
 
 /// Error of a statement that is a transaction of its own, on its way through sqlx, which knows no progress.
@@ -70,25 +62,19 @@ impl DbError {
         self.progress
     }
 
-    /// What to do about it, by SQLSTATE class.
+    /// What to do about it.
     #[must_use]
     pub(crate) fn meaning(&self) -> Meaning {
-        let sqlx::Error::Database(error) = &self.source else {
-            let unreadable = matches!(
-                self.source,
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)
-            );
-            return if unreadable { Meaning::BadData } else { Meaning::Transient };
-        };
-        match error.code().as_deref().unwrap_or_default() {
-            // 54: program limits, such as an index entry that is too large.
-            code if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => Meaning::BadData,
-            // Undefined objects, syntax and privileges; wrong password; unknown database; a state that objects are
-            // not in, such as a table without a replica identity that is to be replicated.
-            code if ["42", "28", "3D"].iter().any(|class| code.starts_with(class)) || code == "55000" => {
-                Meaning::Operator
-            }
-            _ => Meaning::Transient,
+        meaning::of(&self.source)
+    }
+
+    /// How it is said where somebody waits it out.
+    pub(crate) fn urgency(&self) -> Urgency {
+        match self.meaning() {
+            Meaning::Outage | Meaning::BadData => Urgency::Away,
+            Meaning::Retry => Urgency::Quiet,
+            Meaning::Operator(remedy) => Urgency::Act(remedy),
+            Meaning::Bug => Urgency::Bug,
         }
     }
 }
@@ -102,6 +88,16 @@ pub(super) fn no_answer(limit: Duration) -> sqlx::Error {
 /// Gives an error its progress.
 pub(super) fn tag(progress: Progress) -> impl FnOnce(sqlx::Error) -> sqlx::Error {
     move |source| sqlx::Error::AnyDriverError(Box::new(Tagged { progress, source }))
+}
+
+/// Gives an error its progress, unless it has one.
+pub(super) fn tag_unless(progress: Progress, error: sqlx::Error) -> sqlx::Error {
+    if let sqlx::Error::AnyDriverError(inner) = &error
+        && inner.is::<Tagged>()
+    {
+        return error;
+    }
+    tag(progress)(error)
 }
 
 fn untag(error: sqlx::Error) -> (Progress, sqlx::Error) {

@@ -1,6 +1,6 @@
 //! Why a guest's statement gave nothing, and whose doing it was.
 
-use super::{DbError, Meaning};
+use super::DbError;
 
 /// SQLSTATE admin_shutdown: Postgres ended the session.
 const ENDED: &str = "57P01";
@@ -44,9 +44,13 @@ impl SqlError {
 impl DbError {
     /// Whether a transaction that a guest had its hands in failed by the guest's doing.
     pub(crate) fn is_guests_doing(&self) -> bool {
-        self.sqlstate()
-            .is_some_and(|sqlstate| !is_transient(&sqlstate) && self.meaning() != Meaning::Operator)
+        self.sqlstate().is_some_and(|sqlstate| !is_transient(&sqlstate) && !is_of_the_host(&sqlstate))
     }
+}
+
+/// Rights, schema and statements of the host's own, which a commit of a guest's does not touch.
+fn is_of_the_host(sqlstate: &str) -> bool {
+    ["28", "3D", "42", "55000"].iter().any(|class| sqlstate.starts_with(class))
 }
 
 /// Lost connections, lack of resources, an administrator's hand, victims of deadlocks and of serialization, and

@@ -13,11 +13,15 @@ use sqlx::{AssertSqlSafe, Either, PgConnection, Postgres, Row as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::guest_values::{self, Value};
+use super::roles::Role;
 use super::{Db, DbError, SqlError};
 
 /// Bytes of one answer.
 const TABLE_BYTES_MAX: usize = 4 << 20;
 const SETTLING: &str = "settling a message with SQL";
+/// Beginning of a transaction. A guest's statement that nobody waits for any more ends by itself.
+const BEGIN: &str = "begin isolation level read committed read write; set local jit = off; \
+                     set local client_min_messages = error; set local client_connection_check_interval = '1s'";
 
 /// What a query gave.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -44,20 +48,25 @@ impl GuestTx {
     pub(crate) async fn begin(db: &Db, role: &str, deadline: Instant) -> Result<Self, SqlError> {
         let unavailable = |why: String| SqlError::Unavailable(format!("the SQL role {role}: {why}"));
         let pool = db.role(role).ok_or_else(|| unavailable(format!("there is no [sql.{role}]")))?;
-        let begun = timeout_at(deadline, async {
-            // From here on it is closed unless the end says otherwise.
-            let connection = Some(db.threads().connect(pool.acquire()).await?);
-            let mut tx = Self { connection, db: db.clone(), begun: Instant::now() };
-            sqlx::raw_sql("begin isolation level read committed read write")
-                .execute(tx.connection()?)
-                .await?;
-            Ok::<Self, sqlx::Error>(tx)
-        });
-        match begun.await {
+        match timeout_at(deadline, Self::open(db, pool)).await {
             Ok(Ok(tx)) => Ok(tx),
             Ok(Err(error)) => Err(unavailable(error.to_string())),
-            Err(_) => Err(unavailable("no connection within the call's deadline".to_owned())),
+            Err(_) => {
+                pool.choose_next();
+                Err(unavailable("no connection within the call's deadline".to_owned()))
+            }
         }
+    }
+
+    async fn open(db: &Db, role: &Role) -> Result<Self, sqlx::Error> {
+        let connection = match db.threads().connect(role.acquire()).await {
+            Err(_) if role.choose_next() => db.threads().connect(role.acquire()).await,
+            connected => connected,
+        };
+        // From here on it is closed unless the end says otherwise.
+        let mut tx = Self { connection: Some(connection?), db: db.clone(), begun: Instant::now() };
+        sqlx::raw_sql(BEGIN).execute(tx.connection()?).await?;
+        Ok(tx)
     }
 
     fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {

@@ -4,10 +4,10 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::PgConnection;
-use sqlx::migrate::{AppliedMigration, Migrate as _, Migration, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 
 use super::error::no_answer;
+use super::pooler::REMEDY;
 use super::{Db, DbError};
 
 const TABLE: &str = "mailroom.migrations";
@@ -48,6 +48,17 @@ pub(crate) enum SchemaError {
     /// Texts of a message could not be stored as they are.
     #[error("the database has the encoding {0}: mailroom needs one that was made with `encoding 'UTF8'`")]
     Encoding(String),
+    /// A statement of a migration failed: its transaction was rolled back.
+    #[error("migration {version:04} was rolled back, those before it stay: {source}")]
+    Migration {
+        /// Number of the migration.
+        version: i64,
+        /// What Postgres says.
+        source: DbError,
+    },
+    /// Sessions are not our own.
+    #[error("Postgres at {0} gives its backends to others between our transactions: {REMEDY}")]
+    Pooled(String),
     /// Postgres or the way to it.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -80,10 +91,8 @@ impl Pending {
 /// [`SchemaError::Newer`] and [`SchemaError::Changed`] where the database is not of this binary's line.
 pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>), SchemaError> {
     let doing = "reading which migrations are applied";
-    let applied = tokio::time::timeout(ANSWERS_WITHIN, async {
-        let mut connection = db.connect().await.map_err(DbError::new("connecting to Postgres"))?;
-        Ok((encoding(&mut connection).await?, applied(&mut connection).await?))
-    });
+    let applied =
+        tokio::time::timeout(ANSWERS_WITHIN, async { Ok((encoding(db).await?, applied(db).await?)) });
     let answered = applied.await.map_err(|_| DbError::new(doing)(no_answer(ANSWERS_WITHIN)))?;
     let (encoding, applied) = answered.map_err(SchemaError::Db)?;
     // What has no encoding stores any bytes.
@@ -99,7 +108,7 @@ pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>
     for migration in MIGRATOR.iter() {
         match applied.iter().find(|applied| applied.version == migration.version) {
             None => pending.push(Pending::new(migration)),
-            Some(applied) if applied.checksum != migration.checksum => {
+            Some(applied) if migration.checksum != applied.checksum => {
                 return Err(SchemaError::Changed(migration.version));
             }
             Some(_) => done.push((migration.version, migration.description.to_string())),
@@ -127,9 +136,31 @@ pub(crate) async fn apply(db: &Db, mut on_each: impl FnMut(&Pending)) -> Result<
     for migration in &pending {
         on_each(migration);
         let applied = MIGRATOR.run_direct(Some(migration.version), &mut connection, false).await;
-        applied.map_err(|error| doing()(error.into()))?;
+        applied.map_err(|error| SchemaError::Migration {
+            version: migration.version,
+            source: DbError::new("applying it")(statement_error(error)),
+        })?;
     }
     Ok(())
+}
+
+/// The error of the statement that failed, which says whether Postgres is away.
+fn statement_error(error: MigrateError) -> sqlx::Error {
+    if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = error {
+        return error;
+    }
+    sqlx::Error::Migrate(Box::new(error))
+}
+
+/// Whether a host can work with the database: its schema is this binary's, and sessions are as they are said to be.
+///
+/// # Errors
+/// Says what an operator has to do.
+pub(crate) async fn check_for_host(db: &Db) -> Result<(), SchemaError> {
+    if let Some(place) = db.unsaid_pooler().await? {
+        return Err(SchemaError::Pooled(place));
+    }
+    check(db).await
 }
 
 /// Whether the schema is this binary's.
@@ -143,22 +174,31 @@ pub(crate) async fn check(db: &Db) -> Result<(), SchemaError> {
     }
 }
 
-async fn encoding(connection: &mut PgConnection) -> Result<String, DbError> {
+async fn encoding(db: &Db) -> Result<String, DbError> {
     sqlx::query_scalar!(r#"select current_setting('server_encoding') as "encoding!""#)
-        .fetch_one(&mut *connection)
+        .fetch_one(db.pool())
         .await
         .map_err(DbError::new("asking for the database's encoding"))
 }
 
+/// A migration that the database has.
+#[derive(sqlx::FromRow)]
+struct Applied {
+    version: i64,
+    checksum: Vec<u8>,
+}
+
 /// What the database has; nothing where there is no table yet, which this does not make.
-async fn applied(connection: &mut PgConnection) -> Result<Vec<AppliedMigration>, DbError> {
+async fn applied(db: &Db) -> Result<Vec<Applied>, DbError> {
     let doing = || DbError::new("reading which migrations are applied");
     let there = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "there!""#, TABLE)
-        .fetch_one(&mut *connection)
+        .fetch_one(db.pool())
         .await
         .map_err(doing())?;
     if !there {
         return Ok(Vec::new());
     }
-    connection.list_applied_migrations(TABLE).await.map_err(|error| doing()(error.into()))
+    // Unchecked, since the database by which statements are checked is made by these migrations.
+    let applied = sqlx::query_as("select version, checksum from mailroom.migrations order by version");
+    applied.fetch_all(db.pool()).await.map_err(doing())
 }

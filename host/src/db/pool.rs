@@ -7,13 +7,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::conn::{Command, Conn};
 use super::host_threads::HostThreads;
+use super::servers::Servers;
+use super::session::Session;
 use super::silence::Silence;
 
 /// Idle time after which a connection is asked whether it is still there, and the limit of that.
@@ -27,8 +29,8 @@ const AGE_MAX: Duration = Duration::from_secs(1800);
 /// Limits of a pool's commands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// All statements of a command together; `None` for an operator's.
-    pub(super) command: Option<Duration>,
+    /// All statements of a command together.
+    pub(super) command: Duration,
     /// Limit until a command has its connection.
     pub(super) connect: Duration,
 }
@@ -36,9 +38,8 @@ pub(super) struct Limits {
 /// Connections to one database as one role.
 #[derive(Debug)]
 pub(super) struct Pool {
-    options: PgConnectOptions,
-    /// Settings of each new connection: first those that must be, then those that not every server knows.
-    settings: [String; 2],
+    servers: Arc<Servers>,
+    session: Session,
     limits: Limits,
     places: Arc<Semaphore>,
     /// Clean connections, the one that was used last at the end.
@@ -58,14 +59,14 @@ pub(super) struct Live {
 
 impl Pool {
     pub(super) fn new(
-        options: PgConnectOptions,
-        settings: [String; 2],
+        servers: Arc<Servers>,
+        session: Session,
         (limits, connections_max): (Limits, usize),
         silence: &Arc<Silence>,
     ) -> Self {
         Self {
-            options,
-            settings,
+            servers,
+            session,
             limits,
             places: Arc::new(Semaphore::new(connections_max)),
             idle: Mutex::default(),
@@ -93,7 +94,11 @@ impl Pool {
         &self.threads
     }
 
-    pub(super) fn limit(&self) -> Option<Duration> {
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(super) fn limit(&self) -> Duration {
         self.limits.command
     }
 
@@ -128,9 +133,13 @@ impl Pool {
         Ok((Live { connection, made_at: Instant::now() }, place))
     }
 
-    /// Makes a connection of nobody's, with the same settings and without a limit.
+    /// Makes a connection of nobody's, with the same settings; its statements have no limit.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        self.threads.connect(connect(self.options.clone(), self.settings.clone())).await
+        let (servers, session, limit) =
+            (Arc::clone(&self.servers), self.session.clone(), self.limits.connect);
+        let connecting =
+            async move { servers.connect(limit, |options| session.clone().connect(options)).await };
+        self.threads.connect(connecting).await
     }
 
     /// No code that can panic runs under it.
@@ -161,15 +170,5 @@ impl Pool {
         let idle = std::mem::take(&mut *self.idle());
         let goodbyes = idle.into_iter().map(|(live, _)| live.connection.close());
         futures_util::future::join_all(goodbyes).await;
-    }
-}
-
-async fn connect(options: PgConnectOptions, settings: [String; 2]) -> Result<PgConnection, sqlx::Error> {
-    let [needed, known] = settings;
-    let mut connection = options.connect().await?;
-    sqlx::raw_sql(AssertSqlSafe(needed)).execute(&mut connection).await?;
-    match sqlx::raw_sql(AssertSqlSafe(known)).execute(&mut connection).await {
-        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(connection),
-        Err(error) => Err(error),
     }
 }

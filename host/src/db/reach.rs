@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Db, DbError};
@@ -40,13 +40,13 @@ pub(crate) enum ReachError {
 /// Names the server's address, never the password.
 pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError> {
     let db = Db::of_command(postgres)?;
-    let options: PgConnectOptions =
-        postgres.url.expose().parse().map_err(DbError::new("reading postgres.url"))?;
-    let named = |source| Unreachable { place: place(&options), source };
-    let connecting = tokio::time::timeout(CONNECT_LIMIT, options.connect()).await;
-    let connection: PgConnection =
-        connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(named)?;
-    connection.close().await.map_err(named)?;
+    let connecting = async {
+        let connect = |options: PgConnectOptions| async move { options.connect().await };
+        db.0.servers.connect(CONNECT_LIMIT, connect).await?.close().await
+    };
+    let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
+    let connected = connected.map_err(|_| sqlx::Error::PoolTimedOut).flatten();
+    connected.map_err(|source| Unreachable { place: db.0.servers.place(), source })?;
     Ok(db)
 }
 

@@ -4,47 +4,76 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _, PgConnection};
+use sqlx::{ConnectOptions as _, Executor as _, PgConnection, Postgres};
 
 use super::DbError;
 use super::error::no_answer;
+use super::servers::Servers;
+use super::session::refuse_standby;
 use crate::config::SqlRole;
 
 /// How long a wipe may take.
 const WIPED_WITHIN: Duration = Duration::from_secs(1);
 
 /// By the name that manifests grant.
-pub(super) type Roles = BTreeMap<String, PgPool>;
+pub(super) type Roles = BTreeMap<String, Role>;
+
+/// A role's pool, and how its database is reached.
+#[derive(Debug)]
+pub(super) struct Role {
+    pool: PgPool,
+    servers: Servers,
+}
 
 /// Pools that connect when they are first used.
 pub(super) fn pools(roles: &BTreeMap<String, SqlRole>) -> Result<Roles, DbError> {
-    roles.iter().map(|(name, role)| Ok((name.clone(), pool(role)?))).collect()
+    roles.iter().map(|(name, role)| Ok((name.clone(), Role::new(name, role)?))).collect()
 }
 
-fn pool(role: &SqlRole) -> Result<PgPool, DbError> {
-    let options: PgConnectOptions =
-        role.url.expose().parse().map_err(DbError::new("reading a url of [sql]"))?;
-    // A guest's statement that nobody waits for any more ends by itself. Guests' statements are prepared once each:
-    // whoever wrote them is not trusted with the cache.
-    let options = options
-        .application_name("mailroom sql")
-        .statement_cache_capacity(0)
-        .options([
-            ("client_connection_check_interval", "1s"),
-            ("jit", "off"),
-            ("client_min_messages", "error"),
-        ])
-        // Slow ones neither: a guest's words, and what is in them, are not for the log.
-        .disable_statement_logging();
-    Ok(PgPoolOptions::new()
-        .min_connections(0)
-        .max_connections(role.connections_max)
-        .acquire_timeout(Duration::from_secs(5))
-        .after_connect(|connection, _| refuse_powerful(connection))
-        // What a guest set, listened to, locked or prepared goes no further than its call.
-        .after_release(|connection, _| Box::pin(wipe(connection)))
-        .connect_lazy_with(options))
+impl Role {
+    fn new(name: &str, role: &SqlRole) -> Result<Self, DbError> {
+        let servers = Servers::new(&role.url, format!("sql.{name}.url"), "mailroom sql")?;
+        let pool = PgPoolOptions::new()
+            .min_connections(0)
+            .max_connections(role.connections_max)
+            .acquire_timeout(Duration::from_secs(5))
+            .after_connect(|connection, _| refuse_powerful(connection))
+            // What a guest set, listened to, locked or prepared goes no further than its call.
+            .after_release(|connection, _| Box::pin(wipe(connection)))
+            .connect_lazy_with(of_guests(servers.chosen()));
+        Ok(Self { pool, servers })
+    }
+
+    /// Waits for a connection of the pool.
+    pub(super) fn acquire(
+        &self,
+    ) -> impl Future<Output = Result<PoolConnection<Postgres>, sqlx::Error>> + Send + 'static {
+        self.pool.acquire()
+    }
+
+    pub(super) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Has the next connection made to another server, or as the URL's file says by now; gives whether that says
+    /// something new.
+    pub(super) fn choose_next(&self) -> bool {
+        let is_new = self.servers.choose_next();
+        self.pool.set_connect_options(of_guests(self.servers.chosen()));
+        is_new
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Guests' statements are prepared once each, since whoever wrote them is not trusted with the cache. Slow ones are not
+/// logged: a guest's words, and what is in them, are not for the log.
+fn of_guests(options: PgConnectOptions) -> PgConnectOptions {
+    options.statement_cache_capacity(0).disable_statement_logging()
 }
 
 /// Wipes a session for the next call; one that does not answer is dropped.
@@ -55,9 +84,11 @@ async fn wipe(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     }
 }
 
-/// A role that could become another, or read what fences the lanes, would let its guest out.
+/// A role that could become another, or read what fences the lanes, would let its guest out; on a standby it can settle
+/// nothing.
 fn refuse_powerful(connection: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
     Box::pin(async move {
+        refuse_standby(connection).await?;
         let problem = sqlx::query_file_scalar!("src/db/roles_check.sql").fetch_one(connection).await?;
         problem.map_or(Ok(()), |problem| Err(sqlx::Error::Configuration(problem.into())))
     })

@@ -3,15 +3,15 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Describe, Either, Execute, Executor, Postgres, SqlStr};
+use sqlx::{AssertSqlSafe, Describe, Either, Execute, Executor, Postgres, SqlStr};
 
 use super::DbError;
-use super::conn::{Command, Conn};
-use super::error::{Progress, progress_once_sent, tag};
+use super::conn::{Command, Conn, unsupported};
+use super::error::{Progress, progress_once_sent, tag, tag_unless};
 use super::pool::Pool;
 
 /// An open transaction. Whether its commit was sent is known; dropped, it is rolled back with its connection.
@@ -27,7 +27,8 @@ impl Tx {
         let conn = pool.acquire(command).await;
         let mut conn = conn.map_err(tag(Progress::NotSent)).map_err(DbError::new(doing))?;
         conn.set_open(true);
-        sqlx::raw_sql("begin").execute(&mut conn).await.map_err(DbError::new(doing))?;
+        let begin = AssertSqlSafe(pool.session().begin());
+        sqlx::raw_sql(begin).execute(&mut conn).await.map_err(DbError::new(doing))?;
         Ok(Self { conn, doing })
     }
 
@@ -91,7 +92,7 @@ impl Single<'_> {
                 }
                 Ok(answer)
             }
-            Err(error) => Err(tag(progress_once_sent(&error))(error)),
+            Err(error) => Err(tag_unless(progress_once_sent(&error), error)),
         }
     }
 }
@@ -133,19 +134,19 @@ impl<'c> Executor<'c> for Single<'c> {
 
     fn prepare_with<'e>(
         self,
-        sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
+        _: SqlStr,
+        _: &'e [PgTypeInfo],
     ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
     where
         'c: 'e,
     {
-        Box::pin(async move { self.conn().await?.prepare_with(sql, parameters).await })
+        Box::pin(future::ready(Err(unsupported())))
     }
 
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    fn describe<'e>(self, _: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
     where
         'c: 'e,
     {
-        Box::pin(async move { self.conn().await?.describe(sql).await })
+        Box::pin(future::ready(Err(unsupported())))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -26,14 +26,15 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) async fn connect(db: &Db) -> Result<Self, DbError> {
         let limit = db.limit();
-        let options = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
-        let pool = options.connect_lazy_with(db.listener().clone());
-        let listens = async {
-            let mut inner = PgListener::connect_with(&pool).await?;
+        let servers = db.listener().ok_or(sqlx::Error::PoolClosed).map_err(DbError::new(LISTENING))?;
+        // A standby, which may be among the servers, lets nobody listen.
+        let listens = |options: PgConnectOptions| async move {
+            let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+            let mut inner = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
             inner.listen_all([OUTBOX, INBOX]).await?;
             Ok(Self { inner, limit })
         };
-        within(limit, listens).await
+        within(limit, servers.connect(limit, listens)).await
     }
 
     /// The channel of the next wake-up.

@@ -81,7 +81,7 @@ impl Ingest {
             }
             Err(error) => {
                 if let Unfound::Db(error) = error {
-                    self.postgres.failed(&error);
+                    self.postgres.failed_as(error.urgency(), &error);
                 } else {
                     self.kafka.failed(&error);
                 }

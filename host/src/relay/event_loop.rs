@@ -216,7 +216,7 @@ impl RelayLoop {
     fn failed(&mut self, error: &DbError) -> Failure {
         let connection_lost =
             error.sqlstate().is_none_or(|code| code.starts_with("08") || code.starts_with("57P"));
-        Failure { wait: self.outage.failed(error), connection_lost }
+        Failure { wait: self.outage.failed_as(error.urgency(), error), connection_lost }
     }
 
     fn marked(

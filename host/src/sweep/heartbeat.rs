@@ -38,7 +38,7 @@ pub(super) async fn beat(db: Db, session: Arc<Session>, expiry: Duration) {
                 session.end();
                 return;
             }
-            Err(error) => tokio::time::sleep(outage.failed(&error)).await,
+            Err(error) => tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await,
         }
     }
 }

@@ -149,7 +149,7 @@ impl EventLoop {
                     None if self.failed_at.elapsed() > OUTAGE_OVER => self.postgres.over(),
                     None => {}
                     Some(error) => {
-                        self.postgres.failed(&error);
+                        self.postgres.failed_as(error.urgency(), &error);
                         self.failed_at = Instant::now();
                     }
                 }

@@ -20,7 +20,7 @@ use mailroom_sim::twin::{self, Broken};
 use tokio::runtime::Builder;
 use witness::{Counts, Twin};
 
-use crate::config::{Config, Secret, Servers, SqlRole};
+use crate::config::{Config, PostgresUrl, Servers, SqlRole};
 use crate::db::{Db, migrate, twin as twin_db};
 
 /// Seeds of machines under faults. A failure names its seed, which alone brings it back.
@@ -120,14 +120,14 @@ fn the_models_tables_are_postgres_tables_after_every_command() {
 /// Makes the tables in a database of their own.
 async fn make_database(server: &str) -> (Config, Db) {
     let mut config = Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0;
-    config.postgres.url = Secret::new(server.to_owned());
+    config.postgres.url = PostgresUrl::parse(server).unwrap();
     let of_server = Db::new(&config.postgres, &BTreeMap::new()).unwrap();
     twin_db::make_database(&of_server).await;
     of_server.close().await;
     let (address, _) = server.rsplit_once('/').unwrap();
     let (_, place) = address.rsplit_once('@').unwrap();
-    config.postgres.url = Secret::new(format!("{address}/twin"));
-    let url = Secret::new(format!("postgres://{GUEST}:{GUEST}@{place}/twin"));
+    config.postgres.url = PostgresUrl::parse(&format!("{address}/twin")).unwrap();
+    let url = PostgresUrl::parse(&format!("postgres://{GUEST}:{GUEST}@{place}/twin")).unwrap();
     let guest = SqlRole { url, connections_max: 2 };
     let db = Db::new(&config.postgres, &BTreeMap::from([(GUEST.to_owned(), guest)])).unwrap();
     migrate::apply(&db, |_| {}).await.unwrap();

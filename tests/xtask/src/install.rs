@@ -15,9 +15,11 @@ struct Need {
     is_there: fn() -> bool,
 }
 
-static NEEDS: [Need; 8] = [
+static NEEDS: [Need; 9] = [
     Need { what: "Postgres", package: "postgresql", is_there: || postgres_programs().is_ok() },
     Need { what: "psql", package: "postgresql-client", is_there: psql_is_there },
+    // Debian puts it on no search path.
+    Need { what: "PgBouncer", package: "pgbouncer", is_there: || Path::new("/usr/sbin/pgbouncer").exists() },
     Need { what: "Java 17 or newer", package: "default-jre-headless", is_there: || java_is_there().is_ok() },
     Need { what: "Maven, to fetch Kafka", package: "maven", is_there: maven_is_there },
     Need { what: "a C and C++ compiler and make", package: "build-essential", is_there: compilers_are_there },
