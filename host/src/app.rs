@@ -3,6 +3,7 @@
 //! Start: Postgres and its schema are waited for, then this host's life begins: it is registered, and
 //! handlers, relay and sweep work in it. A host that is buried begins a new life in the same process.
 
+mod descriptors;
 mod intake;
 mod life;
 mod registry;
@@ -70,6 +71,7 @@ pub(crate) async fn run(
     natives: Vec<Arc<Handler>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    descriptors::raise_limit();
     let guests = Guests::new(config.worker.threads)?;
     let settings = EngineSettings {
         compiled: (config.host.compiled_bytes_max > 0).then(|| StoreSettings {

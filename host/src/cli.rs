@@ -111,7 +111,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Dev(dev) => dev::dev(&dev, &file).await,
         Command::Migrate(migrate) => migrate::migrate(migrate, &file.load()?).await,
         Command::Status(output) => status::status(&file.load()?, &file.open().await?, output).await,
-        Command::Config(verb) => config::config(verb, &file),
+        Command::Config(verb) => config::config(verb, &file).await,
         Command::Handler(verb) => return handler::handler(verb, &file).await,
         Command::Inbox(verb) => inbox::inbox(verb, &file.open().await?).await,
         Command::Outbox(verb) => outbox::outbox(verb, &file.open().await?).await,

@@ -11,6 +11,7 @@ mod manifest;
 mod name;
 mod origin;
 mod postgres_url;
+mod properties;
 mod reader;
 mod rule;
 mod secret;
@@ -33,6 +34,9 @@ pub(crate) use manifest::{is_pattern, is_topic};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
 pub use origin::Origin;
 pub use postgres_url::PostgresUrl;
+#[cfg(test)]
+pub(crate) use properties::is_known as is_known_property;
+pub(crate) use properties::refused_property;
 pub use reader::{Setting, Source};
 pub use secret::Secret;
 pub use section::{

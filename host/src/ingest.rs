@@ -59,12 +59,15 @@ pub(crate) struct Ingest {
     watched: WatchedTopics,
     /// A subscribed topic was not there at the last look.
     absent: bool,
-    missing: Vec<String>,
+    /// Subscribed topics that do not exist, and when the log last told.
+    missing: BTreeMap<String, Instant>,
     topics_due: Instant,
     /// Partitions that Kafka gave to this host.
     assigned: BTreeSet<TopicPartition>,
     logs: BTreeMap<TopicPartition, PartitionLog>,
     kafka: Outage,
+    /// Errors of the consumer that nothing explains.
+    unexpected: Outage,
     postgres: Outage,
     tick: Interval,
     reporting: Reporting,
@@ -98,11 +101,12 @@ impl Ingest {
             watched: worker.topics.of(&subscribed),
             absent: false,
             subscribed,
-            missing: Vec::new(),
+            missing: BTreeMap::new(),
             topics_due: Instant::now(),
             assigned: BTreeSet::new(),
             logs: BTreeMap::new(),
             kafka: Outage::of(format!("Kafka at {}", config.kafka.brokers)),
+            unexpected: Outage::of(format!("The consumer of group {}", worker.handler.group)),
             postgres: worker.db.outage(),
             tick,
             reporting: Reporting::default(),
@@ -146,7 +150,16 @@ impl Ingest {
             Happened::Tick => {
                 self.report(lanes);
                 self.look_for_topics();
+                self.tell_stops();
                 self.look_at_ids()
+            }
+        }
+    }
+
+    fn tell_stops(&mut self) {
+        for (partition, log) in &mut self.logs {
+            if let Some(found) = &mut log.found {
+                found.tell_stop(&self.handler.group, partition);
             }
         }
     }
@@ -155,8 +168,10 @@ impl Ingest {
     pub(crate) fn find(&mut self, partitions: Vec<(TopicPartition, Lease)>) {
         let start = self.handler.current().manifest().start;
         let lost = partitions.into_iter().map(|(partition, lease)| {
-            let doubtful = self.logs.get(&partition).and_then(|log| log.doubtful.clone());
-            (positions::Lost { partition, doubtful }, lease.token)
+            let log = self.logs.get(&partition);
+            let doubtful = log.and_then(|log| log.doubtful.clone());
+            let is_damaged = log.is_some_and(|log| log.damage.is_some());
+            (positions::Lost { partition, doubtful, is_damaged }, lease.token)
         });
         let (lost, tokens) = lost.unzip();
         let finder = self.finder.clone();

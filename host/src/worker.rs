@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::handler::Handler;
 use crate::ingest::Ingest;
-use crate::kafka::{KafkaError, TopicWatch};
+use crate::kafka::TopicWatch;
 use crate::lane::Session;
 
 /// Parts of one handler's work in one session.
@@ -53,12 +53,8 @@ pub(crate) struct Worker {
 impl Worker {
     /// Works until it is stopped or the session ends. After a stop what runs is settled, within the grace, and the
     /// lanes are given back.
-    ///
-    /// # Errors
-    /// Where librdkafka refuses a setting.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), KafkaError> {
+    pub(crate) async fn run(self, ingest: Ingest, stop: CancellationToken) {
         let session = Arc::clone(&self.session);
-        let ingest = Ingest::new(&self)?;
         let mut work = event_loop::EventLoop::new(self, ingest);
         loop {
             tokio::select! {
@@ -72,6 +68,5 @@ impl Worker {
             }
         }
         work.end().await;
-        Ok(())
     }
 }

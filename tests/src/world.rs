@@ -1,8 +1,8 @@
 //! The world of one test: a database, topics, a handlers folder and a configuration of its own.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result, ensure};
 use mailroom_servers::{Kafka as KafkaServer, Postgres as PostgresServer};
@@ -230,9 +230,33 @@ impl World {
     /// Where it is the shared one, and what `act` gives.
     pub async fn with_kafka(
         &self,
-        act: fn(&mut KafkaServer) -> Result<(), mailroom_servers::Error>,
+        act: impl FnOnce(&mut KafkaServer) -> Result<(), mailroom_servers::Error> + Send + 'static,
     ) -> Result<()> {
         on_own(&self.kafka_server, "Kafka", act).await
+    }
+
+    /// Changes what this world's own Kafka has in a partition's log, while it is stopped.
+    ///
+    /// # Errors
+    /// Where it is the shared one, and what the file system says.
+    pub async fn edit_log(
+        &self,
+        topic: &str,
+        partition: i32,
+        edit: fn(&mut [u8]) -> Option<()>,
+    ) -> Result<()> {
+        let topic = topic.to_owned();
+        self.with_kafka(move |kafka| {
+            kafka.stop()?;
+            let file = kafka.log_file(&topic, partition);
+            let edited = fs::read(&file).and_then(|mut log| {
+                edit(&mut log).ok_or(io::ErrorKind::UnexpectedEof)?;
+                fs::write(&file, log)
+            });
+            edited.map_err(|source| mailroom_servers::Error::Io { doing: "edit", path: file, source })?;
+            kafka.restart()
+        })
+        .await
     }
 
     /// Removes the database, the topics and the folder. Hosts must have ended.
@@ -298,7 +322,7 @@ impl Drop for World {
 async fn on_own<S: Send + 'static>(
     server: &Running<S>,
     what: &str,
-    act: fn(&mut S) -> Result<(), mailroom_servers::Error>,
+    act: impl FnOnce(&mut S) -> Result<(), mailroom_servers::Error> + Send + 'static,
 ) -> Result<()> {
     // The process keeps one more of what it shares.
     ensure!(std::sync::Arc::strong_count(server) == 1, "the {what} of this world is shared with other tests");

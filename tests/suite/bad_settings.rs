@@ -4,6 +4,8 @@ use std::fs;
 
 use mailroom_tests::{Setup, in_world};
 
+use crate::arrange::Scripted;
+
 const WRONG: &str = r#"
 namespace = "shop"
 [host]
@@ -51,6 +53,64 @@ fn one_group_instance_id_for_all_consumers_is_refused_with_its_reason() {
         world.mailroom_at(&file, &["config", "check"]).await?.refused(2, &named)?;
         world.mailroom_at(&file, &["run"]).await?.refused(2, &named)?;
         Ok(())
+    });
+}
+
+#[test]
+fn what_librdkafka_refuses_is_named_before_anything_starts() {
+    in_world(Setup::default(), async |world| {
+        let right = fs::read_to_string(world.settings_file()?)?;
+        let file = world.folder().join("wrong.toml");
+        for (property, named) in [
+            ("\"linger.ms\" = 60000", "kafka.properties.linger.ms"),
+            ("\"max.in.flight\" = 10", "kafka.properties.max.in.flight"),
+            ("\"fetch.max.bytes\" = \"plenty\"", "kafka.properties.fetch.max.bytes"),
+            ("\"group.protocol\" = \"consumer\"", "kafka.properties.group.protocol"),
+        ] {
+            fs::write(
+                &file,
+                right.replace("[kafka.properties]", &format!("[kafka.properties]\n{property}")),
+            )?;
+            world.mailroom_at(&file, &["config", "check"]).await?.refused(2, &[named])?;
+            world.mailroom_at(&file, &["run"]).await?.refused(2, &[named])?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_servers_are_tried_where_that_is_asked_for() {
+    in_world(Setup::default(), async |world| {
+        let tried = ["config", "check", "--connect"];
+        let scripted = Scripted::drop_into(world, 1).await?;
+        world.mailroom(&tried).await?.ok()?;
+
+        world.kafka.delete_topic(&scripted.output).await?;
+        let group = world.group("scripted");
+        world.kafka.deny_group(&group, true).await?;
+        let file = world.folder().join("wrong.toml");
+        let right = fs::read_to_string(world.settings_file()?)?;
+        fs::write(&file, format!("{right}\n[sql.nobody]\nurl = \"{}\"\n", world.db.url_as("nobody", "x")))?;
+        let named = ["does not exist", &scripted.output, &group, "sql.nobody"];
+        let refused = world.mailroom_at(&file, &tried).await?;
+        world.kafka.deny_group(&group, false).await?;
+        refused.refused(1, &named)
+    });
+}
+
+#[test]
+fn servers_that_do_not_answer_are_named_with_their_addresses() {
+    in_world(Setup::default(), async |world| {
+        let file = world.folder().join("wrong.toml");
+        let right = fs::read_to_string(world.settings_file()?)?;
+        let away = right
+            .replace(world.kafka.brokers(), "127.0.0.1:1")
+            .replace(&world.db.url(), "postgres://u@127.0.0.1:1/d");
+        fs::write(&file, away)?;
+
+        world.mailroom_at(&file, &["config", "check"]).await?.ok()?;
+        let tried = world.mailroom_at(&file, &["config", "check", "--connect"]).await?;
+        tried.refused(1, &["Kafka at 127.0.0.1:1", "Postgres at 127.0.0.1:1"])
     });
 }
 

@@ -19,6 +19,7 @@ mod credentials;
 mod crash;
 mod crash_loop;
 mod crash_points;
+mod damaged;
 mod databases;
 mod dead_letter_topic;
 mod dead_letters;

@@ -77,6 +77,11 @@ impl Kafka {
         self.process.pid()
     }
 
+    /// The first file of a partition's log.
+    pub fn log_file(&self, topic: &str, partition: i32) -> PathBuf {
+        self.setup.place.path("data").join(format!("{topic}-{partition}")).join("00000000000000000000.log")
+    }
+
     /// Ends the server orderly; takes about two seconds.
     pub fn stop(&mut self) -> Result<(), Error> {
         self.process.end()

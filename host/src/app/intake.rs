@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::descriptors::room_for_a_consumer;
 use super::registry::Shown;
 use super::{Error, Shared};
 use crate::config::HandlerName;
 use crate::db::handlers;
 use crate::handler::Handler;
+use crate::ingest::Ingest;
 use crate::lane::Session;
 use crate::worker::{HostLook, LaneBook, Worker};
 
@@ -21,6 +23,11 @@ use crate::worker::{HostLook, LaneBook, Worker};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries while patience lasts, and afterwards.
 const TRY_EVERY: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
+
+/// Between two tries to make a consumer.
+const JOIN_EVERY: Duration = Duration::from_secs(5);
+/// What lasts is told again after this.
+const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// What ties a handler's work to the sweep.
 pub(super) struct FromSweep {
@@ -35,8 +42,10 @@ pub(super) struct FromSweep {
 pub(super) enum Standing {
     /// The group belongs to another handler: it waits until that is gone.
     Waits { name: HandlerName, by: String },
-    /// It waited, and now has it.
-    Claimed(HandlerName),
+    /// It has the group and no consumer: it tries again.
+    WithoutConsumer { name: HandlerName, reason: String },
+    /// It waited, and now works.
+    Works(HandlerName),
 }
 
 /// Takes the handler's messages in and works them off until it is stopped or the session ends; gives its name.
@@ -65,8 +74,42 @@ pub(super) async fn run(
         lanes: sweep.lanes,
         outbox_wake: Arc::clone(&shared.outbox_wake),
     };
-    worker.run(stop).await?;
+    let ingest = tokio::select! {
+        () = stop.cancelled() => return Ok(name),
+        () = worker.session.ended().cancelled() => return Ok(name),
+        ingest = join(&worker, &standings) => ingest,
+    };
+    worker.run(ingest, stop).await;
     Ok(name)
+}
+
+/// Joins the consumer group, however long a consumer cannot be made: the other handlers go on.
+async fn join(worker: &Worker, standings: &mpsc::UnboundedSender<Standing>) -> Ingest {
+    let mut told: Option<Instant> = None;
+    let name = &worker.handler.name;
+    loop {
+        let error = match room_for_a_consumer().map(|()| Ingest::new(worker)) {
+            Ok(Ok(ingest)) => {
+                if told.is_some() {
+                    tell(standings, Standing::Works(name.clone()));
+                }
+                return ingest;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if told.is_none_or(|told| told.elapsed() >= REMIND_AFTER) {
+            told = Some(Instant::now());
+            tell(standings, Standing::WithoutConsumer { name: name.clone(), reason: error });
+        }
+        tokio::time::sleep(JOIN_EVERY).await;
+    }
+}
+
+fn tell(standings: &mpsc::UnboundedSender<Standing>, standing: Standing) {
+    if standings.send(standing).is_err() {
+        tracing::debug!("This life has ended");
+    }
 }
 
 /// Waits until the consumer group is the handler's.
@@ -74,24 +117,19 @@ async fn claim(shared: &Shared, host: Uuid, handler: &Handler, standings: &mpsc:
     let mut outage = shared.db.outage();
     let namespace = shared.config.namespace.as_str();
     let (began, mut told) = (Instant::now(), None);
-    let tell = |standing| {
-        if standings.send(standing).is_err() {
-            tracing::debug!("This life has ended");
-        }
-    };
     loop {
         let shown = Shown::running(handler);
         match handlers::claim_group(&shared.db, host, namespace, &shown.entry(&handler.name)).await {
             Ok(owner) if owner == handler.name.as_str() => {
                 if told.is_some() {
-                    tell(Standing::Claimed(handler.name.clone()));
+                    tell(standings, Standing::Works(handler.name.clone()));
                 }
                 return;
             }
             Ok(by) => {
                 outage.over();
                 if began.elapsed() >= PATIENCE && told.as_ref() != Some(&by) {
-                    tell(Standing::Waits { name: handler.name.clone(), by: by.clone() });
+                    tell(standings, Standing::Waits { name: handler.name.clone(), by: by.clone() });
                     told = Some(by);
                 }
                 tokio::time::sleep(if told.is_none() { TRY_EVERY.0 } else { TRY_EVERY.1 }).await;

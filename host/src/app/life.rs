@@ -294,9 +294,10 @@ fn intake_ended(handlers: &mut Handlers, intakes: &mut Intakes<'_>, name: &Handl
     }
 }
 
-/// A handler waits for its group, or has waited.
+/// A handler waits for its group or its consumer, or has waited.
 fn stands(handlers: &mut Handlers, intakes: &Intakes<'_>, standing: Standing) {
-    let (Standing::Waits { name, .. } | Standing::Claimed(name)) = &standing;
+    let (Standing::Waits { name, .. } | Standing::WithoutConsumer { name, .. } | Standing::Works(name)) =
+        &standing;
     // What it says may be of a work that was stopped since.
     let stopped = intakes.stops.get(name).is_none_or(CancellationToken::is_cancelled);
     let Some(handler) = handlers.running.get(name).filter(|_| !stopped).cloned() else { return };
@@ -310,7 +311,12 @@ fn stands(handlers: &mut Handlers, intakes: &Intakes<'_>, standing: Standing) {
             tracing::error!(handler.name = %name, "{reason}");
             handlers.waiting.insert(name, reason);
         }
-        Standing::Claimed(name) => {
+        Standing::WithoutConsumer { name, reason } => {
+            let reason = format!("its consumer cannot be made, and is tried again: {reason}");
+            tracing::error!(handler.name = %name, "Handler {name} does not run: {reason}");
+            handlers.waiting.insert(name, reason);
+        }
+        Standing::Works(name) => {
             tracing::info!(handler.name = %name, "Handler {name} has consumer group {} now and runs", handler.group);
             handlers.waiting.remove(&name);
         }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use crate::config::Config;
+use crate::kafka::check_settings;
 use crate::{Host, telemetry};
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
@@ -17,6 +18,7 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
 
 /// Runs the host until it ends by itself or by a signal.
 pub(super) async fn until_stopped(config: Config) -> Result<(), Failure> {
+    check_settings(&config)?;
     let mut signals = Signals::new().map_err(|error| Failure::Io("listening for signals", error))?;
     let stop = CancellationToken::new();
     let mut host = Box::pin(Host::builder(config).run(stop.clone().cancelled_owned()));

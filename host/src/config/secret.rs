@@ -37,7 +37,7 @@ impl fmt::Display for Secret {
 
 /// Whether a librdkafka property holds a secret, by the words that such names contain.
 pub(super) fn is_secret(property: &str) -> bool {
-    ["password", "secret", "pem", "jaas", "oauthbearer.config", "token"]
+    ["password", "passphrase", "secret", "pem", "jaas", "oauthbearer.config", "token"]
         .iter()
         .any(|word| property.contains(word))
 }

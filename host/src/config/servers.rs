@@ -3,32 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use toml::Table;
-
 use super::Servers;
 use super::host::{HOUR, MILLISECOND, SECOND};
 use super::postgres_url::PostgresUrl;
-use super::reader::{Reader, Source};
-use super::secret::{MASK, is_secret};
+use super::properties::properties;
+use super::reader::Reader;
 use super::section::{Kafka, PoolMode, Postgres, SqlRole};
-
-/// What the promises rest on, under librdkafka's names and their aliases.
-const OURS: [&str; 14] = [
-    "acks",
-    "auto.commit.interval.ms",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "delivery.timeout.ms",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "group.id",
-    "message.timeout.ms",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "request.required.acks",
-    "transactional.id",
-];
 
 pub(super) fn postgres(reader: &mut Reader, servers: Servers, expiry: Duration) -> Postgres {
     const LOCK: &str = "postgres.lock-timeout";
@@ -120,55 +100,4 @@ pub(super) fn kafka(reader: &mut Reader, servers: Servers) -> Kafka {
         reader.refuse("kafka.brokers", None, remedy.to_owned());
     }
     Kafka { brokers: brokers.unwrap_or_default(), properties: properties(reader) }
-}
-
-fn properties(reader: &mut Reader) -> BTreeMap<String, String> {
-    const KEY: &str = "kafka.properties";
-    let mut found = BTreeMap::new();
-    if let Some(given) = reader.take(KEY) {
-        match given.value.as_table() {
-            Some(table) => flat(table, "", &mut found),
-            None => reader.refuse(
-                KEY,
-                Some(given.shown()),
-                "must be a table of librdkafka's properties".to_owned(),
-            ),
-        }
-    }
-    let named = reader.take_env_below(KEY).into_iter().map(|(name, value)| (name, (value, Source::Env)));
-    found.extend(named);
-    for (name, (value, source)) in &found {
-        let key = format!("{KEY}.{name}");
-        let shown = if is_secret(name) { MASK.to_owned() } else { format!("{value:?}") };
-        match refusal(name) {
-            Some(problem) => reader.refuse(&key, Some(shown), problem.to_owned()),
-            None => reader.note(&key, shown, *source),
-        }
-    }
-    found.into_iter().map(|(name, (value, _))| (name, value)).collect()
-}
-
-/// Why a property of librdkafka cannot be given.
-fn refusal(name: &str) -> Option<&'static str> {
-    match name {
-        "group.instance.id" => Some(
-            "would be the same in every consumer of this host and in every host with this configuration, and each would \
-             throw the others out of the group; remove it: a host that restarts finds its partitions by itself",
-        ),
-        _ if OURS.contains(&name) => Some("is set by mailroom, whose promises rest on it; remove it"),
-        _ => None,
-    }
-}
-
-/// Properties with dots in their names, whether quoted (one key) or not (nested tables).
-fn flat(table: &Table, prefix: &str, found: &mut BTreeMap<String, (String, Source)>) {
-    for (name, value) in table {
-        let name = format!("{prefix}{name}");
-        if let Some(inner) = value.as_table() {
-            flat(inner, &format!("{name}."), found);
-        } else {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            found.insert(name, (text, Source::File));
-        }
-    }
 }

@@ -184,12 +184,12 @@ fn an_unknown_variable_is_named_without_its_value() {
 #[test]
 fn properties_pass_through_whether_quoted_or_not_but_not_those_that_are_ours() {
     let text = format!(
-        "{SERVERS}[kafka.properties]\n\"a.b\" = \"x\"\nsecurity.protocol = \"ssl\"\nfetch.max.bytes = 7\n"
+        "{SERVERS}[kafka.properties]\n\"ssl.providers\" = \"x\"\nsecurity.protocol = \"ssl\"\nfetch.max.bytes = 7\n"
     );
     let (config, _) = load(&text, &[]).unwrap();
     let properties: Vec<(&str, &str)> =
         config.kafka.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    assert_eq!(properties, [("a.b", "x"), ("fetch.max.bytes", "7"), ("security.protocol", "ssl")]);
+    assert_eq!(properties, [("fetch.max.bytes", "7"), ("security.protocol", "ssl"), ("ssl.providers", "x")]);
     let found = errors(&format!("{SERVERS}[kafka.properties]\nenable.auto.commit = true\n"), &[]);
     assert!(
         found[0].contains("kafka.properties.enable.auto.commit") && found[0].contains("remove it"),
@@ -348,4 +348,39 @@ fn names_are_what_groups_and_files_can_hold() {
         HandlerName::parse("billing").unwrap().default_group(&Namespace::parse("shop").unwrap()),
         "shop.billing"
     );
+}
+
+#[test]
+fn a_property_that_breaks_a_promise_or_means_nothing_is_refused_with_its_reason() {
+    for (line, named) in [
+        ("\"group.protocol\" = \"consumer\"", "group.protocol = \"consumer\": is set by mailroom"),
+        ("\"enable.partition.eof\" = true", "enable.partition.eof = \"true\": is set by mailroom"),
+        ("\"retries\" = 0", "retries = \"0\": is set by mailroom"),
+        ("\"delivery.report.only.error\" = true", "is set by mailroom"),
+        ("\"statistics.interval.ms\" = 1000", "has no effect in mailroom"),
+        ("\"sessoin.timeout.ms\" = 6000", "sessoin.timeout.ms: librdkafka has no property of this name"),
+        ("\"check.crcs\" = true", "must stay false"),
+        ("\"partitioner\" = \"random\"", "must not be random"),
+        ("\"queue.buffering.max.kbytes\" = 1", "must have room for a record"),
+        ("\"socket.timeout.ms\" = 10", "must be at least 1000"),
+        ("\"topic.metadata.refresh.interval.ms\" = -1", "must not be negative"),
+        ("\"sasl.mechanism\" = \"OAUTHBEARER\"", "needs sasl.oauthbearer.method"),
+    ] {
+        let found = errors(&format!("{SERVERS}[kafka.properties]\n{line}\n"), &[]);
+        assert!(found.len() == 1 && found[0].contains(named), "`{line}` gives {found:#?}, not {named}");
+    }
+}
+
+#[test]
+fn a_property_under_a_mistyped_name_is_refused_without_its_value() {
+    let found = errors(&format!("{SERVERS}[kafka.properties]\n\"sasl.pasword\" = \"hunter2\"\n"), &[]);
+    assert!(found.len() == 1 && !found[0].contains("hunter2"), "{found:#?}");
+}
+
+#[test]
+fn properties_that_operators_need_are_taken() {
+    let lines = "\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanism\" = \"OAUTHBEARER\"\n\
+                 \"sasl.oauthbearer.method\" = \"oidc\"\n\"partitioner\" = \"murmur2_random\"\n\
+                 \"queue.buffering.max.kbytes\" = 2000\n\"message.max.bytes\" = 2000000\n\"isolation.level\" = \"read_committed\"\n";
+    load(&format!("{SERVERS}[kafka.properties]\n{lines}"), &[]).unwrap();
 }

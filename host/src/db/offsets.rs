@@ -65,7 +65,7 @@ pub(crate) async fn take_over(
     sqlx::query_as!(
         Position,
         "update mailroom.partition_offset o
-            set epoch = o.epoch + 1, owner = $2
+            set epoch = o.epoch + 1, owner = $2, stopped_at = null, stopped_reason = null
            from unnest($3::text[], $4::integer[]) w(topic, partition)
           where o.consumer_group = $1 and o.topic = w.topic and o.partition = w.partition
          returning o.topic, o.partition, o.topic_id, o.next_offset, o.epoch",
@@ -192,6 +192,30 @@ pub(crate) async fn stored_at(db: &Db, group: &str, places: &[String]) -> Result
     let rows =
         rows.fetch_all(db.pool()).await.map_err(DbError::new("looking for records that are stored"))?;
     Ok(rows.into_iter().map(|row| (row.offset, row.produced_at_ms, row.key)).collect())
+}
+
+/// Notes for people that the partition is stopped. Whoever takes it over judges anew.
+pub(crate) async fn stop(
+    db: &Db,
+    group: &str,
+    topic: &str,
+    partition: i32,
+    epoch: i64,
+    reason: &str,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "update mailroom.partition_offset set stopped_at = clock_timestamp(), stopped_reason = $5
+          where consumer_group = $1 and topic = $2 and partition = $3 and epoch = $4",
+        group,
+        topic,
+        partition,
+        epoch,
+        reason,
+    )
+    .execute(db.pool())
+    .await
+    .map_err(DbError::new("noting that a partition is stopped"))?;
+    Ok(())
 }
 
 /// Moves a partition's row by hand of the gap policy.

@@ -96,6 +96,9 @@ pub(crate) struct Read {
     pub(crate) updated_at: DateTime<Utc>,
     /// Time since then.
     pub(crate) unmoved_secs: f64,
+    /// Moment at which its host stopped reading it, until an operator acts.
+    pub(crate) stopped_at: Option<DateTime<Utc>>,
+    pub(crate) stopped_reason: Option<String>,
 }
 
 /// The hosts, the youngest last.
@@ -173,7 +176,7 @@ pub(crate) async fn deaths(db: &Db) -> Result<Vec<Deaths>, DbError> {
 pub(crate) async fn offsets(db: &Db) -> Result<Vec<Read>, DbError> {
     sqlx::query_as!(
         Read,
-        r#"select consumer_group, topic, partition, topic_id, next_offset, updated_at,
+        r#"select consumer_group, topic, partition, topic_id, next_offset, updated_at, stopped_at, stopped_reason,
                   extract(epoch from clock_timestamp() - updated_at)::float8 as "unmoved_secs!"
              from mailroom.partition_offset order by consumer_group, topic, partition"#
     )

@@ -15,6 +15,9 @@ use crate::kafka::KafkaError;
 /// Interval of the looks after missing topics.
 const TOPICS_TICK: Duration = Duration::from_secs(3);
 
+/// A topic that stays missing is named again after this.
+const REMIND_AFTER: Duration = Duration::from_secs(60);
+
 /// A look that ended.
 pub(crate) enum Chore {
     /// Positions were looked for, under these tokens of their lanes.
@@ -105,7 +108,7 @@ impl Ingest {
                 FoundPosition::Unknown
             }
             Some(Ok(position)) => {
-                let (next, epoch, stopped) = (position.next, position.epoch, position.stopped);
+                let (next, epoch, stopped) = (position.next, position.epoch, position.stopped.is_some());
                 log.found(position);
                 if stopped { FoundPosition::Stopped } else { FoundPosition::At { next, epoch } }
             }
@@ -151,13 +154,18 @@ impl Ingest {
             Ok(missing) => {
                 self.kafka.over();
                 let name = &self.handler.name;
-                for topic in missing.iter().filter(|topic| !self.missing.contains(topic)) {
+                let now = Instant::now();
+                self.missing.retain(|topic, _| missing.contains(topic));
+                for topic in missing {
+                    if self.missing.get(&topic).is_some_and(|told| now - *told < REMIND_AFTER) {
+                        continue;
+                    }
                     tracing::warn!(
                         handler.name = %name, messaging.destination.name = %topic,
                         "Topic {topic} does not exist; handler {name} takes its messages once it is created"
                     );
+                    self.missing.insert(topic, now);
                 }
-                self.missing = missing;
             }
             Err(error) => {
                 self.kafka.failed(&error);

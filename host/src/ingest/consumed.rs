@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::chores::Chore;
 use super::{Event, Ingest, TICK};
-use crate::kafka;
+use crate::kafka::{self, Damage};
 
 impl Ingest {
     /// Takes an event of the consumer; gives what it means for the machine.
@@ -24,7 +24,15 @@ impl Ingest {
                 Some(Event::Assigned(partitions))
             }
             kafka::Event::Revoked(partitions) => Some(self.revoked(partitions)),
-            kafka::Event::OutOfLog => Some(Event::Displaced(self.logs.keys().cloned().collect())),
+            kafka::Event::OutOfLog(Some(partition)) => Some(Event::Displaced(vec![partition])),
+            kafka::Event::OutOfLog(None) => Some(Event::Displaced(self.logs.keys().cloned().collect())),
+            kafka::Event::Damaged(partition, damage) => self.damaged(partition, damage),
+            kafka::Event::Sick(partition, error) => {
+                if let Some(log) = self.logs.get_mut(&partition) {
+                    log.is_sick(&partition, &error);
+                }
+                None
+            }
             kafka::Event::TopicUnavailable(error) => {
                 self.watched.hurry();
                 tracing::debug!(%error, "A subscribed topic is missing or closed to us");
@@ -33,6 +41,14 @@ impl Ingest {
             }
             kafka::Event::Away(error) => {
                 self.kafka.failed(&error);
+                None
+            }
+            kafka::Event::Passing(error) => {
+                tracing::debug!("The consumer of group {} goes on: {error}", self.handler.group);
+                None
+            }
+            kafka::Event::Unexpected(error) => {
+                self.unexpected.failed(&error);
                 None
             }
             kafka::Event::Stuck(error) => {
@@ -44,6 +60,19 @@ impl Ingest {
             }
             kafka::Event::Fatal(error) => Some(self.rejoin(&error)),
         }
+    }
+
+    /// What follows damage in the queue may lie behind it, and is not taken: the position is found anew, where the gap
+    /// policy applies.
+    fn damaged(&mut self, partition: TopicPartition, damage: Damage) -> Option<Event> {
+        let log = self.logs.get_mut(&partition)?;
+        if log.found.as_ref().is_none_or(|found| found.stopped.is_some()) {
+            return None;
+        }
+        tracing::debug!("{partition} cannot be read at offset {}: {}", damage.offset, damage.reason);
+        log.found = None;
+        log.damage = Some(damage);
+        Some(Event::Displaced(vec![partition]))
     }
 
     fn revoked(&mut self, partitions: Vec<TopicPartition>) -> Event {

@@ -12,10 +12,13 @@ use uuid::Uuid;
 
 use super::positions::Position;
 use crate::db::offsets::StoredRecord;
+use crate::kafka::Damage;
 use crate::message::Record;
 
 /// A failure to find a position that lasts longer is named in the log.
 const NAMED_AFTER: Duration = Duration::from_secs(5);
+/// What lasts is said again after this.
+const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// A partition's log as it was last found.
 #[derive(Debug, Default)]
@@ -24,7 +27,12 @@ pub(super) struct PartitionLog {
     pub(super) found: Option<FoundLog>,
     /// Offsets that may be of another topic than before, since its id has changed.
     pub(super) doubtful: Option<Range<i64>>,
+    /// What comes next could not be read.
+    pub(super) damage: Option<Damage>,
     search: Search,
+    /// When the log last told that the partition gives nothing.
+    sick_told: Option<Instant>,
+    leaderless_since: Option<Instant>,
 }
 
 /// A log whose partition is fetched, or stopped.
@@ -40,14 +48,16 @@ pub(super) struct FoundLog {
     pub(super) next: i64,
     /// Records that were stored before the topic was seen to be another one, and come again.
     passed_over: HashSet<StoredRecord>,
-    pub(super) stopped: bool,
+    /// Why nothing is fetched until an operator acts.
+    pub(super) stopped: Option<String>,
+    stop_told: Option<Instant>,
 }
 
 /// The search for a position that could not be found at once.
 #[derive(Debug, Default)]
 struct Search {
     began: Option<Instant>,
-    is_named: bool,
+    named: Option<Instant>,
 }
 
 impl PartitionLog {
@@ -61,8 +71,10 @@ impl PartitionLog {
             next,
             passed_over,
             stopped,
+            stop_told: None,
         });
         self.doubtful = None;
+        self.damage = None;
         self.search = Search::default();
     }
 
@@ -70,20 +82,60 @@ impl PartitionLog {
     pub(super) fn not_found(&mut self, partition: &TopicPartition, error: &dyn std::fmt::Display) {
         let now = Instant::now();
         let began = *self.search.began.get_or_insert(now);
-        if now - began >= NAMED_AFTER && !self.search.is_named {
-            self.search.is_named = true;
+        let was_named = self.search.named.is_some_and(|named| now - named < REMIND_AFTER);
+        if now - began >= NAMED_AFTER && !was_named {
+            self.search.named = Some(now);
             let TopicPartition { topic, partition } = partition;
             tracing::warn!(
                 %error,
-                "Partition {partition} of topic {topic} is not read: its position is still looked for"
+                "Partition {partition} of topic {topic} is not read: its position is looked for since {} s",
+                (now - began).as_secs()
             );
         } else {
             tracing::debug!(%error, "Looking for the position of {partition}");
         }
     }
+
+    /// Takes whether a broker leads the partition, and names one that has been without for a while.
+    pub(super) fn has_leader(&mut self, partition: &TopicPartition, has: bool) {
+        if has {
+            self.leaderless_since = None;
+            return;
+        }
+        let now = Instant::now();
+        if now - *self.leaderless_since.get_or_insert(now) >= NAMED_AFTER {
+            self.is_sick(partition, "it has no leader, as no broker that has it is alive and in sync");
+        }
+    }
+
+    /// Notes that the partition gives nothing for now, and names it once a minute.
+    pub(super) fn is_sick(&mut self, partition: &TopicPartition, error: &str) {
+        let now = Instant::now();
+        if self.sick_told.is_none_or(|told| now - told >= REMIND_AFTER) {
+            self.sick_told = Some(now);
+            let TopicPartition { topic, partition } = partition;
+            tracing::warn!(
+                "Partition {partition} of topic {topic} gives nothing for now, and is asked again: {error}"
+            );
+        }
+    }
 }
 
 impl FoundLog {
+    /// Tells that the partition is stopped, once a minute.
+    pub(super) fn tell_stop(&mut self, group: &str, partition: &TopicPartition) {
+        let Some(reason) = &self.stopped else { return };
+        let now = Instant::now();
+        if self.stop_told.is_none_or(|told| now - told >= REMIND_AFTER) {
+            self.stop_told = Some(now);
+            let TopicPartition { topic, partition } = partition;
+            tracing::error!(
+                messaging.consumer.group.name = %group,
+                "Partition {partition} of topic {topic} is stopped: {reason}"
+            );
+        }
+    }
+
     /// Tells whether the record was stored before its topic was seen to be another one.
     pub(super) fn passes_over(&mut self, record: &Record) -> bool {
         !self.passed_over.is_empty()

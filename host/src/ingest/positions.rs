@@ -15,7 +15,7 @@ use crate::config::Start;
 use crate::config::{Config, Gap};
 use crate::db::offsets::StoredRecord;
 use crate::db::{Db, DbError, offsets};
-use crate::kafka::{Bounds, KafkaError, Spot, TopicState, Topics};
+use crate::kafka::{Bounds, KafkaError, Spot, TopicState, Topics, behind_damage};
 use crate::lane::Session;
 use crate::message::place_in_log;
 
@@ -39,6 +39,8 @@ pub(super) struct Lost {
     pub(super) partition: TopicPartition,
     /// Offsets that were read while its topic may have been another one.
     pub(super) doubtful: Option<Range<i64>>,
+    /// What comes next could not be read.
+    pub(super) is_damaged: bool,
 }
 
 /// Position at which a partition goes on.
@@ -53,8 +55,8 @@ pub(crate) struct Position {
     pub(super) next: i64,
     /// Records that were stored before the topic was seen to be another one, and come again.
     pub(super) passed_over: HashSet<StoredRecord>,
-    /// The gap policy says stop: nothing is fetched until an operator acts.
-    pub(super) stopped: bool,
+    /// Why the gap policy says stop: nothing is fetched until an operator acts.
+    pub(super) stopped: Option<String>,
 }
 
 /// Reason for which a position was not found.
@@ -131,7 +133,7 @@ impl Finder {
         topics.dedup();
         let begun = offsets::begun(&self.db, &self.group, &topics).await?;
         for topic in topics {
-            let Some(TopicState::Known { id, partitions }) = states.remove(&topic) else { continue };
+            let Some(TopicState::Known { id, partitions, .. }) = states.remove(&topic) else { continue };
             let of_topic = || fresh.iter().filter(|place| *place.topic == *topic);
             let is_begun = begun.contains(&topic);
             let (asked, spot) = if is_begun {
@@ -188,10 +190,14 @@ impl Finder {
             topic_id: if topic_id.is_nil() { row.topic_id.unwrap_or_default() } else { topic_id },
             found_at,
             passed_over: HashSet::new(),
-            stopped: false,
+            stopped: None,
         };
         let replaced = is_replaced(row.topic_id, topic_id);
-        let Some((gap, to)) = gap(replaced, of.doubtful.as_ref(), row.next_offset, bounds) else {
+        let gap = match gap(replaced, of.doubtful.as_ref(), row.next_offset, bounds) {
+            None if of.is_damaged => self.damage(&of.partition, row.next_offset, bounds).await?,
+            gap => gap,
+        };
+        let Some((gap, to)) = gap else {
             if row.topic_id != Some(position.topic_id) {
                 let (epoch, id) = (position.epoch, position.topic_id);
                 offsets::learn_topic_id(&self.db, &self.group, topic, *partition, epoch, id).await?;
@@ -200,12 +206,11 @@ impl Finder {
         };
         match self.config.ingest.gap {
             Gap::Stop => {
-                tracing::error!(
-                    messaging.consumer.group.name = %self.group,
-                    "Partition {partition} of topic {topic} is stopped: {gap}. Set ingest.gap = \"skip\" to go on at \
-                     offset {to}, or correct its row in mailroom.partition_offset, and restart"
-                );
-                position.stopped = true;
+                offsets::stop(&self.db, &self.group, topic, *partition, position.epoch, &gap).await?;
+                position.stopped = Some(format!(
+                    "{gap}. Set ingest.gap = \"skip\" to go on at offset {to}, or correct its row in \
+                     mailroom.partition_offset, and restart"
+                ));
             }
             Gap::Skip => {
                 tracing::error!(
@@ -221,6 +226,20 @@ impl Finder {
             }
         }
         Ok(position)
+    }
+
+    /// What cannot be read from the offset on that comes next, and where one could go on.
+    async fn damage(
+        &self,
+        place: &TopicPartition,
+        next: i64,
+        bounds: Bounds,
+    ) -> Result<Option<(String, i64)>, KafkaError> {
+        let found = behind_damage(&self.config.kafka, place, next, bounds.high).await?;
+        Ok(found.map(|(damage, to)| {
+            let last = to.saturating_sub(1).max(next);
+            (format!("offsets {next} to {last} cannot be read ({})", damage.reason), to)
+        }))
     }
 
     /// Records without an id of their producer that were stored under the topic's former id, and may be of the new

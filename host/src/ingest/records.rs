@@ -25,7 +25,7 @@ impl Ingest {
                 continue;
             };
             // Taken before.
-            if log.stopped || record.offset < log.next {
+            if log.stopped.is_some() || record.offset < log.next {
                 continue;
             }
             log.next = record.offset + 1;

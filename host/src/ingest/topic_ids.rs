@@ -17,9 +17,12 @@ impl Ingest {
         let now = clock::now();
         let mut replaced: Vec<TopicPartition> = Vec::new();
         for (partition, log) in &mut self.logs {
-            let Some(TopicState::Known { id, .. }) = look.topics.get(&*partition.topic) else { continue };
+            let Some(TopicState::Known { id, leaderless, .. }) = look.topics.get(&*partition.topic) else {
+                continue;
+            };
+            log.has_leader(partition, !leaderless.contains(&partition.partition));
             let Some(found) = &mut log.found else { continue };
-            if found.stopped || look.asked_at < found.found_at {
+            if found.stopped.is_some() || look.asked_at < found.found_at {
                 continue;
             }
             if is_replaced(Some(found.topic_id), *id) {

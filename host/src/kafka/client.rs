@@ -82,6 +82,23 @@ pub(super) fn producer(kafka: &config::Kafka, publish_timeout: Duration) -> Clie
     client
 }
 
+/// Settings for looking into a partition, of which the broker answers at once, and with more than one batch.
+const PROBE_MUSTS: [(&str, &str); 6] = [
+    ("enable.partition.eof", "true"),
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.min.bytes", "1"),
+    ("fetch.error.backoff.ms", "10"),
+    ("fetch.message.max.bytes", "16777216"),
+    ("queued.min.messages", "1"),
+];
+
+/// Settings for looking into a partition. Consumers need a group's name; this one joins nothing.
+pub(super) fn probe(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = consumer(kafka, "mailroom.status");
+    set(&mut client, &PROBE_MUSTS);
+    client
+}
+
 /// Settings for looking at topics.
 pub(super) fn metadata(kafka: &config::Kafka) -> ClientConfig {
     let mut client = base();

@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::KafkaError;
 use super::member::Member;
+use super::probe::Damage;
 use crate::message::Record;
 use crate::{clock, config};
 
@@ -23,12 +24,20 @@ pub(crate) enum Event {
     Assigned(Vec<TopicPartition>),
     /// Partitions to give up: answer with [`Consumer::unassign`], even if empty.
     Revoked(Vec<TopicPartition>),
-    /// A position outside the log was met; the error names no partition.
-    OutOfLog,
+    /// A position outside the log was met, of this partition or of any.
+    OutOfLog(Option<TopicPartition>),
+    /// What comes next in a partition cannot be read; what follows it in the queue may be of behind it.
+    Damaged(TopicPartition, Damage),
+    /// A partition gives nothing for now; the client asks again by itself.
+    Sick(TopicPartition, String),
     /// A subscribed topic is missing or closed to us.
     TopicUnavailable(String),
-    /// Kafka is away; the client reconnects by itself.
+    /// Kafka is away, or refuses until an operator acts; the client reconnects by itself.
     Away(String),
+    /// Something that passes by itself.
+    Passing(String),
+    /// An error that nothing explains.
+    Unexpected(String),
     /// The same error has come for a minute: answer with [`Consumer::rejoin`] if Kafka answers others.
     Stuck(String),
     /// The library or Kafka gave the consumer up, and all its partitions with it: answer with
@@ -97,7 +106,7 @@ impl Consumer {
         if matches!(event, Event::Records(_) | Event::Assigned(_)) {
             self.streak.clear();
         }
-        if let Event::Away(error) = &event
+        if let Event::Away(error) | Event::Passing(error) | Event::Unexpected(error) = &event
             && self.streak.on_error(error, clock::now())
         {
             return Event::Stuck(error.clone());

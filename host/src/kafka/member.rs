@@ -1,34 +1,32 @@
 //! One librdkafka consumer: a member of a handler's group from its subscription until it leaves.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use mailroom_core::ids::TopicPartition;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, StreamConsumer};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
-use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
-use tokio::sync::mpsc;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError as RdKafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::consumer::Event;
+use super::error::Remedy;
+use super::meaning::{Meaning, meaning};
+use super::probe::Damage;
+use super::queue::{ConsumerQueue, Failure, QueueEvent};
 use super::voice::Voice;
-use super::{KafkaError, client, native};
+use super::{KafkaError, client};
 use crate::config;
-use crate::message::Record;
 
 /// Limit of leaving the group, which is a courtesy to the other members.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
+#[derive(Default)]
 struct Context {
-    rebalances: mpsc::UnboundedSender<Event>,
     voice: Voice,
-    /// Set before the consumer is dropped: nobody would answer then, and the drop would hang.
-    closing: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -36,39 +34,36 @@ impl ClientContext for Context {
         Voice::log(level, facility, message);
     }
 
-    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        self.voice.error(&error, reason);
+    fn error(&self, error: RdKafkaError, reason: &str) {
+        self.voice.error(error.rdkafka_error_code(), reason);
     }
 }
 
 impl ConsumerContext for Context {
+    /// Rebalances come out of the queue but when the consumer is dropped: nobody else would answer then, and the drop
+    /// would hang.
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
         reason: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
-        let assigned = reason == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        let places = places(list);
-        let event = if assigned { Event::Assigned(places) } else { Event::Revoked(places) };
-        if self.closing.load(Ordering::SeqCst) || self.rebalances.send(event).is_err() {
-            let answer = if assigned {
-                consumer.incremental_assign(&TopicPartitionList::new())
-            } else {
-                consumer.incremental_unassign(list)
-            };
-            if let Err(error) = answer {
-                tracing::debug!(%error, "Answering a rebalance while closing");
-            }
+        let answer = if reason == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            consumer.incremental_assign(&TopicPartitionList::new())
+        } else {
+            consumer.incremental_unassign(list)
+        };
+        if let Err(error) = answer {
+            tracing::debug!(%error, "Answering a rebalance while closing");
         }
     }
 }
 
-/// A consumer and the rebalances that it has not handed out.
+/// A consumer and what it met behind records.
 pub(super) struct Member {
-    inner: Arc<StreamConsumer<Context>>,
-    rebalances: mpsc::UnboundedReceiver<Event>,
-    topics: HashMap<String, Arc<str>>,
+    queue: ConsumerQueue<Context>,
+    /// Told when there is something in a queue that was empty.
+    filled: Arc<Notify>,
     /// An event that was met behind records, and comes next.
     next: Option<Event>,
 }
@@ -79,79 +74,86 @@ impl Member {
     /// # Errors
     /// Where librdkafka refuses a setting, which it names.
     pub(super) fn join(kafka: &config::Kafka, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
-        let (sender, rebalances) = mpsc::unbounded_channel();
-        let context =
-            Context { rebalances: sender, voice: Voice::default(), closing: AtomicBool::new(false) };
-        let inner: StreamConsumer<Context> = client::consumer(kafka, group)
-            .create_with_context(context)
-            .map_err(KafkaError::new("making a consumer"))?;
+        let doing = "making a consumer";
+        let mut consumer: BaseConsumer<Context> = client::consumer(kafka, group)
+            .create_with_context(Context::default())
+            .map_err(KafkaError::new(doing))?;
+        let filled = Arc::new(Notify::new());
+        let fills = Arc::clone(&filled);
+        consumer.set_nonempty_callback(move || fills.notify_one());
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        inner.subscribe(&names).map_err(KafkaError::new("subscribing"))?;
-        let topics = topics.iter().map(|topic| (topic.clone(), Arc::from(topic.as_str()))).collect();
-        Ok(Self { inner: Arc::new(inner), rebalances, topics, next: None })
+        consumer.subscribe(&names).map_err(KafkaError::new("subscribing"))?;
+        let queue = ConsumerQueue::of(consumer).ok_or_else(|| {
+            KafkaError::new(doing)(RdKafkaError::ClientCreation("it has no queue".to_owned()))
+        })?;
+        Ok(Self { queue, filled, next: None })
     }
 
     /// The next event; records come as many as are there, within the bounds. Cancel safe.
     pub(super) async fn next(&mut self, rows_max: usize, bytes_max: usize) -> Event {
-        if let Some(event) = self.next.take() {
-            return event;
+        loop {
+            if let Some(event) = self.next.take().or_else(|| self.take(rows_max, bytes_max)) {
+                return event;
+            }
+            self.filled.notified().await;
         }
-        let inner = Arc::clone(&self.inner);
-        let first = tokio::select! {
-            biased;
-            Some(event) = self.rebalances.recv() => return event,
-            first = inner.recv() => first,
-        };
-        let mut records = match first {
-            Ok(message) => vec![self.record(&message)],
-            Err(error) => return self.translate(&error),
-        };
-        let mut bytes = size(&records);
+    }
+
+    /// What is there already.
+    fn take(&mut self, rows_max: usize, bytes_max: usize) -> Option<Event> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < rows_max && bytes < bytes_max {
-            let message = match inner.recv().now_or_never() {
+            match self.queue.poll(Duration::ZERO) {
                 None => break,
-                Some(Ok(message)) => message,
-                // librdkafka reports an error once.
-                Some(Err(error)) => {
-                    self.next = Some(self.translate(&error));
+                Some(QueueEvent::Record(topic, record)) => {
+                    bytes += record.payload.as_ref().map_or(0, Vec::len);
+                    records.push((topic, record));
+                }
+                Some(other) => {
+                    // librdkafka says everything once.
+                    self.next = Some(self.event(other));
                     break;
                 }
-            };
-            let record = self.record(&message);
-            bytes += record.1.payload.as_ref().map_or(0, Vec::len);
-            records.push(record);
+            }
         }
-        Event::Records(records)
+        if records.is_empty() { self.next.take() } else { Some(Event::Records(records)) }
     }
 
-    fn record(&mut self, message: &BorrowedMessage<'_>) -> (Arc<str>, Record) {
-        let topic = match self.topics.get(message.topic()) {
-            Some(topic) => Arc::clone(topic),
-            None => Arc::from(message.topic()),
-        };
-        let record = Record {
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-            headers: native::headers(message),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-        };
-        (topic, record)
+    fn event(&self, event: QueueEvent) -> Event {
+        match event {
+            QueueEvent::Record(topic, record) => Event::Records(vec![(topic, record)]),
+            QueueEvent::Assigned(places) => Event::Assigned(places),
+            QueueEvent::Revoked(places) => Event::Revoked(places),
+            QueueEvent::Failed(failure) => self.translate(failure),
+        }
     }
 
-    fn translate(&self, error: &rdkafka::error::KafkaError) -> Event {
+    fn translate(&self, failure: Failure) -> Event {
         // The error itself only says that the client is given up.
-        if let Some((_, reason)) = self.inner.client().fatal_error() {
+        if let Some((_, reason)) = self.queue.consumer.client().fatal_error() {
             return Event::Fatal(reason);
         }
-        match error.rdkafka_error_code() {
-            Some(code) if is_fatal(code) => Event::Fatal(error.to_string()),
-            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Event::OutOfLog,
-            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::TopicAuthorizationFailed) => {
-                Event::TopicUnavailable(error.to_string())
+        let Failure { code, reason, place, is_fatal } = failure;
+        if is_fatal {
+            return Event::Fatal(reason);
+        }
+        if place.is_none() {
+            self.queue.consumer.context().voice.error(Some(code), &reason);
+        }
+        // Without the reason, which may say how often or how long: the same error shall look the same.
+        let error = format!("{code}{}", Remedy(Some(code)));
+        let told = format!("{code}: {reason}{}", Remedy(Some(code)));
+        match (meaning(code), place) {
+            (Some(Meaning::Client), _) => Event::Fatal(told),
+            (Some(Meaning::Data), Some((partition, offset))) => {
+                Event::Damaged(partition, Damage::new(code, offset, told))
             }
-            _ => Event::Away(error.to_string()),
+            (Some(Meaning::OutOfLog), place) => Event::OutOfLog(place.map(|(partition, _)| partition)),
+            (Some(Meaning::Partition), Some((partition, _))) => Event::Sick(partition, told),
+            (Some(Meaning::Topic | Meaning::Data), _) => Event::TopicUnavailable(told),
+            (Some(Meaning::Outage | Meaning::Operator(_) | Meaning::Partition), _) => Event::Away(error),
+            (Some(Meaning::Passing | Meaning::Full | Meaning::Timestamp), _) => Event::Passing(error),
+            (Some(Meaning::Bug) | None, _) => Event::Unexpected(error),
         }
     }
 
@@ -162,27 +164,30 @@ impl Member {
             list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*offset))
                 .map_err(KafkaError::new("assigning partitions"))?;
         }
-        self.inner.incremental_assign(&list).map_err(KafkaError::new("assigning partitions"))
+        self.queue.consumer.incremental_assign(&list).map_err(KafkaError::new("assigning partitions"))
     }
 
     /// Gives partitions up.
     pub(super) fn unassign(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
         // A place that is not read would make librdkafka refuse all of them.
-        let read = self.inner.assignment().map_err(KafkaError::new("giving partitions up"))?;
+        let read = self.queue.consumer.assignment().map_err(KafkaError::new("giving partitions up"))?;
         let read = self::places(&read);
         let places: Vec<TopicPartition> =
             places.iter().filter(|place| read.contains(place)).cloned().collect();
-        self.inner.incremental_unassign(&list(&places)).map_err(KafkaError::new("giving partitions up"))
+        self.queue
+            .consumer
+            .incremental_unassign(&list(&places))
+            .map_err(KafkaError::new("giving partitions up"))
     }
 
     /// Stops fetching; the assignment stays.
     pub(super) fn pause(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.inner.pause(&list(places)).map_err(KafkaError::new("pausing partitions"))
+        self.queue.consumer.pause(&list(places)).map_err(KafkaError::new("pausing partitions"))
     }
 
     /// Fetches again, from where it stopped.
     pub(super) fn resume(&self, places: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.inner.resume(&list(places)).map_err(KafkaError::new("resuming partitions"))
+        self.queue.consumer.resume(&list(places)).map_err(KafkaError::new("resuming partitions"))
     }
 
     /// Commits offsets to Kafka without waiting for the answer.
@@ -193,7 +198,7 @@ impl Member {
                 return;
             }
         }
-        if let Err(error) = self.inner.commit(&offsets, CommitMode::Async) {
+        if let Err(error) = self.queue.consumer.commit(&offsets, CommitMode::Async) {
             tracing::debug!(%error, "Reporting offsets to Kafka");
         }
     }
@@ -207,23 +212,17 @@ impl Member {
 
     /// Leaves the group on a thread of its own, which nobody has to wait for.
     pub(super) fn begin_to_leave(mut self) -> JoinHandle<()> {
-        self.inner.context().closing.store(true, Ordering::SeqCst);
         // A rebalance that is not answered would keep the drop waiting.
-        while let Ok(event) = self.rebalances.try_recv() {
-            let answered =
-                if let Event::Revoked(places) = &event { self.unassign(places) } else { self.assign(&[]) };
-            if let Err(error) = answered {
-                tracing::debug!(%error, "Answering a rebalance while closing");
-            }
+        let answered = match self.next.take() {
+            Some(Event::Revoked(places)) => self.unassign(&places),
+            Some(Event::Assigned(_)) => self.assign(&[]),
+            Some(_) | None => Ok(()),
+        };
+        if let Err(error) = answered {
+            tracing::debug!(%error, "Answering a rebalance while closing");
         }
-        let inner = self.inner;
-        tokio::task::spawn_blocking(move || drop(inner))
+        tokio::task::spawn_blocking(move || drop(self))
     }
-}
-
-/// Whether the client can do nothing more with its group, whether or not librdkafka says so itself.
-fn is_fatal(code: Code) -> bool {
-    matches!(code, Code::Fatal | Code::FencedInstanceId | Code::GroupAuthorizationFailed)
 }
 
 fn places(list: &TopicPartitionList) -> Vec<TopicPartition> {
@@ -240,8 +239,4 @@ fn list(places: &[TopicPartition]) -> TopicPartitionList {
         list.add_partition(&place.topic, place.partition);
     }
     list
-}
-
-fn size(records: &[(Arc<str>, Record)]) -> usize {
-    records.iter().map(|(_, record)| record.payload.as_ref().map_or(0, Vec::len)).sum()
 }

@@ -8,18 +8,46 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::{ptr, slice};
 
 use rdkafka::bindings as c;
-use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use uuid::Uuid;
 
-use crate::message::{Header, HeaderName};
+use crate::message::{Header, HeaderName, Record};
 
-/// The record's headers, whatever bytes their names have: rdkafka's own reading panics on names that
-/// are not UTF-8, and a hostile record would do so again on every redelivery.
-pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
+/// The record of a message that a consumer was given.
+///
+/// # Safety
+/// The message is alive, with its topic.
+pub(super) unsafe fn record(message: &c::rd_kafka_message_t) -> Record {
+    let mut kind = c::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    // SAFETY: key and payload have the lengths that stand beside them, and are copied.
+    unsafe {
+        Record {
+            partition: message.partition,
+            offset: message.offset,
+            key: bytes(message.key, message.key_len),
+            payload: bytes(message.payload, message.len),
+            headers: headers(message),
+            timestamp_ms: c::rd_kafka_message_timestamp(message, &raw mut kind).max(0),
+        }
+    }
+}
+
+/// # Safety
+/// `start` is null or has so many bytes behind it.
+unsafe fn bytes(start: *const c_void, length: usize) -> Option<Vec<u8>> {
+    // SAFETY: as promised by the caller.
+    (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), length) }.to_vec())
+}
+
+/// The headers, whatever bytes their names have: rdkafka's own reading panics on names that are not UTF-8, and a
+/// hostile record would do so again on every redelivery.
+///
+/// # Safety
+/// The message is alive.
+unsafe fn headers(message: *const c::rd_kafka_message_t) -> Vec<Header> {
     let mut list = ptr::null_mut();
-    // SAFETY: the message is alive; the list that is given out is owned by it.
-    let status = unsafe { c::rd_kafka_message_headers(message.ptr(), &raw mut list) };
+    // SAFETY: the list that is given out is owned by the message.
+    let status = unsafe { c::rd_kafka_message_headers(message, &raw mut list) };
     if status != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || list.is_null() {
         return Vec::new();
     }
@@ -52,6 +80,8 @@ pub(super) struct Description {
     /// Nil where the cluster has no topic ids.
     pub(super) id: Uuid,
     pub(super) partitions: Vec<i32>,
+    /// Those of which no broker that lives is the leader.
+    pub(super) leaderless: Vec<i32>,
 }
 
 /// Asks for topics in one request. Each that was asked for is answered.
@@ -127,8 +157,18 @@ unsafe fn description(topic: *const c::rd_kafka_TopicDescription_t) -> Descripti
         let mut count = 0_usize;
         let infos = c::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
         let infos = if infos.is_null() { &[] } else { slice::from_raw_parts(infos, count) };
-        let partitions = infos.iter().map(|info| c::rd_kafka_TopicPartitionInfo_partition(*info)).collect();
-        Description { name, error, id, partitions }
+        let number = |info: &_| c::rd_kafka_TopicPartitionInfo_partition(*info);
+        let is_leaderless = |info: &&_| {
+            let leader = c::rd_kafka_TopicPartitionInfo_leader(**info);
+            leader.is_null() || c::rd_kafka_Node_id(leader) < 0
+        };
+        Description {
+            name,
+            error,
+            id,
+            partitions: infos.iter().map(number).collect(),
+            leaderless: infos.iter().filter(is_leaderless).map(number).collect(),
+        }
     }
 }
 
@@ -144,4 +184,29 @@ pub(super) fn mend_mock_cluster(client: *mut c::rd_kafka_t) {
             c::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 100);
         }
     }
+}
+
+/// The names of all of librdkafka's properties, aliases included, as it prints them.
+#[cfg(test)]
+pub(super) fn property_names() -> Vec<String> {
+    unsafe extern "C" {
+        fn tmpfile() -> *mut c_void;
+        fn rewind(file: *mut c_void);
+        fn fgetc(file: *mut c_void) -> std::ffi::c_int;
+        fn fclose(file: *mut c_void) -> std::ffi::c_int;
+    }
+    let mut text = Vec::new();
+    // SAFETY: the file is open until it is closed, once.
+    unsafe {
+        let file = tmpfile();
+        assert!(!file.is_null());
+        c::rd_kafka_conf_properties_show(file.cast());
+        rewind(file);
+        text.extend(std::iter::from_fn(|| u8::try_from(fgetc(file)).ok()));
+        fclose(file);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let names = text.lines().filter_map(|line| line.split_once('|')).map(|(name, _)| name.trim());
+    let is_name = |name: &&str| !name.is_empty() && *name != "Property" && !name.starts_with('-');
+    names.filter(is_name).map(str::to_owned).collect()
 }

@@ -52,7 +52,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        self.voice.error(&error, reason);
+        self.voice.error(error.rdkafka_error_code(), reason);
     }
 }
 

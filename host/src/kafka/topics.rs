@@ -1,7 +1,7 @@
 //! What the cluster says about topics: their ids, their partitions and the bounds of their logs. Calls block
 //! in librdkafka, so each runs on a thread of its own with a time limit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,12 @@ pub(crate) struct Bounds {
 pub(crate) enum TopicState {
     /// It is there. A topic that was deleted and made again has another id; the id is nil where the cluster has
     /// no topic ids.
-    Known { id: Uuid, partitions: Vec<i32> },
+    Known {
+        id: Uuid,
+        partitions: Vec<i32>,
+        /// Those of which nothing can be read or written, since no broker that lives leads them.
+        leaderless: Vec<i32>,
+    },
     /// It does not exist.
     Missing,
     /// The cluster does not say, or not to us.
@@ -121,7 +126,7 @@ impl Topics {
                 .map_err(rdkafka::error::KafkaError::AdminOp)?;
             let states = described.into_iter().map(|of| {
                 let state = if of.error == Code::NoError {
-                    TopicState::Known { id: of.id, partitions: of.partitions }
+                    TopicState::Known { id: of.id, partitions: of.partitions, leaderless: of.leaderless }
                 } else if matches!(of.error, Code::UnknownTopicOrPartition | Code::UnknownTopic) {
                     TopicState::Missing
                 } else {
@@ -132,6 +137,16 @@ impl Topics {
             Ok(states.collect())
         };
         blocking(ask).await.map_err(KafkaError::new("asking Kafka for its topics"))
+    }
+
+    /// Whether the cluster answers.
+    ///
+    /// # Errors
+    /// Where it does not, or refuses us.
+    pub(crate) async fn answers(&self) -> Result<(), KafkaError> {
+        let client = Arc::clone(&self.client);
+        let ask = move || client.fetch_metadata(None, ANSWER_WITHIN).map(drop);
+        blocking(ask).await.map_err(KafkaError::new("asking Kafka for its brokers"))
     }
 
     /// Those of `topics` that the cluster does not have. Each is asked for by its name: where the cluster
@@ -152,34 +167,25 @@ impl Topics {
     }
 }
 
-/// Tells whether a consumer would be handed a record at or behind an offset. Markers of transactions, and records of
-/// aborted ones, have offsets and are handed to nobody.
+/// Whether this host's user may be in a consumer group, found by asking for its offsets.
 ///
 /// # Errors
-/// Where the cluster does not tell in time.
-pub(crate) async fn has_record_from(
+/// Where it may not, or the cluster does not tell.
+pub(crate) async fn may_join(
     kafka: &config::Kafka,
-    place: &TopicPartition,
-    offset: i64,
-) -> Result<bool, KafkaError> {
-    let mut settings = client::metadata(kafka);
-    settings.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
-    // Consumers need a name; this one joins nothing.
-    settings.set("group.id", "mailroom.status");
-    let place = place.clone();
-    let look = move || {
+    group: &str,
+    topics: &BTreeSet<String>,
+) -> Result<(), KafkaError> {
+    let (settings, topics) = (client::consumer(kafka, group), topics.clone());
+    let ask = move || {
         let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet)?;
-        let mut at = TopicPartitionList::with_capacity(1);
-        at.add_partition_offset(&place.topic, place.partition, Offset::Offset(offset))?;
-        consumer.assign(&at)?;
-        match consumer.poll(ANSWER_WITHIN) {
-            Some(Ok(_)) => Ok(true),
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => Ok(false),
-            Some(Err(error)) => Err(error),
-            None => Err(rdkafka::error::KafkaError::MessageConsumption(Code::OperationTimedOut)),
+        let mut asked = TopicPartitionList::with_capacity(topics.len());
+        for topic in &topics {
+            asked.add_partition(topic, 0);
         }
+        consumer.committed_offsets(asked, ANSWER_WITHIN).map(drop)
     };
-    blocking(look).await.map_err(KafkaError::new("looking for the next record of a partition"))
+    blocking(ask).await.map_err(KafkaError::new("asking for its offsets"))
 }
 
 type Asked<T> = Result<T, rdkafka::error::KafkaError>;

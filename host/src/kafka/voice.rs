@@ -11,8 +11,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use super::error::Remedy;
+
 /// The same error is told again after this.
-const REMIND_AFTER: Duration = Duration::from_secs(30);
+const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// One client's.
 #[derive(Debug, Default)]
@@ -22,13 +24,12 @@ pub(super) struct Voice {
 
 impl Voice {
     /// A line of librdkafka's own log.
-    pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    pub(super) fn log(level: impl std::fmt::Debug, facility: &str, message: &str) {
         tracing::debug!(?level, facility, "librdkafka: {message}");
     }
 
     /// An error of the client as a whole: a broker that is away, a login that is refused.
-    pub(super) fn error(&self, error: &KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
+    pub(super) fn error(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
         // That all are away follows from what was said of each.
         if code == Some(RDKafkaErrorCode::AllBrokersDown) {
             return;
@@ -38,7 +39,7 @@ impl Voice {
         told.retain(|(_, at)| now - *at < REMIND_AFTER);
         if !told.iter().any(|(known, _)| *known == code) {
             told.push((code, now));
-            tracing::warn!("Kafka: {reason}");
+            tracing::warn!("Kafka: {reason}{}", Remedy(code));
         }
     }
 }

@@ -87,8 +87,8 @@ impl TopicLog {
         state: Option<TopicState>,
         deadline: Instant,
     ) -> Self {
-        let (id, present) = match state {
-            Some(TopicState::Known { id, partitions }) => (id, partitions),
+        let (id, present, leaderless) = match state {
+            Some(TopicState::Known { id, partitions, leaderless }) => (id, partitions, leaderless),
             Some(TopicState::Missing) => {
                 return Self::unknown(format!(
                     "topic {topic} does not exist any more: nothing of it is read"
@@ -105,7 +105,15 @@ impl TopicLog {
         };
         let (asked, gone): (Vec<i32>, Vec<i32>) =
             partitions.iter().copied().partition(|partition| present.contains(partition));
+        let (mute, asked): (Vec<i32>, Vec<i32>) =
+            asked.into_iter().partition(|partition| leaderless.contains(partition));
         let mut log = Self { id, ..Self::default() };
+        if !mute.is_empty() {
+            log.unknown.push(format!(
+                "partitions {mute:?} of topic {topic} have no leader, as no broker that has them is alive and in sync: \
+                 nothing of them is read, and nothing written to them"
+            ));
+        }
         if !gone.is_empty() {
             log.unknown.push(format!("partitions {gone:?} of topic {topic} do not exist any more"));
         }

@@ -13,7 +13,7 @@ use crate::cli::print;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::status::{self, LaneRow, Read};
-use crate::kafka::has_record_from;
+use crate::kafka::{Reading, read_from};
 
 /// Time that a host has to store what has just come to a partition which was idle before.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -50,7 +50,7 @@ pub(super) async fn find(config: &Config, db: &Db, status: &Status) -> Result<Ve
 /// Tells whether there is anything to read; also where Kafka does not say.
 async fn has_record(config: &Config, read: &Read) -> bool {
     let place = TopicPartition { topic: read.topic.as_str().into(), partition: read.partition };
-    has_record_from(&config.kafka, &place, read.next_offset).await.unwrap_or(true)
+    !matches!(read_from(&config.kafka, &place, read.next_offset).await, Ok(Reading::End))
 }
 
 fn suspects(status: &Status, expiry: Duration) -> Vec<&Offset> {
@@ -60,6 +60,7 @@ fn suspects(status: &Status, expiry: Duration) -> Vec<&Offset> {
         let read = &offset.read;
         offset.lag.is_some_and(|lag| lag > 0)
             && read.unmoved_secs > expiry.as_secs_f64()
+            && read.stopped_at.is_none()
             && owned.contains(&place(read))
             && !status.is_held_back(&read.consumer_group)
     };

@@ -27,6 +27,7 @@ pub(super) fn of(status: &Status, expiry: Duration) -> Vec<String> {
     warnings.extend(free_lanes(status));
     warnings.extend(waiting(status, expiry));
     warnings.extend(doubts(status));
+    warnings.extend(status.offsets.iter().filter_map(stopped_partition));
     warnings.extend(other_logs(&status.offsets));
     warnings
 }
@@ -132,9 +133,26 @@ fn doubts(status: &Status) -> Vec<String> {
     recent.into_iter().map(warning).collect()
 }
 
-/// Names offsets that mean nothing in the log that is there. Hosts stop at them unless they are told to skip.
+/// Names a partition that its host stopped reading.
+fn stopped_partition(offset: &Offset) -> Option<String> {
+    let read = &offset.read;
+    let (since, reason) = (read.stopped_at?, read.stopped_reason.as_deref()?);
+    Some(format!(
+        "{} stopped reading {}/{} at offset {} since {}: {}; set ingest.gap to \"skip\", or correct its row in \
+         mailroom.partition_offset, and restart",
+        read.consumer_group,
+        read.topic,
+        read.partition,
+        read.next_offset,
+        print::moment(since),
+        print::short(Some(reason)),
+    ))
+}
+
+/// Names offsets that mean nothing in the log that is there, where no host has said so. Hosts stop at them unless they are told to skip.
 fn other_logs(offsets: &[Offset]) -> Vec<String> {
-    let replaced = offsets.iter().filter(|offset| offset.is_replaced);
+    let unsaid = || offsets.iter().filter(|offset| offset.read.stopped_at.is_none());
+    let replaced = unsaid().filter(|offset| offset.is_replaced);
     let replaced: BTreeSet<(&str, &str)> =
         replaced.map(|offset| (&*offset.read.topic, &*offset.read.consumer_group)).collect();
     let replaced = replaced.into_iter().map(|(topic, group)| {
@@ -143,7 +161,7 @@ fn other_logs(offsets: &[Offset]) -> Vec<String> {
              not read unless ingest.gap is \"skip\""
         )
     });
-    let beyond = offsets.iter().filter_map(|offset| {
+    let beyond = unsaid().filter_map(|offset| {
         let (read, end) = (&offset.read, offset.end_offset?);
         offset.lag.filter(|lag| *lag < 0)?;
         Some(format!(
