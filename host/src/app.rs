@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
 use crate::db::{Db, DbError, Meaning, migrate};
-use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler, StoreSettings};
+use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler};
 use crate::kafka::{KafkaError, TopicWatch, Topics};
 use crate::sweep;
 use crate::worker::Guests;
@@ -74,12 +74,8 @@ pub(crate) async fn run(
     descriptors::raise_limit();
     let guests = Guests::new(config.worker.threads)?;
     let settings = EngineSettings {
-        compiled: (config.host.compiled_bytes_max > 0).then(|| StoreSettings {
-            folder: config.host.compiled.clone(),
-            bytes_max: config.host.compiled_bytes_max,
-        }),
         http: Some(config.http.clone()),
-        ..EngineSettings::of(&config.limits, config.worker.concurrency)
+        ..EngineSettings::of(&config.host, &config.limits, config.worker.concurrency)
     };
     let engine = Engine::new(settings, guests.handle().clone())?;
     let shared = Shared {

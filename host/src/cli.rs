@@ -23,7 +23,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, environment};
 use crate::db::{Db, migrate as schema, reach};
+use crate::handler::{COMPILE_COMMAND, CompileLimits, compile_in_this_process, this_binary_compiles};
 use failure::Failure;
+#[cfg(test)]
+pub(crate) use print::{fields_text, table_text};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -77,6 +80,16 @@ enum Command {
     /// Keys that do not go on
     #[command(subcommand)]
     Keys(keys::Verb),
+    /// Compile a component from standard input; a host runs this by itself
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    Compile {
+        /// Processor time
+        #[arg(long)]
+        seconds: u64,
+        /// Bytes of memory
+        #[arg(long)]
+        memory: u64,
+    },
 }
 
 /// The form of an answer.
@@ -91,6 +104,10 @@ struct Output {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Compile { seconds, memory } = cli.command {
+        return compile_in_this_process(CompileLimits { time: Duration::from_secs(seconds), memory });
+    }
+    this_binary_compiles();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::Io("starting the runtime", error).report(),
@@ -117,6 +134,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Outbox(verb) => outbox::outbox(verb, &file.open().await?).await,
         Command::Dead(verb) => dead::dead(verb, &file.open().await?).await,
         Command::Keys(verb) => keys::keys(verb, &file.open().await?).await,
+        // Done before there is a runtime.
+        Command::Compile { .. } => Ok(()),
     }?;
     Ok(ExitCode::SUCCESS)
 }

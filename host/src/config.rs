@@ -6,6 +6,7 @@
 mod error;
 mod given;
 mod handler_values;
+mod harmless;
 mod host;
 mod manifest;
 mod name;

@@ -11,6 +11,7 @@ mod manifests;
 mod record;
 mod settings;
 mod subscriptions;
+mod terminal;
 
 use std::time::Duration;
 

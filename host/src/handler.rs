@@ -5,6 +5,7 @@
 //! effects leave here only with the outcome `completed`, and settle decides. Whatever a guest does, the
 //! host goes on; whatever a file is, the version that runs goes on.
 
+mod backtrace;
 mod bindings;
 mod check;
 mod clock;
@@ -39,7 +40,7 @@ use arc_swap::ArcSwap;
 pub(crate) use check::{Checked, Reach, Report, check, load};
 #[cfg(test)]
 pub(crate) use compile::Wasm;
-pub(crate) use compiled::StoreSettings;
+pub(crate) use compile::{COMPILE_COMMAND, CompileLimits, compile_in_this_process, this_binary_compiles};
 pub(crate) use component::Component;
 pub(crate) use effects::Asked;
 pub use effects::{PublishError, StateError};

@@ -12,7 +12,7 @@ fn each_mistake_in_a_manifest_is_named_by_check() {
         let component = guest("scripted")?;
         let manifest = world.folder().join("scripted.toml");
         for (line, named) in [
-            ("colour = \"red\"", "colour = \"red\": unknown key; allowed are"),
+            ("colour = \"red\"", "colour: unknown key; allowed are"),
             (
                 "grants.network = true",
                 "unknown key; [grants] has the keys config, http, log, publish, sql, state",

@@ -14,6 +14,7 @@ mod behind_dead;
 mod breaker;
 mod commands;
 mod compiled;
+mod compiling;
 mod consumers;
 mod credentials;
 mod crash;

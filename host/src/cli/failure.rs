@@ -7,6 +7,7 @@ use crate::config::ConfigErrors;
 use crate::db::migrate::SchemaError;
 use crate::db::reach::ReachError;
 use crate::db::{DbError, Meaning};
+use crate::message::shown_lines;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub(super) enum Failure {
 impl Failure {
     /// Says it on standard error and gives the exit code.
     pub(super) fn report(&self) -> ExitCode {
-        eprintln!("mailroom: {self}");
+        eprintln!("mailroom: {}", shown_lines(&self.to_string()));
         ExitCode::from(self.code())
     }
 

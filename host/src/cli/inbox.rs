@@ -51,7 +51,7 @@ pub(super) async fn inbox(verb: Verb, db: &Db) -> Result<(), Failure> {
                 return Err(Failure::NotFound(format!("there is no message {id} in the inbox")));
             };
             if payload {
-                return print::bytes(first.payload.as_deref().unwrap_or_default());
+                return print::payload(first.payload.as_deref().unwrap_or_default());
             }
             let mut messages = Vec::with_capacity(shown.len());
             for shown in &shown {

@@ -80,7 +80,7 @@ pub(super) async fn outbox(verb: Verb, db: &Db) -> Result<(), Failure> {
                 return Err(Failure::NotFound(format!("there is no message {id} in the outbox")));
             };
             if payload {
-                return print::bytes(shown.payload.as_deref().unwrap_or_default());
+                return print::payload(shown.payload.as_deref().unwrap_or_default());
             }
             let whole = print::with_bytes(&shown.fields, shown.key.as_deref(), shown.payload.as_deref());
             if output.json { print::json(&whole) } else { print::message(&whole, shown.payload.as_deref()) }

@@ -1,6 +1,8 @@
-//! How answers look: tables and fields for people, JSON for scripts.
+//! How answers look: tables and fields for people, JSON for scripts. What guests, records and databases say reaches a
+//! terminal only as text, and stays in its place.
 
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,12 +13,21 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
+use crate::message::{one_line, shown_json, shown_lines};
 
 /// Characters of an error that a list shows.
 const SHORT_CHARACTERS_MAX: usize = 60;
 
+/// A payload as it is; on a terminal, as text that only shows.
+pub(super) fn payload(payload: &[u8]) -> Result<(), Failure> {
+    if io::stdout().is_terminal() {
+        return bytes(shown_lines(&String::from_utf8_lossy(payload)).as_bytes());
+    }
+    bytes(payload)
+}
+
 /// Writes to standard output. A reader that has gone, as after `| head`, is no failure.
-pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -26,26 +37,29 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// A line of text.
+/// A line of text, or several.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
-    bytes(format!("{text}\n").as_bytes())
+    bytes(format!("{}\n", shown_lines(text)).as_bytes())
 }
 
 /// An answer for scripts.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text =
         serde_json::to_string_pretty(value).map_err(|error| Failure::Io("writing JSON", error.into()))?;
-    line(&text)
+    bytes(format!("{}\n", shown_json(&text)).as_bytes())
 }
 
 /// A table without lines; nothing but `none` where it has no rows.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> Result<(), Failure> {
-    if rows.is_empty() {
-        return line(none);
-    }
+    if rows.is_empty() { line(none) } else { line(&table_text(header, rows)) }
+}
+
+/// A row is one line, whatever its cells say.
+pub(crate) fn table_text(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let rows = rows.into_iter().map(|row| row.into_iter().map(|cell| one_line(&cell).into_owned()));
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
-    line(&table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// All of a message: its columns, and key and payload in the form that headers have.
@@ -63,7 +77,9 @@ pub(super) fn message(whole: &Value, payload: Option<&[u8]>) -> Result<(), Failu
     fields(&Value::Object(rest))?;
     line(&match payload {
         None => "payload: none (a tombstone)\n".to_owned(),
-        Some(bytes) => format!("payload ({} bytes):\n{}\n", bytes.len(), bytes_as_text(bytes)),
+        Some(bytes) => {
+            format!("payload ({} bytes):\n  {}\n", bytes.len(), indented(&bytes_as_text(bytes), 2))
+        }
     })
 }
 
@@ -83,17 +99,30 @@ pub(super) fn attempts(attempts: &[Value]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The fields of a message, one a line; those that are null are left out.
+/// The fields of a message; those that are null are left out.
 pub(super) fn fields(fields: &Value) -> Result<(), Failure> {
+    bytes(fields_text(fields).as_bytes())
+}
+
+/// A field begins a line, and further lines of its text stand below its first.
+pub(crate) fn fields_text(fields: &Value) -> String {
     let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     let rows: Vec<(&String, String)> = fields
         .map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         .collect();
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let mut text = String::new();
     for (name, value) in rows {
-        line(&format!("{name:width$}  {value}"))?;
+        // Writing to a text cannot fail.
+        let (name, value) = (one_line(name), indented(&value, width + 2));
+        writeln!(text, "{name:width$}  {}", shown_lines(&value)).unwrap_or_default();
     }
-    Ok(())
+    text
+}
+
+/// Text whose lines, but for the first, begin after so many spaces.
+fn indented(text: &str, spaces: usize) -> String {
+    text.replace('\n', &format!("\n{:spaces$}", ""))
 }
 
 /// Bytes in JSON: text where they are text, as headers are stored.
@@ -144,6 +173,15 @@ mod tests {
         assert_eq!(short(None), "");
         assert_eq!(short(Some("a\n  b")), "a b");
         assert_eq!(short(Some(&"ü".repeat(61))), format!("{}…", "ü".repeat(60)));
+    }
+
+    #[test]
+    fn a_hostile_text_stays_in_its_cell_and_in_its_field() {
+        let hostile = "a\u{1b}[2J\nFORGED  1\r\u{9b}2K";
+        let table = table_text(&["KEY", "ERROR"], vec![vec![hostile.to_owned(), "b".to_owned()]]);
+        assert_eq!(table.lines().count(), 2, "{table}");
+        let fields = fields_text(&json!({ "key": hostile, "status": "dead" }));
+        assert_eq!(fields, "key     a\\u{1b}[2J\n        FORGED  1\\r\\u{9b}2K\nstatus  dead\n");
     }
 
     #[test]

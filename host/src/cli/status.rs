@@ -16,6 +16,7 @@ use crate::db::breakers::{self, Open};
 use crate::db::handlers_list::{self, Loaded};
 use crate::db::pauses::{self, Paused};
 use crate::db::status::{self, Backlog, Deaths, HostRow, LaneRow};
+use crate::message::one_line;
 use log_ends::LogEnds;
 use offsets::Offset;
 
@@ -51,7 +52,7 @@ pub(super) async fn status(config: &Config, db: &Db, output: Output) -> Result<(
     print::line("")?;
     offsets::table(&status.offsets)?;
     for warning in &status.warnings {
-        print::line(&format!("\nWARNING: {warning}"))?;
+        print::line(&format!("\nWARNING: {}", one_line(warning)))?;
     }
     Ok(())
 }

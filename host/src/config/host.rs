@@ -91,6 +91,8 @@ fn host(reader: &mut Reader) -> Host {
         handlers: PathBuf::from(reader.text("host.handlers", Some("handlers")).unwrap_or_default()),
         compiled: PathBuf::from(reader.text("host.compiled", Some(".mailroom/compiled")).unwrap_or_default()),
         compiled_bytes_max: reader.size("host.compiled-bytes-max", 1024 * MIB, 0..=1_048_576 * MIB),
+        compile_timeout: reader.duration("host.compile-timeout", 60 * SECOND, SECOND..=3600 * SECOND),
+        compile_memory_max: reader.size("host.compile-memory-max", 1024 * MIB, 64 * MIB..=65_536 * MIB),
         stop_grace: reader.duration("host.stop-grace", 25 * SECOND, Duration::ZERO..=600 * SECOND),
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use toml::Table;
 
 use super::error::ConfigError;
+use super::harmless::is_harmless;
 use super::reader::{Reader, Source};
-use super::secret::{MASK, is_secret};
+use super::secret::MASK;
 
 const KEY: &str = "kafka.properties";
 
@@ -258,7 +259,7 @@ pub(crate) fn is_known(name: &str) -> bool {
 }
 
 fn shown(name: &str, value: &str) -> String {
-    if is_secret(name) { MASK.to_owned() } else { format!("{value:?}") }
+    if is_harmless(name) { format!("{value:?}") } else { MASK.to_owned() }
 }
 
 /// Why a property of librdkafka cannot be given.

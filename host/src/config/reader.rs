@@ -128,13 +128,13 @@ impl Reader {
     pub(super) fn finish(mut self) -> Result<Vec<Setting>, ConfigErrors> {
         let mut left = Vec::new();
         leaves(&self.table, "", &mut left);
-        for (key, value) in left {
+        // A value may be a secret under a mistyped name.
+        for key in left {
             let problem = self.unknown(&key);
-            self.refuse(&key, Some(value), problem);
+            self.refuse(&key, None, problem);
         }
         for (key, variable) in std::mem::take(&mut self.env) {
             let problem = self.unknown(&key);
-            // Its value may be a secret under a mistyped name.
             self.refuse(&variable.name, None, problem);
         }
         if self.errors.is_empty() { Ok(self.settings) } else { Err(ConfigErrors(self.errors)) }
@@ -168,7 +168,7 @@ fn remove(table: &mut Table, key: &str) -> Option<Value> {
 }
 
 /// What is left in a table, by its dotted keys. An emptied table is nothing.
-fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, String)>) {
+fn leaves(table: &Table, prefix: &str, found: &mut Vec<String>) {
     for (name, value) in table {
         let key = format!("{prefix}{name}");
         match value {
@@ -178,7 +178,7 @@ fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, String)>) {
             | Value::Float(_)
             | Value::Boolean(_)
             | Value::Datetime(_)
-            | Value::Array(_) => found.push((key, value.to_string())),
+            | Value::Array(_) => found.push(key),
         }
     }
 }

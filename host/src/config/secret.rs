@@ -34,10 +34,3 @@ impl fmt::Display for Secret {
         f.write_str(MASK)
     }
 }
-
-/// Whether a librdkafka property holds a secret, by the words that such names contain.
-pub(super) fn is_secret(property: &str) -> bool {
-    ["password", "passphrase", "secret", "pem", "jaas", "oauthbearer.config", "token"]
-        .iter()
-        .any(|word| property.contains(word))
-}

@@ -24,6 +24,10 @@ pub struct Host {
     pub compiled: PathBuf,
     /// Bytes of compiled code that are kept; 0 keeps none.
     pub compiled_bytes_max: u64,
+    /// Processor time that compiling one component may take.
+    pub compile_timeout: Duration,
+    /// Bytes of memory that compiling one component may take.
+    pub compile_memory_max: u64,
     /// How long a stop may take.
     pub stop_grace: Duration,
 }

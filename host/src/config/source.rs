@@ -47,9 +47,14 @@ pub(super) fn open(
     Ok(Reader::new(table, variables))
 }
 
-/// A file's table, or what is not TOML in it, with its line.
+/// A file's table, or what is not TOML in it and where. The line itself is not quoted: it may hold a secret.
 pub(super) fn parse(text: &str) -> Result<Table, String> {
-    text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned())
+    text.parse::<Table>().map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!("line {line}, column {column} is not TOML: {}", error.message())
+    })
 }
 
 /// A secret's file, without the line's end that editors leave.

@@ -96,15 +96,15 @@ fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
         ("host.expiry = \"1h\"", "from \"1s\" to \"10m\""),
         (
             "host.expiri = \"1s\"",
-            "host.expiri = \"1s\": unknown key; [host] has the keys compiled, compiled-bytes-max, expiry",
+            "host.expiri: unknown key; [host] has the keys compile-memory-max, compile-timeout, compiled, compiled-bytes-max, expiry",
         ),
         (
             "hots.expiry = \"1s\"",
-            "hots.expiry = \"1s\": unknown key; allowed are breaker, dead-letters, handler-config, handler-config-files, host, http",
+            "hots.expiry: unknown key; allowed are breaker, dead-letters, handler-config, handler-config-files, host, http",
         ),
         ("breaker.threshold = 0", "breaker.threshold = 0: must be a whole number from 1 to 1000000"),
         ("breaker.recovery = \"1ms\"", "from \"100ms\" to"),
-        ("host = 3", "host = 3: must be a table with the keys compiled"),
+        ("host = 3", "host: must be a table with the keys compile-memory-max"),
         ("ingest.batch-rows-max = 0", "ingest.batch-rows-max = 0: must be a whole number from 1 to 10000"),
         ("ingest.batch-rows-max = \"500\"", "ingest.batch-rows-max = \"500\": must be a whole number"),
         (
@@ -173,6 +173,28 @@ fn the_environment_wins_and_is_read_by_the_kind_of_the_key() {
     let shown = settings.iter().find(|setting| setting.key == "kafka.properties.sasl.password").unwrap();
     assert_eq!((shown.value.as_str(), shown.source), ("(hidden)", Source::Env));
     assert!(!format!("{config:?}").contains("12345") && !format!("{config:?}").contains("postgres://"));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_without_its_secrets() {
+    for file in [
+        "[postgres]\nurl = \"postgres://u:SECRET@host/db\n",
+        "[postgres]\nurl = postgres://u:SECRET@host/db\n",
+        "[postgres]\nurl = 'postgres://u:SECRET@host/db\n[kafka]\n",
+        "[postgres]\nurl = \"\"\"SECRET",
+        "[kafka]\nproperties = { sasl.password = \"SECRET\", }, x\n",
+        "[kafka]\nproperties = \"SECRET\"\n",
+        "[postgres]\nurl = \"\\SECRET\"\n",
+        "postgres = \"postgres://u:SECRET@host/db\"\n",
+        "[postgres]\nuri = \"postgres://u:SECRET@host/db\"\n",
+        "[kafka.sasl]\npassword = \"SECRET\"\n",
+        "[sql.shop]\npassword = [\"SECRET\"]\n",
+    ] {
+        let said = errors(file, &[]).join("\n");
+        assert!(!said.contains("SECRET") && !said.is_empty(), "{file}: {said}");
+    }
+    let said = errors("[postgres]\nurl = \"a\n", &[]).join("\n");
+    assert!(said.contains("line 2, column "), "{said}");
 }
 
 #[test]

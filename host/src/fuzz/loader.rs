@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::TIME;
 use crate::config::{HandlerName, Manifest};
-use crate::handler::tests::{config, guest};
+use crate::handler::tests::{config, guest, settings};
 use crate::handler::{Engine, EngineSettings, Wasm};
 
 struct Loader {
@@ -26,7 +26,7 @@ impl Loader {
     fn new() -> Self {
         let limits = "[limits]\nfuel = 10000000\ndeadline = \"1s\"\n";
         let runtime = Runtime::new().unwrap();
-        let settings = EngineSettings { memory_max: 64 << 20, ..EngineSettings::of(&config().limits, 1) };
+        let settings = EngineSettings { memory_max: 64 << 20, ..settings(1) };
         Self {
             engine: Engine::new(settings, runtime.handle().clone()).unwrap(),
             runtime,

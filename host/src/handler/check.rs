@@ -1,5 +1,5 @@
 //! `handler check`: a file is loaded as the host would load it, and what would hold is told. Nothing is
-//! handled, and no server is needed.
+//! handled, and no server is needed. Compiled code is taken from the host's store and kept there.
 
 mod promise;
 mod show;
@@ -133,12 +133,11 @@ pub(crate) async fn load(
         }
     };
     let bytes = wasm.len();
-    // A check leaves nothing behind: it keeps no compiled code.
     let http = match reach {
         Reach::Nothing => None,
         Reach::Http => Some(config.http.clone()),
     };
-    let settings = EngineSettings { http, ..EngineSettings::of(&config.limits, 1) };
+    let settings = EngineSettings { http, ..EngineSettings::of(&config.host, &config.limits, 1) };
     let engine = Engine::new(settings, Handle::current())?;
     let component = engine.load(&name, Wasm::new(wasm), Arc::new(manifest)).await?;
     let group = component.manifest().group.clone();

@@ -1,17 +1,23 @@
-//! Compiling, off the message path: one thread of low priority, one component after another. What was
+//! Compiling, off the message path: in child processes with limits, or on a thread where there can be none. What was
 //! compiled before comes from the store, and waits for nobody.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, mpsc};
+mod child;
+mod in_process;
+mod processes;
+
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::compiled::Store;
+use super::compiled::{Store, deserialized};
 use super::refused::Refused;
+pub(crate) use child::{COMMAND as COMPILE_COMMAND, CompileLimits, run as compile_in_this_process};
+use in_process::Thread;
+use processes::Processes;
+pub(crate) use processes::this_binary_compiles;
 
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -31,64 +37,74 @@ impl Wasm {
     }
 }
 
-struct Job {
-    wasm: Wasm,
-    reply: oneshot::Sender<Result<Component, Refused>>,
-}
-
-/// The compiler's thread; it ends with this.
+/// The compiler of one engine.
 pub(super) struct Compiler {
-    jobs: mpsc::Sender<Job>,
     engine: Engine,
     store: Option<Arc<Store>>,
+    place: Place,
+}
+
+/// Where it compiles.
+enum Place {
+    Processes(Processes),
+    Thread(Thread),
 }
 
 impl Compiler {
-    /// Starts the thread.
-    pub(super) fn start(engine: Engine, store: Option<Arc<Store>>) -> std::io::Result<Self> {
-        let (jobs, waiting) = mpsc::channel::<Job>();
-        let compiler = Self { jobs, engine: engine.clone(), store: store.clone() };
-        let work = move || {
-            // Linux counts niceness by thread. Where it cannot be had, compiling is only less polite.
-            if let Err(error) = rustix::process::nice(NICENESS) {
-                tracing::debug!("Compiling at ordinary priority: {error}");
-            }
-            for Job { wasm, reply } in waiting {
-                // What was replaced or removed meanwhile is not worth the time.
-                if reply.is_closed() {
-                    continue;
-                }
-                // The compiler reads untrusted input: should it panic, the next file is compiled all the same.
-                let compiled = catch_unwind(AssertUnwindSafe(|| compile(&engine, &wasm.bytes)));
-                let compiled =
-                    compiled.unwrap_or_else(|_| Err(Refused::Compile("the compiler panicked".to_owned())));
-                let component = compiled.as_ref().ok().cloned();
-                if reply.send(compiled).is_err() {
-                    tracing::debug!("Nobody waits for what was compiled");
-                }
-                if let (Some(store), Some(component)) = (&store, component) {
-                    store.keep(&wasm.digest, &component);
-                }
-            }
+    /// In child processes where this process's binary can be one.
+    pub(super) fn new(
+        engine: Engine,
+        store: Option<Arc<Store>>,
+        limits: CompileLimits,
+    ) -> std::io::Result<Self> {
+        let place = match Processes::new(limits) {
+            Some(processes) => Place::Processes(processes),
+            None => Place::Thread(Thread::start(engine.clone())?),
         };
-        std::thread::Builder::new().name("wasm-compile".to_owned()).spawn(work)?;
-        Ok(compiler)
+        Ok(Self { engine, store, place })
     }
 
     /// Takes what was compiled before, or compiles in its turn.
     pub(super) async fn compile(&self, wasm: Wasm) -> Result<Component, Refused> {
         kind(&wasm.bytes)?;
-        if let Some(store) = &self.store {
-            let (store, engine, digest) = (Arc::clone(store), self.engine.clone(), Arc::clone(&wasm.digest));
-            let kept = spawn_blocking(move || store.find(&engine, &digest)).await;
-            if let Some(component) = kept.map_err(|error| Refused::Unavailable(error.to_string()))? {
-                return Ok(component);
-            }
+        let digest = Arc::clone(&wasm.digest);
+        if let Some(component) = self.find(&digest).await? {
+            return Ok(component);
         }
-        let (reply, compiled) = oneshot::channel();
-        let gone = || Refused::Compile("the compiler's thread has ended; restart the host".to_owned());
-        self.jobs.send(Job { wasm, reply }).map_err(|_| gone())?;
-        compiled.await.map_err(|_| gone())?
+        let (component, code) = match &self.place {
+            Place::Processes(processes) => {
+                let code = processes.compile(&wasm.bytes).await?;
+                let engine = self.engine.clone();
+                let loaded =
+                    spawn_blocking(move || deserialized(&engine, &code).map(|component| (component, code)));
+                let (component, code) = loaded
+                    .await
+                    .map_err(|error| Refused::Unavailable(error.to_string()))?
+                    .map_err(|error| Refused::Compile(format!("{error:#}")))?;
+                (component, Some(code))
+            }
+            Place::Thread(thread) => (thread.compile(wasm).await?, None),
+        };
+        self.keep(digest, &component, code);
+        Ok(component)
+    }
+
+    async fn find(&self, digest: &Arc<str>) -> Result<Option<Component>, Refused> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let (store, engine, digest) = (Arc::clone(store), self.engine.clone(), Arc::clone(digest));
+        let found = spawn_blocking(move || store.find(&engine, &digest)).await;
+        found.map_err(|error| Refused::Unavailable(error.to_string()))
+    }
+
+    /// Nobody waits for the disk.
+    fn keep(&self, digest: Arc<str>, component: &Component, code: Option<Vec<u8>>) {
+        let Some(store) = self.store.clone() else { return };
+        let component = component.clone();
+        // A process that ends waits for it, a little.
+        drop(spawn_blocking(move || match code {
+            Some(code) => store.keep(&digest, &code),
+            None => store.keep_component(&digest, &component),
+        }));
     }
 }
 
@@ -106,8 +122,4 @@ fn kind(wasm: &[u8]) -> Result<(), Refused> {
         return Err(Refused::NotAComponent(found));
     }
     Ok(())
-}
-
-fn compile(engine: &Engine, wasm: &[u8]) -> Result<Component, Refused> {
-    Component::from_binary(engine, wasm).map_err(|error| Refused::Compile(format!("{error:#}")))
 }

@@ -105,9 +105,18 @@ impl Store {
     }
 
     /// Keeps a component's code. What cannot be written is told once.
-    pub(super) fn keep(&self, wasm_digest: &str, component: &Component) {
-        let kept = component.serialize().map_err(|error| io::Error::other(error.to_string()));
-        match kept.and_then(|code| self.write(wasm_digest, &code)) {
+    pub(super) fn keep(&self, wasm_digest: &str, code: &[u8]) {
+        self.told(self.write(wasm_digest, code));
+    }
+
+    /// The same of one that this process compiled.
+    pub(super) fn keep_component(&self, wasm_digest: &str, component: &Component) {
+        let code = component.serialize().map_err(|error| io::Error::other(error.to_string()));
+        self.told(code.and_then(|code| self.write(wasm_digest, &code)));
+    }
+
+    fn told(&self, kept: io::Result<()>) {
+        match kept {
             Ok(()) => self.complained.store(false, Ordering::Relaxed),
             Err(error) if self.complained.swap(true, Ordering::Relaxed) => {
                 tracing::debug!("Compiled code is still not kept: {error}");
@@ -207,11 +216,12 @@ impl Hasher for Stable {
 
 #[expect(
     unsafe_code,
-    reason = "wasmtime cannot verify machine code; that we wrote these bytes is checked by their sum"
+    reason = "wasmtime cannot verify machine code; that we made these bytes is known otherwise"
 )]
-fn deserialized(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes are what `Component::serialize` gave in a process of this user: their sum agrees, and
-    // nobody else may write to the folder. That they are for this engine wasmtime checks itself.
+pub(super) fn deserialized(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are what wasmtime's compiler gave in a process of this binary. Either they were kept, and then
+    // their sum agrees, and nobody else may write to the folder; or this process's own child wrote them to a pipe that
+    // nobody else has, and ended well. That they are for this engine wasmtime checks itself.
     unsafe { Component::deserialize(engine, code) }
 }
 

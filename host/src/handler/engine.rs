@@ -18,7 +18,7 @@ use super::bindings::keyvalue::Imports as KeyValue;
 use super::bindings::logging::wasi::logging::logging;
 use super::bindings::{SqlHandler, SqlHandlerPre};
 use super::clock::Clock;
-use super::compile::{Compiler, Wasm};
+use super::compile::{CompileLimits, Compiler, Wasm};
 use super::compiled::{Store, StoreSettings};
 use super::component::{Code, Component};
 use super::fault::Stopped;
@@ -30,7 +30,7 @@ use super::refused::Refused;
 use super::sandbox::Sandbox;
 use super::subscription::Subscription;
 use super::world;
-use crate::config::{HandlerName, Http, Limits, Manifest};
+use crate::config::{HandlerName, Host, Http, Limits, Manifest};
 use crate::pipeline::outcome::Fault;
 
 /// Core instances of a component. Python's toolchain links dozens.
@@ -65,19 +65,23 @@ pub(crate) struct EngineSettings {
     pub(crate) stack: u64,
     /// Where compiled code is kept; `None` keeps none.
     pub(crate) compiled: Option<StoreSettings>,
+    /// What one compilation may use.
+    pub(crate) compile: CompileLimits,
     /// How guests reach hosts that are granted; `None` lets no request through.
     pub(crate) http: Option<Http>,
 }
 
 impl EngineSettings {
-    /// With room for so many calls within the limits, and without a store of compiled code.
-    pub(crate) fn of(limits: &Limits, instances_max: usize) -> Self {
+    /// With room for so many calls within the limits, and without HTTP.
+    pub(crate) fn of(host: &Host, limits: &Limits, instances_max: usize) -> Self {
+        let compiled = StoreSettings { folder: host.compiled.clone(), bytes_max: host.compiled_bytes_max };
         Self {
             instances_max,
             memory_max: limits.memory_max,
             table_elements_max: limits.table_elements_max(),
             stack: limits.stack,
-            compiled: None,
+            compiled: (host.compiled_bytes_max > 0).then_some(compiled),
+            compile: CompileLimits { time: host.compile_timeout, memory: host.compile_memory_max },
             http: None,
         }
     }
@@ -137,7 +141,7 @@ impl Engine {
             keeping: Keeping::new(settings.instances_max),
             quick_loading: Semaphore::new(QUICK_LOADS_MAX),
             loading: Semaphore::new(LOADS_MAX),
-            compiler: Compiler::start(wasmtime.clone(), store)?,
+            compiler: Compiler::new(wasmtime.clone(), store, settings.compile)?,
             guests,
             clients: settings.http.map(Clients::new),
             clock: Clock::start(move || {
@@ -240,14 +244,24 @@ fn config(settings: &EngineSettings) -> Result<Config, EngineError> {
         .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     let stack = usize::try_from(settings.stack).map_err(too_many)?;
-    let mut config = Config::new();
+    let mut config = code_config();
     config
         .max_wasm_stack(stack)
         .async_stack_size(stack.saturating_add(HOST_STACK_BYTES))
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        .consume_fuel(true)
-        .epoch_interruption(true)
-        .concurrency_support(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(config)
+}
+
+/// What machine code depends on: whoever compiles has to agree with whoever runs.
+///
+/// Debug information is left out. What it says is the guest's own, and to look up one line in a few kilobytes of it can
+/// take any time.
+pub(super) fn code_config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .concurrency_support(false);
+    config
 }

@@ -1,16 +1,14 @@
 //! From wasmtime's errors to the ways in which a call can stop.
 
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
+use super::backtrace::backtrace;
 use super::effects::TooManyLines;
 use super::guest::{self, Guest};
 use crate::config::CallLimits;
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::outcome::Fault;
-
-/// Bytes of a backtrace or of a guest's own details that are kept.
-pub(super) const DETAIL_BYTES_MAX: usize = 8000;
 
 /// Ends a guest that computes past its deadline.
 #[derive(Debug, thiserror::Error)]
@@ -106,15 +104,6 @@ fn lacked_table(trap: Option<&Trap>, guest: &Guest) -> bool {
         None | Some(Trap::UnreachableCodeReached) => silent,
         Some(_) => false,
     }
-}
-
-/// The guest's own frames, with their names where it was built with them.
-fn backtrace(error: &wasmtime::Error) -> String {
-    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
-    let text = trace.to_string();
-    let frames = text.split_once('\n').map_or(text.as_str(), |(_, frames)| frames);
-    let frames: Vec<&str> = frames.lines().map(str::trim).collect();
-    bounded(&frames.join("\n"), DETAIL_BYTES_MAX)
 }
 
 /// A panic's or exception's words are on stderr only.

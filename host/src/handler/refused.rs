@@ -2,6 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
 
 use crate::config::{BadName, ConfigErrors};
 use crate::pipeline::outcome::Fault;
@@ -87,6 +90,18 @@ pub(crate) enum Refused {
         "it cannot be compiled: {0}; if the file was still being written, it is read again when it is complete"
     )]
     Compile(String),
+    /// It would keep the compiler busy.
+    #[error(
+        "compiling it took more than {} of processor time; make its largest functions smaller (opt-level = \"s\"), or \
+         raise host.compile-timeout", humantime::format_duration(*.0)
+    )]
+    CompileTime(Duration),
+    /// The compiler would need too much.
+    #[error(
+        "compiling it took more than {} of memory; make its largest functions smaller (opt-level = \"s\"), or raise \
+         host.compile-memory-max", ByteSize(*.0)
+    )]
+    CompileMemory(u64),
     /// No instance could be had; nothing is known about the component.
     #[error("it could not be tried: {0}; it is tried again")]
     Unavailable(String),

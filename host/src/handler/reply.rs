@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::fault::DETAIL_BYTES_MAX;
+use super::backtrace::DETAIL_BYTES_MAX;
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::outcome::{End, Fault, Outcome};
 

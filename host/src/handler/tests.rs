@@ -44,8 +44,14 @@ pub(crate) fn config() -> Config {
     Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0
 }
 
+/// Without a store of compiled code.
+pub(crate) fn settings(instances_max: usize) -> EngineSettings {
+    let config = config();
+    EngineSettings { compiled: None, ..EngineSettings::of(&config.host, &config.limits, instances_max) }
+}
+
 fn engine() -> Arc<Engine> {
-    Engine::new(EngineSettings::of(&config().limits, 4), Handle::current()).unwrap()
+    Engine::new(settings(4), Handle::current()).unwrap()
 }
 
 async fn load(guest_name: &str, manifest: &str) -> Result<Component, Refused> {

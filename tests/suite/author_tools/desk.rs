@@ -30,7 +30,7 @@ impl Desk {
         let folder = paths::target()?.join(format!("worlds/desk{:010x}", fastrand::u64(..1 << 40)));
         fs::create_dir_all(&folder)?;
         let config = folder.join("mailroom.toml");
-        fs::write(&config, "")?;
+        fs::write(&config, format!("[host]\ncompiled = {:?}\n", folder.join("compiled")))?;
         let start = Start { binary: paths::binary()?, config, env: Vec::new(), log: folder.join("log") };
         Ok(Self { folder, start })
     }

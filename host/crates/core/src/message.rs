@@ -19,7 +19,7 @@ pub use header::{Header, HeaderName, headers_from_json, headers_to_json};
 pub use ids::{emitted_id, id_time_ms, order_key, place_in_log, record_id};
 pub use outgoing::Outgoing;
 pub use record::Record;
-pub use text::{LAST_ERROR_BYTES_MAX, bounded, tail};
+pub use text::{LAST_ERROR_BYTES_MAX, bounded, one_line, shown_json, shown_lines, tail};
 
 /// A message of the inbox as a handler sees it, with what the host needs to settle it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::LogLevel;
 use crate::handler::{Report, Subscription};
 use crate::ingest::matching;
+use crate::message::one_line;
 
 /// From one version to the next.
 #[derive(Debug, Serialize)]
@@ -121,6 +122,6 @@ impl fmt::Display for Growth {
             );
         }
         write!(f, "The new version asks for more:")?;
-        self.grown.iter().try_for_each(|Grown { what, more }| write!(f, "\n  {what:<9} {more}"))
+        self.grown.iter().try_for_each(|Grown { what, more }| write!(f, "\n  {what:<9} {}", one_line(more)))
     }
 }

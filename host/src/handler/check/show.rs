@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use super::{Report, Standing};
 use crate::config::Form;
 use crate::handler::Subscription;
+use crate::message::one_line;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,7 +57,7 @@ impl Report {
         let mut label = "imports";
         let mut line = |f: &mut fmt::Formatter<'_>, standing: &str, what: &str| {
             let label = std::mem::take(&mut label);
-            writeln!(f, "  {label:<9} {standing:<8} {what}")
+            writeln!(f, "  {label:<9} {standing:<8} {}", one_line(what))
         };
         let of = |standing| self.imports.iter().filter(move |import| import.standing == standing);
         for import in of(Standing::Granted) {
@@ -88,7 +89,7 @@ impl Subscription {
         };
         format!(
             "topics {}; event types {}; sources {}; schema versions {}; payload as {form}",
-            self.topics.join(", "),
+            listed(&self.topics, "none"),
             listed(&self.event_types, "any"),
             listed(&self.sources, "any"),
             listed(&self.schema_versions, "any"),
@@ -96,6 +97,7 @@ impl Subscription {
     }
 }
 
+/// Names of the guest's own choice, in one line.
 fn listed(list: &[String], none: &str) -> String {
-    if list.is_empty() { none.to_owned() } else { list.join(", ") }
+    if list.is_empty() { none.to_owned() } else { one_line(&list.join(", ")).into_owned() }
 }

@@ -4,7 +4,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use rustix::fs::{Timespec, Timestamps, futimens};
-use wasmtime::component::Component as Code;
 
 use super::*;
 use crate::handler::compile::Wasm;
@@ -16,8 +15,8 @@ fn store(folder: &Path, bytes_max: u64, engine: &Engine) -> Option<Store> {
     Store::open(StoreSettings { folder: folder.to_owned(), bytes_max }, &engine.wasmtime)
 }
 
-fn code(engine: &Engine) -> Code {
-    Code::from_binary(&engine.wasmtime, &guest("noop")).unwrap()
+fn code(engine: &Engine) -> Vec<u8> {
+    engine.wasmtime.precompile_component(&guest("noop")).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -126,7 +125,7 @@ async fn what_was_used_the_longest_time_ago_makes_room() {
     let (folder, engine) = (reload::Folder::new(), engine());
     let path = folder.path().join("compiled");
     let code = code(&engine);
-    let length = u64::try_from(code.serialize().unwrap().len()).unwrap();
+    let length = u64::try_from(code.len()).unwrap();
     let kept = store(&path, 2 * length, &engine).unwrap();
     kept.keep("one", &code);
     used(&files(&path, "cwasm")[0], 7);
@@ -150,16 +149,16 @@ async fn what_was_used_the_longest_time_ago_makes_room() {
 async fn a_second_engine_takes_the_code_that_the_first_compiled() {
     let folder = reload::Folder::new();
     let path = folder.path().join("compiled");
-    let settings = || EngineSettings {
+    let with_store = || EngineSettings {
         compiled: Some(StoreSettings { folder: path.clone(), bytes_max: ROOM }),
-        ..EngineSettings::of(&config().limits, 4)
+        ..settings(4)
     };
     let load = async |engine: &Arc<Engine>, name: &str| {
         let manifest = Arc::new(Manifest::parse(GRANTED, &config()).unwrap());
         let handler = HandlerName::parse("fixture").unwrap();
         engine.load(&handler, Wasm::new(guest(name)), manifest).await.unwrap()
     };
-    let first = Engine::new(settings(), Handle::current()).unwrap();
+    let first = Engine::new(with_store(), Handle::current()).unwrap();
     load(&first, "scripted").await;
     // It runs before it is kept.
     while files(&path, "sum").is_empty() {
@@ -168,7 +167,7 @@ async fn a_second_engine_takes_the_code_that_the_first_compiled() {
     let compiled = files(&path, "cwasm").remove(0);
     used(&compiled, 7);
 
-    let second = Engine::new(settings(), Handle::current()).unwrap();
+    let second = Engine::new(with_store(), Handle::current()).unwrap();
     let scripted = load(&second, "scripted").await;
     assert!(completed(&call(&scripted, "{\"behave\": \"emit\", \"topic\": \"out\", \"value\": 1}").await));
     assert_ne!(fs::metadata(&compiled).unwrap().mtime(), 7, "it was used");

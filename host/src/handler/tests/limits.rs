@@ -63,10 +63,11 @@ async fn a_guest_that_went_without_memory_and_panics_later_has_trapped() {
 }
 
 #[tokio::test]
-async fn a_backtrace_has_files_and_lines_where_the_component_has_them() {
+async fn a_backtrace_names_functions_and_reads_no_debug_information() {
     let component = load("tells-lines", "").await.unwrap();
     let Fault::Trap { backtrace, .. } = fault(call(&component, "").await) else { panic!("not a trap") };
-    assert!(backtrace.contains("tells-lines/src/lib.rs:13"), "{backtrace}");
+    assert!(backtrace.contains("panic") && backtrace.contains("tells_lines"), "{backtrace}");
+    assert!(!backtrace.contains("src/lib.rs"), "its size and cost are the guest's choice: {backtrace}");
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn a_bottomless_recursion_is_a_stack_fault() {
 async fn a_deeper_stack_takes_a_deeper_recursion() {
     let mut fuel = Vec::new();
     for stack in [128 << 10, 1 << 20] {
-        let settings = EngineSettings { stack, ..EngineSettings::of(&config().limits, 1) };
+        let settings = EngineSettings { stack, ..settings(1) };
         let engine = Engine::new(settings, Handle::current()).unwrap();
         let (name, manifest) = (HandlerName::parse("fixture").unwrap(), Manifest::default_for(&config()));
         let component = engine.load(&name, Wasm::new(guest("scripted")), Arc::new(manifest)).await.unwrap();

@@ -52,7 +52,7 @@ async fn a_fault_in_subscriptions_refuses_the_component() {
 #[tokio::test]
 async fn a_component_is_asked_on_the_guests_runtime() {
     let guests = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let engine = Engine::new(EngineSettings::of(&config().limits, 1), guests.handle().clone()).unwrap();
+    let engine = Engine::new(settings(1), guests.handle().clone()).unwrap();
     let name = HandlerName::parse("fixture").unwrap();
     let manifest = || Arc::new(Manifest::default_for(&config()));
     engine.load(&name, Wasm::new(guest("scripted")), manifest()).await.unwrap();

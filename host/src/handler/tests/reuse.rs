@@ -127,7 +127,7 @@ async fn another_version_shares_no_instance() {
 
 #[tokio::test]
 async fn kept_instances_are_bounded_together_and_the_longest_idle_goes_first() {
-    let engine = Engine::new(EngineSettings::of(&config().limits, 1), Handle::current()).unwrap();
+    let engine = Engine::new(settings(1), Handle::current()).unwrap();
     let (one, two) = (load_into(&engine, &reusing("", "")).await, load_into(&engine, &reusing("", "")).await);
     assert_eq!((place(&one).await, place(&one).await), (1, 2));
     assert_eq!((place(&two).await, place(&two).await), (1, 2), "a kept one of another holds up nobody");

@@ -1,4 +1,7 @@
-//! Text that is cut to fit, on a character's boundary, and that Postgres can hold.
+//! Text that is cut to fit, on a character's boundary, that Postgres can hold, and that a terminal only shows.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Bytes of an error's text that a row keeps.
 pub const LAST_ERROR_BYTES_MAX: usize = 2000;
@@ -37,6 +40,73 @@ pub fn tail(text: &str, bytes_max: usize) -> String {
     format!("{mark}{}", text.get(from.unwrap_or(text.len())..).unwrap_or_default())
 }
 
+/// `text` in one line that only shows: what a terminal would obey, what would begin another line and what would reorder
+/// what is read is written as an escape.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    escaped(text, |character| character.is_control() || is_invisible(character))
+}
+
+/// The same of a text with lines, which keep their ends and tabs.
+#[must_use]
+pub fn shown_lines(text: &str) -> Cow<'_, str> {
+    let is_layout = |character| matches!(character, '\n' | '\t');
+    escaped(text, |character| !is_layout(character) && (character.is_control() || is_invisible(character)))
+}
+
+/// JSON with the same characters as JSON's own escapes; in JSON they only stand inside of texts.
+#[must_use]
+pub fn shown_json(json: &str) -> Cow<'_, str> {
+    let is_harmful =
+        |character: char| character != '\n' && (character.is_control() || is_invisible(character));
+    if !json.contains(is_harmful) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_harmful(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a text cannot fail.
+                write!(shown, "\\u{unit:04x}").unwrap_or_default();
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn escaped(text: &str, is_harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_harmful(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Marks of direction, separators of lines, and tags: they change what is read, and are not seen.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{061c}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +121,24 @@ mod tests {
         assert_eq!(bounded("ééé", 3), "é");
         let crooked = bounded(&format!("x{}", "é".repeat(2000)), 2000);
         assert!(crooked.len() <= 2000 && crooked.ends_with(CUT));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_and_text_in_any_script_stays() {
+        let hostile = "\u{1b}]0;owned\u{7}\u{1b}[2J\rfake\nline\t\u{9b}31m\u{7f}\u{202e}\u{2028}";
+        let shown = r"\u{1b}]0;owned\u{7}\u{1b}[2J\rfake\nline\t\u{9b}31m\u{7f}\u{202e}\u{2028}";
+        assert_eq!(one_line(hostile), shown);
+        assert_eq!(shown_lines("a\n\tb\u{1b}[m"), "a\n\tb\\u{1b}[m");
+        for text in ["", "Zürich", "שלום", "日本語", r"C:\n", "👩\u{200d}🚀"] {
+            assert_eq!(one_line(text), text);
+        }
+    }
+
+    #[test]
+    fn json_stays_the_same_value_without_what_a_terminal_would_obey() {
+        let json = "{\n  \"a\u{9b}2J\u{7f}\": \"\u{202e}\u{e0001}ü\"\n}";
+        assert_eq!(shown_json(json), "{\n  \"a\\u009b2J\\u007f\": \"\\u202e\\udb40\\udc01ü\"\n}");
+        assert!(matches!(shown_json("[1]"), Cow::Borrowed("[1]")));
     }
 
     #[test]
