@@ -219,11 +219,8 @@ pub(super) fn properties(reader: &mut Reader) -> BTreeMap<String, String> {
     if let Some(given) = reader.take(KEY) {
         match given.value.as_table() {
             Some(table) => flat(table, "", &mut found),
-            None => reader.refuse(
-                KEY,
-                Some(given.shown()),
-                "must be a table of librdkafka's properties".to_owned(),
-            ),
+            // What stands there instead may hold a secret.
+            None => reader.refuse(KEY, None, "must be a table of librdkafka's properties".to_owned()),
         }
     }
     let named = reader.take_env_below(KEY).into_iter().map(|(name, value)| (name, (value, Source::Env)));
