@@ -59,7 +59,7 @@ async fn postgres(config: &Config) -> Option<String> {
         Ok(db) => db,
         Err(error) => return Some(error.to_string()),
     };
-    let checked = schema::check(&db).await;
+    let checked = schema::check_for_host(&db).await;
     db.close().await;
     checked.err().map(|error| error.to_string())
 }
