@@ -26,12 +26,12 @@ pub(crate) struct Planner {
 
 impl Planner {
     pub(crate) async fn connect(url: &str) -> Result<Self> {
-        let product = fs::read_to_string(paths::root().join("host/src/db.rs"))?;
+        let product = fs::read_to_string(paths::root().join("host/src/db/session.rs"))?;
         let mut session = PgConnection::connect(url).await?;
         for (name, value) in SETTINGS {
             ensure!(
-                product.contains(&format!("set {name} = {value}")),
-                "the host's sessions do not set {name} = {value}: see host/src/db.rs, or change this test"
+                product.contains(&format!("(\"{name}\", \"{value}\")")),
+                "the host's sessions do not set {name} = {value}: see host/src/db/session.rs, or change this test"
             );
             sqlx::raw_sql(AssertSqlSafe(format!("set {name} = {value}"))).execute(&mut session).await?;
         }

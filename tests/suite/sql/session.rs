@@ -38,6 +38,7 @@ const LEAVES: [&str; 7] = [
     "insert into public.entry (id) values ('left')",
 ];
 
+/// Leaves out of the list what the host itself sets for each transaction; two of them are looked at by their values.
 const FINDS: [&str; 5] = [
     "select pg_backend_pid()",
     "select current_user = session_user, current_setting('role'), current_setting('search_path'),
@@ -47,7 +48,7 @@ const FINDS: [&str; 5] = [
     "select s.setting from pg_settings s
       where s.source = 'session' and s.name not in
             ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_isolation',
-             'transaction_read_only')",
+             'transaction_read_only', 'jit', 'client_min_messages', 'client_connection_check_interval')",
     "select to_regclass('leftover') is null, (select count(*) from pg_locks
                 where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())),
             (select count(*) from pg_listening_channels()), (select count(*) from pg_cursors where is_holdable)",
