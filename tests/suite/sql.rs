@@ -1,5 +1,6 @@
 //! Handlers with SQL: what they write commits with their message or not at all, and their role is all they have.
 
+mod bounds;
 mod corpus;
 mod fence;
 mod kills;

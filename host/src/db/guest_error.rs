@@ -4,6 +4,8 @@ use super::DbError;
 
 /// SQLSTATE admin_shutdown: Postgres ended the session.
 const ENDED: &str = "57P01";
+/// SQLSTATE protocol_violation: the protocol has no words for it.
+const NOT_SENT: &str = "08P01";
 /// SQLSTATE out_of_memory, of locks too, and configuration_limit_exceeded: this statement asked for too much.
 const GREEDY: [&str; 2] = ["53200", "53400"];
 
@@ -25,8 +27,12 @@ impl SqlError {
 
     /// Of a guest's statement. That its session was ended counts as its own doing until more is known.
     pub(super) fn of(error: sqlx::Error) -> Self {
-        let sqlx::Error::Database(error) = error else {
+        if is_of_the_connection(&error) {
             return Self::Unavailable(error.to_string());
+        }
+        let sqlx::Error::Database(error) = error else {
+            // The client could not say it, or not read the answer: the same statement never gets further.
+            return Self::refused(NOT_SENT, error.to_string());
         };
         let sqlstate = error.code().unwrap_or_default().into_owned();
         if is_transient(&sqlstate) && sqlstate != ENDED {
@@ -53,6 +59,18 @@ fn is_of_the_host(sqlstate: &str) -> bool {
     ["28", "3D", "42", "55000"].iter().any(|class| sqlstate.starts_with(class))
 }
 
+/// Whether it says something about the way to Postgres, and nothing about the statement.
+fn is_of_the_connection(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    )
+}
+
 /// Lost connections, lack of resources, an administrator's hand, victims of deadlocks and of serialization, and
 /// locks that were waited for in vain. A statement that was cancelled took too long, and one that wants more than
 /// there is would want it for ever.
@@ -64,6 +82,22 @@ fn is_transient(sqlstate: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_client_cannot_send_or_read_is_the_statements_fault_and_a_lost_connection_is_not() {
+        let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for error in [sqlx::Error::Io(lost), sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed] {
+            assert!(matches!(SqlError::of(error), SqlError::Unavailable(_)));
+        }
+        for error in [
+            sqlx::Error::Protocol("too many arguments for query".to_owned()),
+            sqlx::Error::Encode("too large".into()),
+            sqlx::Error::TypeNotFound { type_name: "t".to_owned() },
+            sqlx::Error::ColumnNotFound("c".to_owned()),
+        ] {
+            assert!(matches!(SqlError::of(error), SqlError::Refused { .. }));
+        }
+    }
 
     #[test]
     fn what_a_guest_brings_about_by_itself_is_not_transient() {

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Either, PgConnection, Postgres, Row as _};
+use sqlx::postgres::{PgColumn, PgTypeInfo};
+use sqlx::{
+    AssertSqlSafe, Either, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr as _, Statement as _,
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::guest_values::{self, Value};
@@ -18,6 +21,11 @@ use super::{Db, DbError, SqlError};
 
 /// Bytes of one answer.
 const TABLE_BYTES_MAX: usize = 4 << 20;
+/// Parameters of one statement: the protocol counts them in two bytes.
+const PARAMETERS_MAX: usize = u16::MAX as usize;
+/// The first number of a type that somebody made. The client keeps what it learns of such types for as long as the
+/// connection lives.
+const FIRST_MADE_TYPE: u32 = 16_384;
 const SETTLING: &str = "settling a message with SQL";
 /// Beginning of a transaction. A guest's statement that nobody waits for any more ends by itself.
 const BEGIN: &str = "begin isolation level read committed read write; set local jit = off; \
@@ -38,6 +46,8 @@ pub(crate) struct GuestTx {
     connection: Option<PoolConnection<Postgres>>,
     db: Db,
     begun: Instant,
+    /// It was asked for values of types that somebody made, and is not for another call.
+    knows_types: bool,
 }
 
 impl GuestTx {
@@ -64,7 +74,8 @@ impl GuestTx {
             connected => connected,
         };
         // From here on it is closed unless the end says otherwise.
-        let mut tx = Self { connection: Some(connection?), db: db.clone(), begun: Instant::now() };
+        let mut tx =
+            Self { connection: Some(connection?), db: db.clone(), begun: Instant::now(), knows_types: false };
         sqlx::raw_sql(BEGIN).execute(tx.connection()?).await?;
         Ok(tx)
     }
@@ -86,6 +97,10 @@ impl GuestTx {
         if statement.contains('\0') {
             return Err(SqlError::refused("22021", "a statement cannot have U+0000 in it"));
         }
+        if params.len() > PARAMETERS_MAX {
+            let message = format!("a statement may have {PARAMETERS_MAX} parameters, not {}", params.len());
+            return Err(SqlError::refused("54000", message));
+        }
         let ran = timeout_at(deadline, async {
             let connection = self.connection().map_err(SqlError::of)?;
             bound(connection, deadline.saturating_duration_since(Instant::now()))
@@ -95,6 +110,10 @@ impl GuestTx {
             fetch(connection, statement, params).await
         });
         let ran = ran.await;
+        if let Ok(Ok((_, has_made_types))) = &ran {
+            self.knows_types |= has_made_types;
+        }
+        let ran = ran.map(|ran| ran.map(|(table, _)| table));
         match ran {
             Ok(Err(error)) if error.ended_session() && !self.ended_alone(deadline).await => {
                 Err(SqlError::Unavailable(error.to_string()))
@@ -140,7 +159,10 @@ impl GuestTx {
         let committed = watch.answer(sqlx::raw_sql("commit").execute(connection)).await;
         committed.map_err(DbError::of_commit(SETTLING))?;
         watch.committed();
-        drop(self.connection.take());
+        // Given back to be wiped; but what the client knows of types outlasts a wipe.
+        if !self.knows_types {
+            drop(self.connection.take());
+        }
         Ok(settled)
     }
 }
@@ -181,24 +203,26 @@ async fn probe(connection: &mut PgConnection, statement: &str, params: &[Value])
     Ok(())
 }
 
+/// Gives the answer, and whether it has columns of types that somebody made.
 async fn fetch(
     connection: &mut PgConnection,
     statement: &str,
     params: Vec<Value>,
-) -> Result<Table, SqlError> {
+) -> Result<(Table, bool), SqlError> {
     // Under a name, until the session is wiped: sqlx asks for types that it does not know, which an unnamed statement
     // would not survive.
     let mut query = sqlx::query(AssertSqlSafe(statement.to_owned()));
+    let types: Vec<PgTypeInfo> = params.iter().map(Value::type_info).collect();
     for param in params {
         query = guest_values::bind(query, param);
     }
     let mut table = Table::default();
-    let mut bytes = 0;
+    let (mut bytes, mut has_made_types) = (0, false);
     #[expect(
         deprecated,
         reason = "the only way to get rows and their number of one statement with parameters"
     )]
-    let mut stream = query.fetch_many(connection);
+    let mut stream = query.fetch_many(&mut *connection);
     while let Some(step) = stream.try_next().await.map_err(SqlError::of)? {
         let row = match step {
             Either::Left(done) => {
@@ -210,6 +234,7 @@ async fn fetch(
         if table.columns.is_empty() {
             table.columns =
                 row.columns().iter().map(|column| sqlx::Column::name(column).to_owned()).collect();
+            has_made_types = row.columns().iter().any(is_of_made_type);
         }
         let (values, size) = guest_values::read(&row)?;
         bytes += size;
@@ -219,5 +244,16 @@ async fn fetch(
         }
         table.rows.push(values);
     }
-    Ok(table)
+    drop(stream);
+    // Without a row there was no column to look at, and the client learned of the types all the same.
+    if table.columns.is_empty() && table.affected == 0 {
+        let statement = AssertSqlSafe(statement.to_owned()).into_sql_str();
+        let prepared = connection.prepare_with(statement, &types).await.map_err(SqlError::of)?;
+        has_made_types = prepared.columns().iter().any(is_of_made_type);
+    }
+    Ok((table, has_made_types))
+}
+
+fn is_of_made_type(column: &PgColumn) -> bool {
+    sqlx::Column::type_info(column).oid().is_none_or(|oid| oid.0 >= FIRST_MADE_TYPE)
 }

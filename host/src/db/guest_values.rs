@@ -33,6 +33,21 @@ impl Value {
             Self::Bytes(_) => "bytea",
         }
     }
+
+    /// The type that it is sent as.
+    pub(super) fn type_info(&self) -> PgTypeInfo {
+        fn of<T: Type<Postgres>>() -> PgTypeInfo {
+            T::type_info()
+        }
+        match self {
+            Self::Null => of::<Null>(),
+            Self::Boolean(_) => of::<bool>(),
+            Self::Integer(_) => of::<i64>(),
+            Self::Float(_) => of::<f64>(),
+            Self::Text(_) => of::<String>(),
+            Self::Bytes(_) => of::<Vec<u8>>(),
+        }
+    }
 }
 
 /// A null of whatever type is wanted.
@@ -69,7 +84,8 @@ pub(super) fn bind(
 /// A row's fields, and about how many bytes they are.
 pub(super) fn read(row: &PgRow) -> Result<(Vec<Value>, usize), SqlError> {
     let mut values = Vec::with_capacity(row.len());
-    let mut bytes = 0;
+    // A row without columns takes room too.
+    let mut bytes = size_of::<Vec<Value>>();
     for index in 0..row.len() {
         let field = row.try_get_raw(index).map_err(|error| SqlError::Unavailable(error.to_string()))?;
         let type_name = field.type_info().name().to_owned();

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::{ENDED, SALES, Shop, letters};
 
 /// All calls share one connection.
-fn start_with_one_connection(world: &World, shop: &Shop) -> Result<Host> {
+pub(super) fn start_with_one_connection(world: &World, shop: &Shop) -> Result<Host> {
     let env =
         [("MAILROOM__SQL__SHOP__URL", shop.url.as_str()), ("MAILROOM__SQL__SHOP__CONNECTIONS_MAX", "1")];
     world.start_host_with("a", &env)
 }
 
 /// What the statements of the last message gave.
-async fn last_answers(world: &World, shop: &Shop, messages: usize) -> Result<Value> {
+pub(super) async fn last_answers(world: &World, shop: &Shop, messages: usize) -> Result<Value> {
     becomes("what it emitted is on Kafka", messages, SOON, async || {
         Ok(world.kafka.read_all(&shop.output).await?.len())
     })
