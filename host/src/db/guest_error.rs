@@ -1,6 +1,7 @@
 //! Why a guest's statement gave nothing, and whose doing it was.
 
 use super::DbError;
+use super::meaning::{self, Meaning};
 
 /// SQLSTATE admin_shutdown: Postgres ended the session.
 const ENDED: &str = "57P01";
@@ -27,12 +28,14 @@ impl SqlError {
 
     /// Of a guest's statement. That its session was ended counts as its own doing until more is known.
     pub(super) fn of(error: sqlx::Error) -> Self {
-        if is_of_the_connection(&error) {
-            return Self::Unavailable(error.to_string());
-        }
         let sqlx::Error::Database(error) = error else {
-            // The client could not say it, or not read the answer: the same statement never gets further.
-            return Self::refused(NOT_SENT, error.to_string());
+            return match meaning::of(&error) {
+                Meaning::Outage | Meaning::Operator(_) => Self::Unavailable(error.to_string()),
+                // The client could not say it, or not read the answer: the same statement never gets further.
+                Meaning::Retry | Meaning::BadData | Meaning::Bug => {
+                    Self::refused(NOT_SENT, error.to_string())
+                }
+            };
         };
         let sqlstate = error.code().unwrap_or_default().into_owned();
         if is_transient(&sqlstate) && sqlstate != ENDED {
@@ -57,18 +60,6 @@ impl DbError {
 /// Rights, schema and statements of the host's own, which a commit of a guest's does not touch.
 fn is_of_the_host(sqlstate: &str) -> bool {
     ["28", "3D", "42", "55000"].iter().any(|class| sqlstate.starts_with(class))
-}
-
-/// Whether it says something about the way to Postgres, and nothing about the statement.
-fn is_of_the_connection(error: &sqlx::Error) -> bool {
-    matches!(
-        error,
-        sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-    )
 }
 
 /// Lost connections, lack of resources, an administrator's hand, victims of deadlocks and of serialization, and
