@@ -44,51 +44,55 @@ pub fn tail(text: &str, bytes_max: usize) -> String {
 /// what is read is written as an escape.
 #[must_use]
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    escaped(text, |character| character.is_control() || is_invisible(character))
+    escaped(text, is_harmful, write_escape)
 }
 
-/// The same of a text with lines, which keep their ends and tabs.
+/// Shows a text of several lines likewise; ends of lines and tabs stay.
 #[must_use]
 pub fn shown_lines(text: &str) -> Cow<'_, str> {
-    let is_layout = |character| matches!(character, '\n' | '\t');
-    escaped(text, |character| !is_layout(character) && (character.is_control() || is_invisible(character)))
+    escaped(text, |character| !matches!(character, '\n' | '\t') && is_harmful(character), write_escape)
 }
 
 /// JSON with the same characters as JSON's own escapes; in JSON they only stand inside of texts.
 #[must_use]
 pub fn shown_json(json: &str) -> Cow<'_, str> {
-    let is_harmful =
-        |character: char| character != '\n' && (character.is_control() || is_invisible(character));
-    if !json.contains(is_harmful) {
-        return Cow::Borrowed(json);
-    }
-    let mut shown = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_harmful(character) {
+    escaped(
+        json,
+        |character| character != '\n' && is_harmful(character),
+        |character, shown| {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 // Writing to a text cannot fail.
                 write!(shown, "\\u{unit:04x}").unwrap_or_default();
             }
-        } else {
-            shown.push(character);
-        }
-    }
-    Cow::Owned(shown)
+        },
+    )
 }
 
-fn escaped(text: &str, is_harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
+fn write_escape(character: char, shown: &mut String) {
+    shown.extend(character.escape_default());
+}
+
+fn escaped(
+    text: &str,
+    is_harmful: impl Fn(char) -> bool,
+    write_escape: impl Fn(char, &mut String),
+) -> Cow<'_, str> {
     if !text.contains(&is_harmful) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         if is_harmful(character) {
-            shown.extend(character.escape_default());
+            write_escape(character, &mut shown);
         } else {
             shown.push(character);
         }
     }
     Cow::Owned(shown)
+}
+
+fn is_harmful(character: char) -> bool {
+    character.is_control() || is_invisible(character)
 }
 
 /// Marks of direction, separators of lines, and tags: they change what is read, and are not seen.
