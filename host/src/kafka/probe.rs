@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::error::Remedy;
 use super::meaning::{Meaning, meaning};
 use super::queue::{ConsumerQueue, Failure, QueueEvent};
+use super::topics::{Asked, blocking};
 use super::voice::Quiet;
 use super::{KafkaError, client};
 use crate::config;
@@ -20,6 +21,8 @@ use crate::config;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A record that follows damage in the same answer of the broker comes within this.
 const FOLLOWS_WITHIN: Duration = Duration::from_millis(300);
+
+const LOOKING: &str = "looking into a partition";
 
 /// A batch or record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +62,7 @@ pub(crate) async fn read_from(
     offset: i64,
 ) -> Result<Reading, KafkaError> {
     let (kafka, place) = (kafka.clone(), place.clone());
-    blocking(move || Probe::new(&kafka, place)?.read(offset)).await
+    blocking(move || Probe::new(&kafka, place)?.read(offset)).await.map_err(KafkaError::new(LOOKING))
 }
 
 /// Looks for damage at or behind the offset that comes next, and for the first offset behind it; `end` is the end of
@@ -74,16 +77,9 @@ pub(crate) async fn behind_damage(
     end: i64,
 ) -> Result<Option<(Damage, i64)>, KafkaError> {
     let (kafka, place) = (kafka.clone(), place.clone());
-    blocking(move || Probe::new(&kafka, place)?.behind_damage(next, end)).await
-}
-
-type Asked<T> = Result<T, RdKafkaError>;
-
-async fn blocking<T: Send + 'static>(
-    look: impl FnOnce() -> Asked<T> + Send + 'static,
-) -> Result<T, KafkaError> {
-    let looked = tokio::task::spawn_blocking(look).await.unwrap_or(Err(RdKafkaError::Canceled));
-    looked.map_err(KafkaError::new("looking into a partition"))
+    blocking(move || Probe::new(&kafka, place)?.behind_damage(next, end))
+        .await
+        .map_err(KafkaError::new(LOOKING))
 }
 
 struct Probe {

@@ -188,7 +188,7 @@ pub(crate) async fn may_join(
     blocking(ask).await.map_err(KafkaError::new("asking for its offsets"))
 }
 
-type Asked<T> = Result<T, rdkafka::error::KafkaError>;
+pub(super) type Asked<T> = Result<T, rdkafka::error::KafkaError>;
 
 /// One offset for each partition; `None` where every record is older than the moment asked for.
 fn offsets_for(
@@ -219,6 +219,9 @@ fn offsets_for(
     partitions.iter().map(offset).collect()
 }
 
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Asked<T> + Send + 'static) -> Asked<T> {
+/// Waits for an answer of librdkafka off the runtime's threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Asked<T> + Send + 'static,
+) -> Asked<T> {
     tokio::task::spawn_blocking(call).await.unwrap_or(Err(rdkafka::error::KafkaError::Canceled))
 }
