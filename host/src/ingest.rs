@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::kafka::{self, Consumer, KafkaError, WatchedTopics};
 use crate::outage::Outage;
+use crate::reminder::Reminder;
 use crate::settle::{Effects, StateView};
 use crate::worker::Worker;
 use chores::Chore;
@@ -60,7 +61,7 @@ pub(crate) struct Ingest {
     /// A subscribed topic was not there at the last look.
     absent: bool,
     /// Subscribed topics that do not exist, and when the log last told.
-    missing: BTreeMap<String, Instant>,
+    missing: BTreeMap<String, Reminder>,
     topics_due: Instant,
     /// Partitions that Kafka gave to this host.
     assigned: BTreeSet<TopicPartition>,

@@ -75,6 +75,7 @@ mod retention;
 mod db;
 mod kafka;
 mod outage;
+mod reminder;
 mod telemetry;
 
 #[cfg(test)]

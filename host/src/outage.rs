@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::reminder::{REMIND_AFTER, Reminder};
+
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// How an error is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,17 +28,13 @@ pub(crate) enum Urgency {
 
 /// Moments at which loops of one process spoke of one server last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Spoken(Arc<Mutex<HashMap<Urgency, Instant>>>);
+pub(crate) struct Spoken(Arc<Mutex<HashMap<Urgency, Reminder>>>);
 
 impl Spoken {
     /// Whether it may be said now. No code that can panic runs under the lock.
     fn may_say(&self, urgency: Urgency, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.get(&urgency).is_some_and(|said| now - *said < REMIND_AFTER) {
-            return false;
-        }
-        last.insert(urgency, now);
-        true
+        last.entry(urgency).or_default().is_due(now)
     }
 
     /// Forgets what was said while something was away that is back: its next outage is news.

@@ -16,6 +16,7 @@ use crate::db::handlers;
 use crate::handler::Handler;
 use crate::ingest::Ingest;
 use crate::lane::Session;
+use crate::reminder::Reminder;
 use crate::worker::{HostLook, LaneBook, Worker};
 
 /// A handler that is on its way out, as one whose file got another name, holds its group for a moment: no word
@@ -26,8 +27,6 @@ const TRY_EVERY: (Duration, Duration) = (Duration::from_millis(25), Duration::fr
 
 /// Between two tries to make a consumer.
 const JOIN_EVERY: Duration = Duration::from_secs(5);
-/// What lasts is told again after this.
-const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// What ties a handler's work to the sweep.
 pub(super) struct FromSweep {
@@ -85,12 +84,12 @@ pub(super) async fn run(
 
 /// Joins the consumer group, however long a consumer cannot be made: the other handlers go on.
 async fn join(worker: &Worker, standings: &mpsc::UnboundedSender<Standing>) -> Ingest {
-    let mut told: Option<Instant> = None;
+    let mut reminder = Reminder::default();
     let name = &worker.handler.name;
     loop {
         let error = match room_for_a_consumer().map(|()| Ingest::new(worker)) {
             Ok(Ok(ingest)) => {
-                if told.is_some() {
+                if reminder.was_said() {
                     tell(standings, Standing::Works(name.clone()));
                 }
                 return ingest;
@@ -98,8 +97,7 @@ async fn join(worker: &Worker, standings: &mpsc::UnboundedSender<Standing>) -> I
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        if told.is_none_or(|told| told.elapsed() >= REMIND_AFTER) {
-            told = Some(Instant::now());
+        if reminder.is_due(Instant::now()) {
             tell(standings, Standing::WithoutConsumer { name: name.clone(), reason: error });
         }
         tokio::time::sleep(JOIN_EVERY).await;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time after which silence is said again.
-const REMIND_AFTER: Duration = Duration::from_secs(60);
+use crate::reminder::Reminder;
 
 /// Book of the commands that were not answered, one for all connections of a process.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ struct Known {
     /// Moment of the next probe; `None` while the gate is open.
     probe_at: Option<Instant>,
     /// Moment at which a silent command was said last, unless a commit was answered since.
-    said_at: Option<Instant>,
+    said: Reminder,
 }
 
 impl Silence {
@@ -61,11 +60,11 @@ impl Silence {
     /// Notes that a commit was answered: whatever hangs is not all of Postgres.
     pub(super) fn committed(&self) {
         let mut known = self.known();
-        if known.hung.is_empty() && known.said_at.is_none() {
+        if known.hung.is_empty() && !known.said.was_said() {
             return;
         }
         known.hung.clear();
-        known.said_at = None;
+        known.said = Reminder::default();
         if known.probe_at.take().is_some() {
             tracing::info!("Postgres at {} answers again", self.place);
         }
@@ -90,10 +89,9 @@ impl Silence {
     /// Says that a command has no answer yet, unless that was said a moment ago.
     pub(super) fn say(&self, doing: &str, lanes: &[i32], age: Duration, now: Instant) {
         let mut known = self.known();
-        if known.said_at.is_some_and(|said| now - said < REMIND_AFTER) {
+        if !known.said.is_due(now) {
             return;
         }
-        known.said_at = Some(now);
         tracing::warn!(
             lanes = ?lanes,
             "Postgres at {} has not answered for {:.1} s while {doing} (lanes {}): a synchronous standby may be away, \

@@ -15,9 +15,6 @@ use crate::kafka::KafkaError;
 /// Interval of the looks after missing topics.
 const TOPICS_TICK: Duration = Duration::from_secs(3);
 
-/// A topic that stays missing is named again after this.
-const REMIND_AFTER: Duration = Duration::from_secs(60);
-
 /// A look that ended.
 pub(crate) enum Chore {
     /// Positions were looked for, under these tokens of their lanes.
@@ -157,14 +154,13 @@ impl Ingest {
                 let now = Instant::now();
                 self.missing.retain(|topic, _| missing.contains(topic));
                 for topic in missing {
-                    if self.missing.get(&topic).is_some_and(|told| now - *told < REMIND_AFTER) {
+                    if !self.missing.entry(topic.clone()).or_default().is_due(now) {
                         continue;
                     }
                     tracing::warn!(
                         handler.name = %name, messaging.destination.name = %topic,
                         "Topic {topic} does not exist; handler {name} takes its messages once it is created"
                     );
-                    self.missing.insert(topic, now);
                 }
             }
             Err(error) => {

@@ -14,11 +14,10 @@ use super::positions::Position;
 use crate::db::offsets::StoredRecord;
 use crate::kafka::Damage;
 use crate::message::Record;
+use crate::reminder::Reminder;
 
 /// A failure to find a position that lasts longer is named in the log.
 const NAMED_AFTER: Duration = Duration::from_secs(5);
-/// What lasts is said again after this.
-const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// A partition's log as it was last found.
 #[derive(Debug, Default)]
@@ -31,7 +30,7 @@ pub(super) struct PartitionLog {
     pub(super) damage: Option<Damage>,
     search: Search,
     /// When the log last told that the partition gives nothing.
-    sick_told: Option<Instant>,
+    sick: Reminder,
     leaderless_since: Option<Instant>,
 }
 
@@ -50,14 +49,14 @@ pub(super) struct FoundLog {
     passed_over: HashSet<StoredRecord>,
     /// Why nothing is fetched until an operator acts.
     pub(super) stopped: Option<String>,
-    stop_told: Option<Instant>,
+    stop: Reminder,
 }
 
 /// The search for a position that could not be found at once.
 #[derive(Debug, Default)]
 struct Search {
     began: Option<Instant>,
-    named: Option<Instant>,
+    named: Reminder,
 }
 
 impl PartitionLog {
@@ -71,7 +70,7 @@ impl PartitionLog {
             next,
             passed_over,
             stopped,
-            stop_told: None,
+            stop: Reminder::default(),
         });
         self.doubtful = None;
         self.damage = None;
@@ -82,9 +81,7 @@ impl PartitionLog {
     pub(super) fn not_found(&mut self, partition: &TopicPartition, error: &dyn std::fmt::Display) {
         let now = Instant::now();
         let began = *self.search.began.get_or_insert(now);
-        let was_named = self.search.named.is_some_and(|named| now - named < REMIND_AFTER);
-        if now - began >= NAMED_AFTER && !was_named {
-            self.search.named = Some(now);
+        if now - began >= NAMED_AFTER && self.search.named.is_due(now) {
             let TopicPartition { topic, partition } = partition;
             tracing::warn!(
                 %error,
@@ -110,9 +107,7 @@ impl PartitionLog {
 
     /// Notes that the partition gives nothing for now, and names it once a minute.
     pub(super) fn is_sick(&mut self, partition: &TopicPartition, error: &str) {
-        let now = Instant::now();
-        if self.sick_told.is_none_or(|told| now - told >= REMIND_AFTER) {
-            self.sick_told = Some(now);
+        if self.sick.is_due(Instant::now()) {
             let TopicPartition { topic, partition } = partition;
             tracing::warn!(
                 "Partition {partition} of topic {topic} gives nothing for now, and is asked again: {error}"
@@ -125,9 +120,7 @@ impl FoundLog {
     /// Tells that the partition is stopped, once a minute.
     pub(super) fn tell_stop(&mut self, group: &str, partition: &TopicPartition) {
         let Some(reason) = &self.stopped else { return };
-        let now = Instant::now();
-        if self.stop_told.is_none_or(|told| now - told >= REMIND_AFTER) {
-            self.stop_told = Some(now);
+        if self.stop.is_due(Instant::now()) {
             let TopicPartition { topic, partition } = partition;
             tracing::error!(
                 messaging.consumer.group.name = %group,

@@ -2,7 +2,6 @@
 //! client as a whole now and then, since it repeats them several times a second while a broker is away.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -12,9 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::error::Remedy;
-
-/// The same error is told again after this.
-const REMIND_AFTER: Duration = Duration::from_secs(60);
+use crate::reminder::REMIND_AFTER;
 
 /// One client's.
 #[derive(Debug, Default)]

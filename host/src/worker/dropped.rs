@@ -1,14 +1,11 @@
 //! Tells of records that were dropped as duplicates, at most once a minute.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::reminder::Reminder;
 use crate::settle::Dropped;
-
-/// The shortest time between two lines of one handler.
-const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// What one handler's log says of duplicates.
 #[derive(Debug, Default)]
@@ -18,7 +15,7 @@ pub(super) struct DropLog(Mutex<Told>);
 struct Told {
     /// Records that no line has counted yet.
     untold: usize,
-    at: Option<Instant>,
+    reminder: Reminder,
 }
 
 impl DropLog {
@@ -38,16 +35,14 @@ impl DropLog {
     fn due(&self, records: usize, now: Instant) -> Option<usize> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.untold += records;
-        if told.at.is_some_and(|at| now.duration_since(at) < TOLD_EVERY) {
-            return None;
-        }
-        told.at = Some(now);
-        Some(std::mem::take(&mut told.untold))
+        told.reminder.is_due(now).then(|| std::mem::take(&mut told.untold))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
