@@ -27,7 +27,7 @@ pub(super) struct RunningCall {
     pub(super) version: Arc<Version>,
 }
 
-/// How a call ended that may be made once, whose lane is read again meanwhile.
+/// How a call ended that may be made once, for when its row is read again.
 #[derive(Debug, Clone, Hash)]
 pub(super) enum KeptEnd<E> {
     /// With this.
@@ -74,6 +74,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let lease = lane.lease;
         match lane.start(call, &version, now) {
             Start::Call(started) => {
+                // What was known of an earlier call says nothing of this one.
+                self.kept_ends.remove(&(id, started.seq));
                 let running = RunningCall { lease, seq: started.seq, version: Arc::clone(&version) };
                 self.calls.insert(call, running);
                 let (message, state, begin) = (started.message, started.state, started.begin);
@@ -182,8 +184,14 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             (Some((CallValidity::Current, lane)), EndOfCall::Decided { decision, state }) => {
                 lane.decide(seq, EndedBy::Call(decision), version, Some(state), now);
             }
-            (Some((CallValidity::Current, lane)), EndOfCall::Again { delay, .. }) => {
-                lane.call_again(seq, delay, now);
+            (lane, EndOfCall::Again { delay, never_called }) => {
+                // Its row may say that it was handed over, and may be read before it is called again.
+                if version.once && never_called && lane.is_some() {
+                    self.kept_ends.insert((lease.lane, seq), KeptEnd::NeverCalled);
+                }
+                if let Some((CallValidity::Current, lane)) = lane {
+                    lane.call_again(seq, delay, now);
+                }
             }
             (Some((CallValidity::Current, lane)), EndOfCall::RowChanged) => lane.row_changed(seq, now),
             (None | Some((CallValidity::Stale, _)), EndOfCall::RowChanged) => {}
@@ -194,11 +202,6 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
                 } else if version.once && lane.is_some() {
                     let how = How { end: EndedBy::Call(decision), version, based_on: None, held: false };
                     self.kept_ends.insert((lease.lane, seq), KeptEnd::Decided(how));
-                }
-            }
-            (lane, EndOfCall::Again { never_called, .. }) => {
-                if version.once && never_called && lane.is_some() {
-                    self.kept_ends.insert((lease.lane, seq), KeptEnd::NeverCalled);
                 }
             }
         }
