@@ -54,12 +54,15 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             self.read_last = true;
             return Some(self.read_due(id, true));
         }
+        // What came after a replay must not be read before the replay is found.
+        if self.due.reread.is_some() {
+            return Some(self.read_due(id, false));
+        }
         let read = self.plan_keys(id, bounds);
         if read.is_some() {
             return read;
         }
-        let looks = self.due.reread.is_some() || self.due.next.is_some_and(|next| next <= now);
-        if looks && (self.to_read.len() < DUE_KEYS_ENOUGH || self.due.reread.is_some()) {
+        if self.due.next.is_some_and(|next| next <= now) && self.to_read.len() < DUE_KEYS_ENOUGH {
             return Some(self.read_due(id, false));
         }
         self.plan_scan(id, bounds)
@@ -120,7 +123,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     }
 
     /// Gives from where a key is read on; `None` where something of it goes first.
-    fn key_read_from(&self, order: OrderBy) -> Option<Seq> {
+    pub(super) fn key_read_from(&self, order: OrderBy) -> Option<Seq> {
         if self.waits_behind_dead(order) {
             return None;
         }

@@ -211,7 +211,10 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             self.unblock(&blocked, now);
         }
         for (order, seq) in found.due {
-            if self.items.contains(seq) || self.to_spill.contains_key(&seq) || self.to_read.contains(&order) {
+            // A key that is read on comes to the row, unless it was replayed behind where the reading stands.
+            let comes =
+                self.to_read.contains(&order) && self.key_read_from(order).is_none_or(|from| from < seq);
+            if self.items.contains(seq) || self.to_spill.contains_key(&seq) || comes {
                 continue;
             }
             // What is due behind a first row that waits comes after it.
