@@ -113,12 +113,11 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             let Phase::Doubtful { closing, .. } = lane.phase else { continue };
             let (id, partition) = (taken.lease.lane, taken.partition.clone());
             lane.reopen(taken, now);
-            // How a call ended that may be made once is settled here before the lane is another's.
-            let has_ends = self.kept_ends.keys().any(|(of, _)| *of == id);
-            if self.stop_by.is_some() || (closing && !has_ends) {
-                lane.phase = Phase::Closing { by: now };
-            } else if closing {
+            let owes_ends = self.owes_ends(id, now);
+            if closing && owes_ends {
                 self.hold_partition(partition, id, now);
+            } else if let Some(lane) = self.lanes.get_mut(&id).filter(|_| closing || self.stop_by.is_some()) {
+                lane.phase = Phase::Closing { by: now };
             }
         }
     }

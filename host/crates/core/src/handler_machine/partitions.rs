@@ -71,17 +71,31 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     pub(super) fn revoked(&mut self, partitions: &[TopicPartition], now: Moment) {
         for partition in partitions {
             let lane = self.partitions.remove(partition).and_then(|of| of.lane);
-            if let Some(lane) = lane {
-                self.close_lane(lane, now);
+            match lane {
+                Some(lane) if self.owes_ends(lane, now) => self.hold_partition(partition.clone(), lane, now),
+                Some(lane) => self.close_lane(lane, now),
+                None => {}
             }
         }
         self.unnumbered.retain(|polled| !partitions.contains(&polled.partition));
         self.commands.push(Command::Unassign(partitions.to_vec()));
     }
 
+    /// Whether ends of calls that may be made once are known here only and will soon be settled: another owner would
+    /// take their messages for interrupted.
+    pub(super) fn owes_ends(&self, id: LaneId, now: Moment) -> bool {
+        let is_new = self.lanes.get(&id).is_some_and(|lane| now < lane.taken_at + self.grace());
+        self.stop_by.is_none() && is_new && self.kept_ends.keys().any(|(of, _)| *of == id)
+    }
+
+    /// How long a lane that is given back waits for what runs.
+    fn grace(&self) -> Duration {
+        self.version.deadline + Duration::from_secs(1)
+    }
+
     /// What runs of the lane ends and is settled, then it is given back.
     fn close_lane(&mut self, lane: LaneId, now: Moment) {
-        let grace = self.version.deadline + Duration::from_secs(1);
+        let grace = self.grace();
         let by = self.stop_by.map_or(now + grace, |stop| stop.min(now + grace));
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.close(by, now);
@@ -267,6 +281,9 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             self.drop_lane(id, now);
         }
         for (id, partition) in wanted {
+            if self.owes_ends(id, now) {
+                continue;
+            }
             self.partitions.remove(&partition);
             self.close_lane(id, now);
             // It is not for us to take again at once.
