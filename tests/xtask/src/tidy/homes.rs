@@ -94,7 +94,7 @@ mod tests {
             ("host/src/app.rs", "let engine = wasmtime::Engine::default();"),
             ("host/src/handler/sandbox.rs", "use hyper_util::client::legacy::Client;"),
             ("host/src/db.rs", "std::env::var(\"X\")"),
-            ("guest-sdk/src/lib.rs", "std::env::vars()"),
+            ("guest-sdk/rust/src/lib.rs", "std::env::vars()"),
             ("host/src/relay.rs", "tokio::spawn(run());"),
             ("host/src/sweep.rs", "set.spawn(run());"),
             ("host/src/inbox.rs", "query(AssertSqlSafe(text))"),
