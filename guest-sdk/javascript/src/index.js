@@ -1,0 +1,10 @@
+export { ConfigError, config } from "./config.js";
+export { Dispatcher } from "./dispatcher.js";
+export { defineHandler } from "./handler.js";
+export { HttpError, http } from "./http.js";
+export { log } from "./log.js";
+export { Message } from "./message.js";
+export { PublishError, publish } from "./outgoing.js";
+export { SqlError, sql } from "./sql.js";
+export { StateError, state } from "./state.js";
+export { Stop, fail, reject, retry, skip } from "./stop.js";
