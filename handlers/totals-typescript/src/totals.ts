@@ -1,0 +1,22 @@
+import { defineHandler, publish, state } from "mailroom-guest";
+
+interface Order {
+  customer: string;
+  amount_cents: number;
+}
+
+export const handler = defineHandler({
+  subscriptions: [{ topics: ["orders"], eventTypes: ["order.placed"] }],
+
+  handle(message) {
+    const { customer, amount_cents } = message.json<Order>();
+    const total_cents = (state.keyed.get<number>("total_cents") ?? 0) + amount_cents;
+    state.keyed.set("total_cents", total_cents);
+    publish({
+      topic: "totals",
+      eventType: "total.changed",
+      key: message.key,
+      json: { customer, total_cents },
+    });
+  },
+});

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { TestHost } from "mailroom-guest/testing";
+
+import { handler } from "../src/totals";
+
+test("an order is added to its customer's total", async () => {
+  const host = new TestHost({ keyed: { ada: { total_cents: 100 } } });
+
+  const { outcome, published } = await host.invoke(handler, {
+    eventType: "order.placed",
+    key: "ada",
+    payload: { customer: "ada", amount_cents: 4200 },
+  });
+
+  assert.deepEqual(outcome, { kind: "completed" });
+  assert.deepEqual(host.keyed("ada"), { total_cents: 4300 });
+  assert.equal(published.length, 1);
+  assert.equal(published[0].topic, "totals");
+  assert.equal(published[0].key, "ada");
+  assert.deepEqual(published[0].json(), { customer: "ada", total_cents: 4300 });
+});
+
+test("a payload that is no JSON is rejected and changes nothing", async () => {
+  const host = new TestHost();
+
+  const { outcome, published } = await host.invoke(handler, { key: "ada", payload: "{oops" });
+
+  assert.equal(outcome.kind, "rejected");
+  assert.deepEqual(published, []);
+  assert.deepEqual(host.keyed("ada"), {});
+});
