@@ -44,6 +44,7 @@ def completed(handle: Callable[[Message], Any], taken: Message | None = None, ho
     [
         (Retry("busy"), {"reason": "busy", "after_ms": None, "counts": True}),
         (Retry("busy", after=0.05, uncounted=True), {"reason": "busy", "after_ms": 50, "counts": False}),
+        (Retry("busy", after=0.029), {"reason": "busy", "after_ms": 29, "counts": True}),
         (Retry("busy", after=timedelta(minutes=1)), {"reason": "busy", "after_ms": 60_000, "counts": True}),
         (Retry("busy", after=float("inf")), {"reason": "busy", "after_ms": 2**64 - 1, "counts": True}),
         (Skip("a test"), {"reason": "a test"}),

@@ -12,11 +12,7 @@ export const handler = defineHandler({
     const { customer, amount_cents } = message.json<Order>();
     const total_cents = (state.keyed.get<number>("total_cents") ?? 0) + amount_cents;
     state.keyed.set("total_cents", total_cents);
-    publish({
-      topic: "totals",
-      eventType: "total.changed",
-      key: message.key,
-      json: { customer, total_cents },
-    });
+    const total = { customer, total_cents };
+    publish({ topic: "totals", eventType: "total.changed", key: message.key, json: total });
   },
 });

@@ -67,4 +67,4 @@ def milliseconds(delay: Delay | None, what: str) -> int | None:
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
         raise ValueError(f"{what} must be a timedelta or seconds, 0 or more")
-    return _U64_MAX if seconds > _U64_MAX / 1000 else int(seconds * 1000)
+    return _U64_MAX if seconds > _U64_MAX / 1000 else round(seconds * 1000)
