@@ -1,7 +1,8 @@
 //! The project's own commands, `cargo xtask help`. This crate starts in a second because it depends on
-//! nothing but the starter of servers; it builds and runs the others through cargo.
+//! nothing but the starter of servers and two small generators of code; it builds and runs the others through cargo.
 
 mod bench;
+mod bindings;
 mod count;
 mod demo;
 mod fuzz;
@@ -33,6 +34,7 @@ cargo xtask model [NAME]         every interleaving of small scenarios with the 
                                  stated bound; the shortest way to a broken promise is shown
 cargo xtask planted              plant bugs that the history test, the simulator or the model must catch
 cargo xtask tidy                 check the rules of the house
+cargo xtask bindings [--check]   renew the bindings of the SDKs in Go and C from wit/, or check that they are current
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
 ";
 
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         ("model", names) => sim::model(names),
         ("planted", []) => planted::run(),
         ("tidy", []) => tidy::check(),
+        ("bindings", []) => bindings::run(bindings::Mode::Renew),
+        ("bindings", [check]) if check == "--check" => bindings::run(bindings::Mode::Check),
         ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),
         ("sqlx", [check]) if check == "--check" => sqlx::run(sqlx::Mode::Check),
         (_, _) => {
