@@ -1,0 +1,3 @@
+module mailroom/guest
+
+go 1.26
