@@ -157,9 +157,9 @@ func method(name string) wire.Method {
 func (e *exchange) send(body *wire.OutgoingBody) error {
 	if result := body.Write(); result.IsOk() {
 		stream := result.Ok()
-		err := e.write(stream)
+		whole, err := e.write(stream)
 		stream.Drop()
-		if err != nil {
+		if err != nil || !whole {
 			return err
 		}
 	}
@@ -169,27 +169,28 @@ func (e *exchange) send(body *wire.OutgoingBody) error {
 	return nil
 }
 
-func (e *exchange) write(stream *wasi_io_streams.OutputStream) error {
+// write tells whether all of the body was taken.
+func (e *exchange) write(stream *wasi_io_streams.OutputStream) (bool, error) {
 	for rest := e.request.Body; len(rest) > 0; {
 		room := stream.CheckWrite()
 		if room.IsErr() {
 			dropStreamError(room.Err())
-			return nil
+			return false, nil
 		}
 		now := min(room.Ok(), uint64(len(rest)))
 		if now == 0 {
 			if err := e.wait(stream.Subscribe()); err != nil {
-				return err
+				return false, err
 			}
 			continue
 		}
 		if written := stream.Write(rest[:now]); written.IsErr() {
 			dropStreamError(written.Err())
-			return nil
+			return false, nil
 		}
 		rest = rest[now:]
 	}
-	return nil
+	return true, nil
 }
 
 func (e *exchange) read(incoming *wire.IncomingResponse) (*Response, error) {
