@@ -25,6 +25,7 @@ mod meter;
 mod native;
 mod output;
 mod refused;
+mod rehearsal;
 mod reply;
 mod sandbox;
 mod subscription;
@@ -48,6 +49,7 @@ pub(crate) use engine::{Engine, EngineError, EngineSettings};
 pub(crate) use folder::{Change, Folder, FolderError};
 pub use native::{Call, Handler as NativeHandler, Message, Outgoing, State};
 pub(crate) use refused::Refused;
+pub(crate) use rehearsal::{HttpAnswer, Rehearsal};
 pub use reply::Failure;
 pub use subscription::Subscription;
 

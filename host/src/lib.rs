@@ -56,6 +56,7 @@ pub mod cli;
 pub mod config;
 
 mod app;
+mod author;
 mod builder;
 mod clock;
 

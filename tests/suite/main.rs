@@ -45,6 +45,7 @@ mod pause;
 mod plans;
 mod poolers;
 mod producer_rights;
+mod projects;
 mod publish;
 mod redelivery;
 mod reload;

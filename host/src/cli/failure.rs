@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use crate::author::AuthorError;
 use crate::config::ConfigErrors;
 use crate::db::migrate::SchemaError;
 use crate::db::reach::ReachError;
@@ -33,6 +34,9 @@ pub(super) enum Failure {
     /// A component or its manifest is refused.
     #[error("{0}")]
     Refused(String),
+    /// A project of an author's, or a tool that it needs.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
     /// A server of `mailroom dev`.
     #[error(transparent)]
     Server(#[from] mailroom_servers::Error),
@@ -54,7 +58,10 @@ impl Failure {
     /// As `--help` lists them.
     fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Usage(_) | Self::Reach(ReachError::Url(_)) => 2,
+            Self::Config(_)
+            | Self::Usage(_)
+            | Self::Author(AuthorError::Refused(_))
+            | Self::Reach(ReachError::Url(_)) => 2,
             Self::NotFound(_) => 3,
             Self::Reach(ReachError::Unreachable(_)) => 4,
             Self::Db(error) | Self::Schema(SchemaError::Db(error)) => match error.meaning() {
@@ -74,6 +81,7 @@ impl Failure {
                 | SchemaError::Pooled(_),
             )
             | Self::Refused(_)
+            | Self::Author(AuthorError::Tool(_) | AuthorError::Build(_) | AuthorError::File { .. })
             | Self::Server(_)
             | Self::Host(_)
             | Self::Io(..) => 1,

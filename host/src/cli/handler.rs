@@ -1,9 +1,12 @@
 //! `mailroom handler`: a component before it is dropped into the folder, and what hosts have loaded.
 
+mod build;
 mod check;
 mod given;
 mod growth;
 mod invoke;
+mod new;
+mod test;
 mod told;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +22,12 @@ use crate::handler::Refused;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Make a project for a new handler, in one of the languages
+    New(new::New),
+    /// Build a project's component with the tools of its language
+    Build(build::Build),
+    /// Run a project's cases in the sandbox, without servers
+    Test(test::Test),
     /// Say whether a host would load this component, and what it would do; of two, what grows between them
     Check(check::Check),
     /// Call this component once with a message from a file, without servers
@@ -47,6 +56,9 @@ pub(super) enum Verb {
 
 pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode, Failure> {
     match verb {
+        Verb::New(new) => return new::new(&new),
+        Verb::Build(build) => return build::build(&build),
+        Verb::Test(test) => return test::test(&test, &without_servers(settings)?).await,
         Verb::Check(check) => return check::check(&check, &without_servers(settings)?).await,
         Verb::Invoke(invoke) => return invoke::invoke(&invoke, without_servers(settings)?).await,
         Verb::List(output) => {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::effects::{Asked, Effects};
 use super::native::Native;
 use super::refused::Refused;
+use super::rehearsal::Rehearsal;
 use super::sandbox::Sandbox;
 use super::subscription::{Subscription, effective, name_topics, too_many, unfit};
 use super::world::World;
@@ -109,15 +110,17 @@ impl Component {
         self.called(ran)
     }
 
-    /// The same, with all that it asked for, in order.
+    /// The same, with all that it asked for, in order. A rehearsal stands in place of the world outside.
     pub(crate) async fn watch(
         &self,
         message: &Message,
         form: Form,
         state: StateView,
+        rehearsal: Option<Rehearsal>,
     ) -> (Called, Vec<Asked>) {
         let effects = |deadline: Instant| {
-            Effects::new(Arc::clone(&self.manifest), message.id, deadline, state).watched()
+            let effects = Effects::new(Arc::clone(&self.manifest), message.id, deadline, state);
+            effects.watched().rehearsed(rehearsal)
         };
         let mut ran = self.run(message, form, effects).await;
         let asked = ran.effects.take_journal();

@@ -29,6 +29,7 @@ pub(super) use store::StoreError;
 
 use super::http::Client;
 use super::output::Output;
+use super::rehearsal::Rehearsal;
 use crate::config::Manifest;
 use crate::db::{GuestTx, SqlError};
 use crate::message::Outgoing;
@@ -63,6 +64,8 @@ pub(super) struct Effects {
     http: http::Requests,
     /// All that was asked for, where somebody wants to see it.
     journal: Option<Vec<Asked>>,
+    /// What stands in place of the world outside, where a test makes the call.
+    rehearsal: Option<Rehearsal>,
 }
 
 /// The call's SQL.
@@ -111,12 +114,23 @@ impl Effects {
             lines: Lines::default(),
             http: http::Requests::default(),
             journal: None,
+            rehearsal: None,
         }
     }
 
     /// Keeps a journal of what is asked for.
     pub(super) fn watched(self) -> Self {
         Self { journal: Some(Vec::new()), ..self }
+    }
+
+    /// Keeps the world outside from the call.
+    pub(super) fn rehearsed(self, rehearsal: Option<Rehearsal>) -> Self {
+        Self { rehearsal, ..self }
+    }
+
+    /// What stands in place of the world outside, where a test makes the call.
+    pub(super) fn rehearsal(&self) -> Option<&Rehearsal> {
+        self.rehearsal.as_ref()
     }
 
     /// Lets requests that are granted through to the network.

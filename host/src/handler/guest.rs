@@ -14,6 +14,7 @@ use super::effects::Effects;
 use super::fault::DeadlinePassed;
 use super::meter::Meter;
 use super::output::Output;
+use super::rehearsal::Rehearsal;
 use crate::config::{CallLimits, HandlerName};
 
 /// A guest that computes gives way to others after about 50 µs.
@@ -84,7 +85,7 @@ pub(super) fn store(
     table.set_max_capacity(RESOURCES_MAX);
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(FIELDS_BYTES_MAX);
-    let (wasi, meter) = (wasi(&output), Meter::new(limits, output.clone()));
+    let (wasi, meter) = (wasi(&output, effects.rehearsal()), Meter::new(limits, output.clone()));
     let guest = Guest { wasi, http, table, name: name.clone(), meter, output, effects };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.meter);
@@ -118,13 +119,16 @@ pub(super) fn timeout_at(deadline: Instant) -> Instant {
 }
 
 /// Linked because toolchains import it unasked, and empty: no files, no network, no environment.
-fn wasi(output: &Output) -> WasiCtx {
-    WasiCtx::builder()
-        .stdout(output.clone())
+fn wasi(output: &Output, rehearsal: Option<&Rehearsal>) -> WasiCtx {
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(output.clone())
         .stderr(output.clone())
         .max_random_size(RANDOM_BYTES_MAX)
         .allow_ip_name_lookup(false)
         .allow_tcp(false)
-        .allow_udp(false)
-        .build()
+        .allow_udp(false);
+    if let Some(rehearsal) = rehearsal {
+        rehearsal.arrange(&mut wasi);
+    }
+    wasi.build()
 }

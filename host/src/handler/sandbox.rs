@@ -66,7 +66,9 @@ impl Sandbox {
             return Ran { end, effects, last_output: None, usage: Usage::default() };
         };
         let _ticking = self.engine.clock.call();
-        let mut instance = match self.kept.take() {
+        // An instance that had calls before has the real clocks.
+        let kept = if effects.rehearsal().is_none() { self.kept.take() } else { None };
+        let mut instance = match kept {
             Some(kept) => kept.again(effects),
             None => Instance::new(guest::store(&self.engine.wasmtime, &self.name, limits, effects)),
         };

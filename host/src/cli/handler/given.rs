@@ -53,11 +53,11 @@ pub(super) struct Given {
 /// Values of a state by scope and name.
 pub(super) type Values = Vec<((Scope, String), Vec<u8>)>;
 
-/// Reads the message. What is left out is such that the handler's first subscription takes it.
-pub(super) fn message(path: &Path, of: &Checked) -> Result<Given, Failure> {
-    let mut fields = Fields::read(path)?;
+/// Reads a message. What is left out is such that the handler's first subscription takes it.
+pub(super) fn message(mut fields: Fields, of: &Checked) -> Result<Given, Failure> {
+    let source = fields.source.clone();
     let message = fields.message(of);
-    fields.finish(path)?;
+    fields.finish(&KEYS.join(", "))?;
     let subscription = matching::first(of.component.subscriptions(), &message);
     let taken = subscription.is_some();
     let form =
@@ -66,14 +66,13 @@ pub(super) fn message(path: &Path, of: &Checked) -> Result<Given, Failure> {
     if form == Form::Text && !text {
         let quarantined =
             "payload: is not UTF-8, and the handler takes text: a host quarantines such a message";
-        return Err(Failure::Usage(format!("{}: {quarantined}", path.display())));
+        return Err(Failure::Usage(format!("{source}: {quarantined}")));
     }
     Ok(Given { message, form, taken })
 }
 
 /// Reads `{"keyed": {NAME: VALUE}, "shared": {NAME: VALUE}}`.
-pub(super) fn state(path: &Path) -> Result<Values, Failure> {
-    let mut fields = Fields::read(path)?;
+pub(super) fn state(mut fields: Fields) -> Result<Values, Failure> {
     let mut values = Values::new();
     for scope in [Scope::Keyed, Scope::Shared] {
         for (name, value) in fields.object(scope.as_str(), "must be an object of names and values") {
@@ -84,44 +83,49 @@ pub(super) fn state(path: &Path) -> Result<Values, Failure> {
             }
         }
     }
-    fields.finish_with(path, "keyed, shared")?;
+    fields.finish("keyed, shared")?;
     Ok(values)
 }
 
-/// The keys of a file that were not read yet, and what was wrong with those that were.
-struct Fields {
+/// The keys of a JSON object that were not read yet, and what was wrong with those that were.
+pub(super) struct Fields {
+    /// The file, and the place in it, for what is wrong.
+    source: String,
     left: Map<String, Value>,
     wrong: Vec<String>,
 }
 
 impl Fields {
-    fn read(path: &Path) -> Result<Self, Failure> {
+    /// Reads a file that holds an object.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         there(path)?;
-        let wrong = |why: String| Failure::Usage(format!("{}: {why}", path.display()));
+        let source = path.display().to_string();
+        let wrong = |why: String| Failure::Usage(format!("{source}: {why}"));
         let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-        match serde_json::from_slice(&text).map_err(|error| wrong(format!("is not JSON: {error}")))? {
-            Value::Object(left) => Ok(Self { left: flat(left), wrong: Vec::new() }),
+        let value = serde_json::from_slice(&text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
+        Self::of(source, value)
+    }
+
+    /// Takes an object that is part of a file.
+    pub(super) fn of(source: String, value: Value) -> Result<Self, Failure> {
+        match value {
+            Value::Object(left) => Ok(Self { source, left: flat(left), wrong: Vec::new() }),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                Err(wrong("must be a JSON object".to_owned()))
+                Err(Failure::Usage(format!("{source}: must be a JSON object")))
             }
         }
     }
 
-    /// All that is wrong, at once.
-    fn finish(self, path: &Path) -> Result<(), Failure> {
-        self.finish_with(path, &KEYS.join(", "))
-    }
-
-    fn finish_with(mut self, path: &Path, keys: &str) -> Result<(), Failure> {
+    /// Ends the reading: all that is wrong, at once, and keys that are none of `keys`.
+    pub(super) fn finish(mut self, keys: &str) -> Result<(), Failure> {
         let unknown = self.left.keys().map(|key| format!("{key}: unknown key; there are {keys}"));
         self.wrong.extend(unknown);
-        let lines: Vec<String> =
-            self.wrong.iter().map(|line| format!("{}: {line}", path.display())).collect();
+        let lines: Vec<String> = self.wrong.iter().map(|line| format!("{}: {line}", self.source)).collect();
         if lines.is_empty() { Ok(()) } else { Err(Failure::Usage(lines.join("\n"))) }
     }
 
     /// `None` with a line on what is wanted, where it is not that.
-    fn right<T>(&mut self, key: &str, value: Option<T>, wanted: &str) -> Option<T> {
+    pub(super) fn right<T>(&mut self, key: &str, value: Option<T>, wanted: &str) -> Option<T> {
         if value.is_none() {
             self.wrong.push(format!("{key}: {wanted}"));
         }
@@ -129,16 +133,16 @@ impl Fields {
     }
 
     /// Null is as if absent.
-    fn take(&mut self, key: &str) -> Option<Value> {
+    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         self.left.remove(key).filter(|value| !value.is_null())
     }
 
-    fn text(&mut self, key: &str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
         let value = self.take(key)?;
         self.right(key, value.as_str().map(str::to_owned), "must be text")
     }
 
-    fn number<T: TryFrom<i64>>(&mut self, key: &str, wanted: &str) -> Option<T> {
+    pub(super) fn number<T: TryFrom<i64>>(&mut self, key: &str, wanted: &str) -> Option<T> {
         let value = self.take(key)?;
         let number = value.as_i64().and_then(|number| T::try_from(number).ok());
         self.right(key, number, wanted)
@@ -151,7 +155,7 @@ impl Fields {
         self.right(key, Some(count).filter(|count| *count > 0), wanted)
     }
 
-    fn object(&mut self, key: &str, wanted: &str) -> Map<String, Value> {
+    pub(super) fn object(&mut self, key: &str, wanted: &str) -> Map<String, Value> {
         let Some(value) = self.take(key) else { return Map::new() };
         self.right(key, value.as_object().cloned(), wanted).unwrap_or_default()
     }
@@ -255,7 +259,7 @@ fn header(name: &str, value: &Value) -> Option<Header> {
     Some(Header { name: HeaderName::Text(name.to_owned()), value })
 }
 
-fn json_or_bytes(value: &Value) -> Option<Vec<u8>> {
+pub(super) fn json_or_bytes(value: &Value) -> Option<Vec<u8>> {
     let says = |form: &str| value.as_object().is_some_and(|map| map.len() == 1 && map.contains_key(form));
     if value.is_null() {
         return None;
@@ -310,7 +314,7 @@ mod tests {
     fn headers_are_an_object_or_a_list() {
         let of = |headers: Value| {
             let left = Map::from_iter([("headers".to_owned(), headers)]);
-            let mut fields = Fields { left, wrong: Vec::new() };
+            let mut fields = Fields { source: String::new(), left, wrong: Vec::new() };
             let headers = fields.headers();
             fields.wrong.is_empty().then_some(headers)
         };

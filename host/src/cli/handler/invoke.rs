@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::given::{self, Fields};
 use super::told::{Calls, Told};
-use super::{given, manifest, refused};
+use super::{manifest, refused};
 use crate::cli::failure::Failure;
 use crate::cli::{Output, print};
 use crate::config::Config;
@@ -61,13 +62,14 @@ pub(super) async fn invoke(args: &Invoke, mut config: Config) -> Result<ExitCode
     let reach = if args.http { Reach::Http } else { Reach::Nothing };
     let loaded = Box::pin(handler::load(&args.file, manifest.as_deref(), &config, reach)).await;
     let loaded = loaded.map_err(|why| refused(&args.file, &why))?;
-    let given = given::message(&args.message, &loaded)?;
-    let values = args.state.as_deref().map(given::state).transpose()?.unwrap_or_default();
+    let given = given::message(Fields::read(&args.message)?, &loaded)?;
+    let values = args.state.as_deref().map(|path| given::state(Fields::read(path)?)).transpose()?;
+    let values = values.unwrap_or_default();
     let state = StateView::holding(given.message.key.clone(), values);
     let mut calls = Calls::default();
     let mut shown = None;
     for _ in 0..args.times {
-        let called = Box::pin(loaded.component.watch(&given.message, given.form, state.clone())).await;
+        let called = Box::pin(loaded.component.watch(&given.message, given.form, state.clone(), None)).await;
         calls.add(&called.0);
         // What did not complete is what its author wants to see.
         if shown.as_ref().is_none_or(|(_, code)| *code == 0) {

@@ -51,15 +51,15 @@ impl Calls {
 }
 
 /// How a call ended, in the words of a dead letter.
-struct Ending {
-    outcome: &'static str,
-    cause: Cause,
+pub(super) struct Ending {
+    pub(super) outcome: &'static str,
+    pub(super) cause: Cause,
     /// What a retry asks for.
-    retry: Option<(Option<Duration>, bool)>,
+    pub(super) retry: Option<(Option<Duration>, bool)>,
 }
 
 impl Ending {
-    fn of(end: &End) -> Self {
+    pub(super) fn of(end: &End) -> Self {
         let said = |outcome, error: &str| {
             let cause = Cause { error: error.to_owned(), ..Cause::default() };
             Self { outcome, cause, retry: None }
@@ -292,6 +292,6 @@ fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn millis(wait: Duration) -> u64 {
+pub(super) fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::future::ready;
 use std::sync::{Arc, OnceLock, Weak};
 
 use http::{Method, Request, Response};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::{Asked, Effects, Phase, refused};
@@ -15,6 +15,7 @@ use crate::config::Origin;
 use crate::handler::guest::timeout_at;
 use crate::handler::http::{Client, Failed, Patience};
 use crate::handler::output::Output;
+use crate::handler::rehearsal::HttpAnswer;
 
 /// What the journal shows of a URL.
 const URL_CHARS_MAX: usize = 300;
@@ -49,6 +50,14 @@ struct Told {
     output: Option<Output>,
 }
 
+/// How a request that is let through is answered.
+enum Way {
+    /// By whom it is sent to.
+    Network(Arc<Client>),
+    /// By the test that makes the call.
+    Rehearsed(HttpAnswer),
+}
+
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sending = Box<dyn Future<Output = Result<(Response<WasiBody>, Io), Error>> + Send>;
 
@@ -81,7 +90,16 @@ impl WasiHttpHooks for Effects {
     ) -> Sending {
         let brief = brief(&request);
         match self.let_through(&request) {
-            Ok(client) => {
+            Ok(Way::Rehearsed(answer)) => {
+                let (told, _open) = self.sending(brief, &request);
+                told.end(Ok(answer.status.to_string()));
+                let body = Full::new(answer.body).map_err(|never| match never {}).boxed_unsync();
+                let mut response = Response::new(body);
+                *response.status_mut() = answer.status;
+                *response.headers_mut() = answer.headers;
+                Box::new(ready(Ok((response, Box::new(ready(Ok(()))) as Io))))
+            }
+            Ok(Way::Network(client)) => {
                 let (told, open) = self.sending(brief, &request);
                 // The call's end comes before that of its requests, so that it is told what it waited for.
                 let patience = Patience::new(options, timeout_at(timeout_at(self.deadline)));
@@ -116,8 +134,8 @@ impl WasiHttpHooks for Effects {
 }
 
 impl Effects {
-    /// The client for this request, or why there is none.
-    fn let_through(&self, request: &Request<WasiBody>) -> Result<Arc<Client>, Failed> {
+    /// How this request is answered, or why it is not.
+    fn let_through(&mut self, request: &Request<WasiBody>) -> Result<Way, Failed> {
         let denied = |why: &str| Failed::new(Error::HttpRequestDenied, why.to_owned());
         if self.phase == Phase::Subscribing {
             return Err(denied("subscriptions() has no effects; send requests in handle()"));
@@ -140,8 +158,21 @@ impl Effects {
             let why = format!("a call may send {most} requests (limits.http-requests)");
             return Err(Failed::new(Error::InternalError(Some(why.clone())), why));
         }
+        if let Some(rehearsal) = &mut self.rehearsal {
+            let asked = format!("{} {}", request.method(), request.uri());
+            let answer = rehearsal.answers.pop_front_if(|answer| answer.request == asked);
+            return answer.map(Way::Rehearsed).ok_or_else(|| {
+                let next = rehearsal
+                    .answers
+                    .front()
+                    .map(|answer| format!("its next answer is to {}", answer.request));
+                let next = next.unwrap_or_else(|| "it has no answers left".to_owned());
+                let why = format!("the case does not answer {asked}: {next}");
+                Failed::new(Error::InternalError(Some(why.clone())), why)
+            });
+        }
         let offline = "no request leaves here; `handler invoke --http` sends those that are granted";
-        self.http.client.clone().ok_or_else(|| denied(offline))
+        self.http.client.clone().map(Way::Network).ok_or_else(|| denied(offline))
     }
 
     fn sending(&mut self, brief: String, request: &Request<WasiBody>) -> (Told, Arc<()>) {
@@ -211,7 +242,7 @@ mod tests {
     use crate::handler::tests::config;
     use crate::settle::StateView;
 
-    fn asked(effects: &Effects, method: &str, url: &str) -> String {
+    fn asked(effects: &mut Effects, method: &str, url: &str) -> String {
         let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::builder().method(method).uri(url).body(body).unwrap();
         effects.let_through(&request).err().map_or_else(|| "sent".to_owned(), |failed| failed.why)
@@ -223,12 +254,12 @@ mod tests {
         let manifest = Arc::new(Manifest::parse(text, &config()).unwrap());
         let nothing = StateView::new(None, "".into(), None);
         let mut handling = Effects::new(Arc::clone(&manifest), Uuid::nil(), Instant::now(), nothing);
-        let subscribing = Effects::denied(manifest, Instant::now());
+        let mut subscribing = Effects::denied(manifest, Instant::now());
         let granted = "https://api.example.com/x";
 
-        assert!(asked(&subscribing, "GET", granted).contains("subscriptions() has no effects"));
+        assert!(asked(&mut subscribing, "GET", granted).contains("subscriptions() has no effects"));
         for url in [granted, "https://API.example.com:443", "http://internal:8080/"] {
-            assert!(asked(&handling, "POST", url).contains("no request leaves here"), "granted: {url}");
+            assert!(asked(&mut handling, "POST", url).contains("no request leaves here"), "granted: {url}");
         }
         for (url, grant) in [
             ("http://api.example.com/", "http://api.example.com"),
@@ -236,12 +267,12 @@ mod tests {
             ("https://a.api.example.com/", "a.api.example.com"),
             ("http://169.254.169.254/latest", "http://169.254.169.254"),
         ] {
-            let why = asked(&handling, "GET", url);
+            let why = asked(&mut handling, "GET", url);
             assert!(why.ends_with(&format!("grants.http = [\"{grant}\"]")), "{url}: {why}");
         }
-        assert!(asked(&handling, "GET", "https://user@api.example.com/").contains("a request needs"));
-        assert!(asked(&handling, "CONNECT", granted).contains("makes a tunnel"));
+        assert!(asked(&mut handling, "GET", "https://user@api.example.com/").contains("a request needs"));
+        assert!(asked(&mut handling, "CONNECT", granted).contains("makes a tunnel"));
         handling.http.sent.push(Sent { brief: String::new(), answer: Arc::default(), open: Weak::new() });
-        assert!(asked(&handling, "GET", granted).contains("limits.http-requests"));
+        assert!(asked(&mut handling, "GET", granted).contains("limits.http-requests"));
     }
 }

@@ -24,7 +24,7 @@ fn logs(level: &str, text: &str) -> String {
 }
 
 async fn watched(component: &Component, script: &str) -> (Called, Vec<Asked>) {
-    component.watch(&message(script), Form::Binary, no_state()).await
+    component.watch(&message(script), Form::Binary, no_state(), None).await
 }
 
 fn value(called: &Called) -> serde_json::Value {

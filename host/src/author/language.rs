@@ -1,0 +1,66 @@
+//! The languages that have an SDK and a template.
+
+use clap::ValueEnum;
+
+/// A language that handlers are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// By cargo.
+    Rust,
+    /// By npm; bundled, and compiled with the QuickJS engine.
+    Typescript,
+    /// By npm; bundled, and compiled with the QuickJS engine.
+    Javascript,
+    /// By componentize-py.
+    Python,
+    /// By the standard compiler.
+    Go,
+    /// By make and clang.
+    C,
+}
+
+impl Language {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Rust, Self::Typescript, Self::Javascript, Self::Python, Self::Go, Self::C];
+
+    /// As `--lang` takes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Typescript => "typescript",
+            Self::Javascript => "javascript",
+            Self::Python => "python",
+            Self::Go => "go",
+            Self::C => "c",
+        }
+    }
+
+    /// The folder of its SDK below `guest-sdk`.
+    pub(super) fn sdk(self) -> &'static str {
+        match self {
+            Self::Typescript => "javascript",
+            Self::Rust | Self::Javascript | Self::Python | Self::Go | Self::C => self.as_str(),
+        }
+    }
+
+    /// Where the SDK has the contract, which its toolchain reads; `None` where bindings come with the SDK.
+    pub(super) fn wit(self) -> Option<&'static str> {
+        match self {
+            Self::Rust | Self::Typescript | Self::Javascript => Some("wit"),
+            Self::Python => Some("src/mailroom_guest/wit"),
+            Self::Go | Self::C => None,
+        }
+    }
+
+    /// The file by which a folder is known to be a project of the language.
+    pub(super) fn project_file(self) -> &'static str {
+        match self {
+            Self::Rust => "Cargo.toml",
+            Self::Typescript | Self::Javascript => "package.json",
+            Self::Python => "requirements.txt",
+            Self::Go => "go.mod",
+            Self::C => "Makefile",
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A folder with the source of one handler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::AuthorError;
+use super::language::Language;
+use crate::config::HandlerName;
+
+/// What `handler build`, `test` and `dev` work on.
+#[derive(Debug)]
+pub(crate) struct Project {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// The language of its source.
+    pub(crate) language: Language,
+    /// The handler's name: that of the folder's one manifest.
+    pub(crate) name: HandlerName,
+}
+
+impl Project {
+    /// Recognises the project in a folder.
+    ///
+    /// # Errors
+    /// Where there is none, or more than one.
+    pub(crate) fn open(folder: &Path) -> Result<Self, AuthorError> {
+        let refused = |why: String| AuthorError::Refused(format!("{}: {why}", folder.display()));
+        if !folder.is_dir() {
+            return Err(refused("there is no such folder".to_owned()));
+        }
+        let found: Vec<Language> = Language::ALL
+            .into_iter()
+            .filter(|language| {
+                *language != Language::Typescript && folder.join(language.project_file()).exists()
+            })
+            .collect();
+        let language = match found.as_slice() {
+            // Projects of other languages may have a Makefile, too.
+            [one, Language::C] => *one,
+            [Language::Javascript] if folder.join("tsconfig.json").exists() => Language::Typescript,
+            [one] => *one,
+            [] => {
+                let files: Vec<&str> = Language::ALL.into_iter().map(Language::project_file).collect();
+                return Err(refused(format!(
+                    "it is no project of a handler: it has none of {}; \
+                     `mailroom handler new NAME --lang LANGUAGE` makes one",
+                    distinct(&files).join(", ")
+                )));
+            }
+            several => {
+                let files: Vec<&str> = several.iter().map(|language| language.project_file()).collect();
+                return Err(refused(format!(
+                    "it is a project of several languages ({}); keep one",
+                    files.join(", ")
+                )));
+            }
+        };
+        let name = Self::name(folder, language).map_err(refused)?;
+        let name = HandlerName::parse(&name)
+            .map_err(|error| refused(format!("the handler\'s name {name:?}: {error}")))?;
+        Ok(Self { folder: folder.to_owned(), language, name })
+    }
+
+    /// Gives the stem of the one manifest, which is a TOML file that no tool of the language reads.
+    fn name(folder: &Path, language: Language) -> Result<String, String> {
+        let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name != language.project_file() && !TOOL_FILES.contains(&name.as_str()))
+            .filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned()))
+            .collect();
+        names.sort();
+        match names.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err("it has no manifest: NAME.toml names the handler and says what it may do".to_owned()),
+            several => Err(format!("it has several manifests ({}.toml); keep one", several.join(".toml, "))),
+        }
+    }
+
+    /// The component, beside its manifest.
+    pub(crate) fn component(&self) -> PathBuf {
+        self.folder.join(format!("{}.wasm", self.name))
+    }
+
+    /// The manifest.
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.folder.join(format!("{}.toml", self.name))
+    }
+
+    /// The field of a JSON file in the folder.
+    pub(super) fn json_field(&self, file: &str, pointer: &str) -> Option<Value> {
+        let text = fs::read(self.folder.join(file)).ok()?;
+        serde_json::from_slice::<Value>(&text).ok()?.pointer(pointer).cloned()
+    }
+}
+
+/// Files that end like a manifest and belong to tools.
+const TOOL_FILES: [&str; 6] =
+    ["rust-toolchain.toml", "rustfmt.toml", "clippy.toml", "deny.toml", "ruff.toml", "uv.toml"];
+
+fn distinct<'t>(texts: &[&'t str]) -> Vec<&'t str> {
+    let mut distinct = texts.to_vec();
+    distinct.dedup();
+    distinct
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[&str]) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("mailroom-project-{:x}", fastrand::u64(..)));
+        fs::create_dir_all(&folder).unwrap();
+        for file in files {
+            fs::write(folder.join(file), "").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_project_is_known_by_its_file_and_named_by_its_manifest() {
+        for (files, language) in [
+            (&["Cargo.toml", "orders.toml", "rustfmt.toml"][..], Language::Rust),
+            (&["package.json", "orders.toml"], Language::Javascript),
+            (&["package.json", "tsconfig.json", "orders.toml"], Language::Typescript),
+            (&["requirements.txt", "orders.toml"], Language::Python),
+            (&["go.mod", "orders.toml"], Language::Go),
+            (&["Makefile", "orders.toml"], Language::C),
+            (&["go.mod", "Makefile", "orders.toml"], Language::Go),
+        ] {
+            let project = Project::open(&folder(files)).unwrap();
+            assert_eq!((project.language, project.name.as_str()), (language, "orders"), "{files:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_project_is_refused_with_what_it_lacks() {
+        for (files, why) in [
+            (
+                &[][..],
+                "it is no project of a handler: it has none of Cargo.toml, package.json, requirements.txt",
+            ),
+            (&["Cargo.toml", "go.mod", "a.toml"], "several languages (Cargo.toml, go.mod); keep one"),
+            (&["Cargo.toml"], "it has no manifest: NAME.toml"),
+            (&["go.mod", "a.toml", "b.toml"], "several manifests (a.toml, b.toml); keep one"),
+            (&["go.mod", "A_B!.toml"], "the handler\'s name"),
+        ] {
+            let said = Project::open(&folder(files)).unwrap_err().to_string();
+            assert!(said.contains(why), "{files:?}: {said}");
+        }
+    }
+}

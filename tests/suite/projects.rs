@@ -1,0 +1,240 @@
+//! Handlers in each language, from an empty folder to handled messages by the commands that `handler new` prints.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use mailroom_tests::{SOON, Setup, World, becomes, in_world};
+use serde_json::json;
+
+/// Time for a build that loads what it needs from registries, on a machine that is busy.
+const BUILT: Duration = Duration::from_secs(300);
+const ORDERS: usize = 50;
+const CUSTOMERS: usize = 5;
+
+/// Makes and builds a project, runs its cases, drops it into a host, and places orders.
+async fn from_nothing_to_handled_orders(world: &World, language: &str) -> Result<()> {
+    world.kafka.create("orders", 1).await?;
+    world.kafka.create("totals", 1).await?;
+    let folder = Project::new(world, language).await?;
+    folder.build().await?;
+    let said = folder.ran(&["test"]).await?.ok()?;
+    assert!(said.contains("3 cases, 0 failed"), "{said}");
+
+    let host = world.start_host("a")?;
+    for ending in ["toml", "wasm"] {
+        let file = format!("totals.{ending}");
+        fs::copy(folder.path.join(&file), world.folder().join("handlers").join(&file))?;
+    }
+    let place = "select count(mailroom.publish('orders', 'c' || n % $1, 'order.placed',
+                        json_build_object('customer', 'c' || n % $1, 'amount_cents', n)))
+                   from generate_series(1, $2) n";
+    let placed: i64 = sqlx::query_scalar(place)
+        .bind(i32::try_from(CUSTOMERS)?)
+        .bind(i32::try_from(ORDERS)?)
+        .fetch_one(world.db.pool())
+        .await?;
+    assert_eq!(usize::try_from(placed)?, ORDERS);
+
+    let totals = async || world.kafka.read_all("totals").await;
+    becomes("each order has changed a total", ORDERS, BUILT, async || Ok(totals().await?.len())).await?;
+    let mut last = BTreeMap::new();
+    for total in totals().await? {
+        last.insert(total.key_text(), total.number("total_cents")?);
+    }
+    let sum = |customer: usize| (1..=ORDERS).filter(|n| n % CUSTOMERS == customer).sum::<usize>();
+    let expected =
+        (0..CUSTOMERS).map(|customer| (format!("c{customer}"), i64::try_from(sum(customer)).unwrap_or(-1)));
+    assert_eq!(last, expected.collect());
+    let settled = "select count(*) from mailroom.inbox where status = 'completed' and attempts_made <= 1";
+    becomes("each order is settled at its first attempt", placed, SOON, async || world.db.one(settled).await)
+        .await?;
+    host.stop().await?;
+    Ok(())
+}
+
+/// A project `totals` in a world's folder.
+struct Project<'w> {
+    world: &'w World,
+    path: PathBuf,
+}
+
+impl<'w> Project<'w> {
+    async fn new(world: &'w World, language: &str) -> Result<Self> {
+        let path = world.folder().join("totals");
+        let into = path.to_str().context("the folder's name is text")?;
+        let said =
+            world.mailroom(&["handler", "new", "totals", "--lang", language, "--into", into]).await?.ok()?;
+        for command in ["handler build", "handler test"] {
+            assert!(said.contains(&format!("mailroom {command} {into}")), "{said}");
+        }
+        Ok(Self { world, path })
+    }
+
+    async fn ran(&self, verb: &[&str]) -> Result<mailroom_tests::Ran> {
+        let folder = self.path.to_str().context("the folder's name is text")?;
+        self.world.mailroom(&[&["handler"], verb, &[folder]].concat()).await
+    }
+
+    async fn build(&self) -> Result<String> {
+        self.ran(&["build"]).await?.ok()
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<()> {
+        Ok(fs::write(self.path.join(file), text)?)
+    }
+}
+
+fn handles_orders(language: &'static str) {
+    in_world(Setup { own_kafka: true, ..Setup::default() }, async |world| {
+        from_nothing_to_handled_orders(world, language).await
+    });
+}
+
+#[test]
+fn a_new_project_in_rust_handles_orders() {
+    handles_orders("rust");
+}
+
+#[test]
+fn a_new_project_in_typescript_handles_orders() {
+    handles_orders("typescript");
+}
+
+#[test]
+fn a_new_project_in_javascript_handles_orders() {
+    handles_orders("javascript");
+}
+
+#[test]
+fn a_new_project_in_python_handles_orders() {
+    handles_orders("python");
+}
+
+#[test]
+fn a_new_project_in_go_handles_orders() {
+    handles_orders("go");
+}
+
+#[test]
+fn a_new_project_in_c_handles_orders() {
+    handles_orders("c");
+}
+
+#[test]
+fn a_build_that_fails_says_why_in_the_tools_words_and_leaves_the_component_as_it_was() {
+    in_world(Setup::default(), async |world| {
+        let project = Project::new(world, "go").await?;
+        project.build().await?;
+        let before = fs::read(project.path.join("totals.wasm"))?;
+        project.write("main.go", "package main\n\nfunc main() { undefined() }\n")?;
+
+        project.ran(&["build"]).await?.refused(1, &["undefined: undefined", "go build", "failed"])?;
+
+        assert_eq!(fs::read(project.path.join("totals.wasm"))?, before);
+        project.write("main.go", "package main\n\nfunc main() {}\n")?;
+        project.ran(&["build"]).await?.refused(1, &["mailroom:contract/handler@0.1.0"])?;
+        assert_eq!(fs::read(project.path.join("totals.wasm"))?, before);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_folder_that_is_no_project_and_a_name_that_is_none_are_refused_with_the_remedy() {
+    in_world(Setup::default(), async |world| {
+        let path = world.folder().join("p");
+        fs::create_dir(&path)?;
+        let folder = path.to_str().context("the folder's name is text")?;
+        let build = async || world.mailroom(&["handler", "build", folder]).await;
+        build()
+            .await?
+            .refused(2, &["it is no project", "Cargo.toml", "mailroom handler new NAME --lang LANGUAGE"])?;
+        fs::write(path.join("go.mod"), "module p\n")?;
+        build().await?.refused(2, &["it has no manifest"])?;
+        fs::write(path.join("p.toml"), "")?;
+        world
+            .mailroom(&["handler", "test", folder])
+            .await?
+            .refused(3, &["p.wasm", "mailroom handler build"])?;
+        fs::write(path.join("Cargo.toml"), "")?;
+        build().await?.refused(2, &["several languages (Cargo.toml, go.mod)"])?;
+
+        let new = ["handler", "new", "totals", "--lang", "rust", "--into", folder];
+        world.mailroom(&new).await?.refused(2, &["is there already"])?;
+        world.mailroom(&["handler", "new", "Totals!", "--lang", "rust"]).await?.refused(2, &["a-z, 0-9"])?;
+        world
+            .mailroom(&["handler", "new", "totals", "--lang", "cobol"])
+            .await?
+            .refused(2, &["possible values", "python"])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn cases_tell_differences_by_their_place_and_what_makes_two_runs_differ() {
+    in_world(Setup::default(), async |world| {
+        let project = Project::new(world, "go").await?;
+        let source = fs::read_to_string(project.path.join("main.go"))?;
+        let told = source.replace(
+            "import \"mailroom/guest\"",
+            "import (\n\t\"math/rand\"\n\t\"time\"\n\n\t\"mailroom/guest\"\n)",
+        );
+        let told = told
+            .replace("map[string]any{", "map[string]any{\"at\": time.Now().Unix(), \"dice\": rand.Int63(), ");
+        project.write("main.go", &told)?;
+        project.build().await?;
+        let case = json!({
+            "message": {"payload": {"customer": "ada", "amount_cents": 1}, "key": "ada"},
+            "expect": {"outcome": "rejected", "state": {"keyed": {"total_cents": 2}}, "fuel-max": 1},
+        });
+        fs::remove_dir_all(project.path.join("cases"))?;
+        fs::create_dir(project.path.join("cases"))?;
+        project.write("cases/one.json", &case.to_string())?;
+
+        let said = project.ran(&["test"]).await?;
+        assert_eq!(said.code, Some(1));
+        for line in [
+            "FAIL one",
+            "two runs differ by the time (wasi:clocks)",
+            "emitted[0].payload.at: expected",
+            "two runs differ by random bytes (wasi:random)",
+            "emitted[0].payload.dice: expected",
+            "outcome: expected \"rejected\", was \"completed\"",
+            "state.keyed.total_cents: expected 2, was 1",
+            "fuel: expected at most 1, was",
+            "1 cases, 1 failed",
+        ] {
+            assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
+        }
+
+        project.write("main.go", &source)?;
+        project.build().await?;
+        let report = project.path.join("junit.xml");
+        let report = report.to_str().context("the folder's name is text")?;
+        assert_eq!(project.ran(&["test", "--bless", "--junit", report]).await?.code, Some(0));
+        assert!(fs::read_to_string(report)?.contains("testcase name=\"one\""));
+        let said = project.ran(&["test"]).await?;
+        assert!(said.stdout.contains("fuel: expected at most 1"), "a bound is the author's: {}", said.stdout);
+
+        for (case, why) in [
+            ("{", "is not JSON"),
+            ("[]", "must be a JSON object"),
+            ("{\"expect\": {}}", "message: is missing"),
+            (
+                "{\"message\": {\"payload\": 1}, \"expects\": {}}",
+                "expects: unknown key; there are message, state",
+            ),
+            ("{\"message\": {\"payload\": 1}, \"expect\": {\"output\": 1}}", "expect.output: unknown key"),
+            (
+                "{\"message\": {\"payload\": 1, \"topic\": \"x\"}, \"expect\": {}}",
+                "message: topic: unknown key",
+            ),
+        ] {
+            project.write("cases/one.json", case)?;
+            project.ran(&["test"]).await?.refused(2, &["cases/one.json", why])?;
+        }
+        Ok(())
+    });
+}
