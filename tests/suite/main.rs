@@ -14,6 +14,7 @@ mod behind_dead;
 mod breaker;
 mod commands;
 mod compiled;
+mod conformance;
 mod compiling;
 mod consumers;
 mod credentials;

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// Something that is needed, and the Debian package that has it.
-struct Need {
-    what: &'static str,
-    package: &'static str,
-    is_there: fn() -> bool,
+pub(crate) struct Need {
+    pub(crate) what: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) is_there: fn() -> bool,
 }
 
 static NEEDS: [Need; 9] = [
@@ -34,7 +34,7 @@ static NEEDS: [Need; 9] = [
 
 /// Does nothing when all is there.
 pub(crate) fn install() -> Result {
-    packages()?;
+    packages(&NEEDS.iter().collect::<Vec<_>>())?;
     wasm_target()?;
     let jars = kafka_jars_default();
     if !kafka_jars_are_there(&jars) {
@@ -44,8 +44,9 @@ pub(crate) fn install() -> Result {
     Ok(())
 }
 
-fn packages() -> Result {
-    let missing = missing();
+/// Installs what of these is missing, where we may.
+pub(crate) fn packages(needs: &[&'static Need]) -> Result {
+    let missing = missing(needs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -60,14 +61,14 @@ fn packages() -> Result {
     let mut install = apt_get(&["install", "--yes", "--no-install-recommends"])?;
     install.args(&packages);
     finish(install)?;
-    match self::missing().first() {
+    match self::missing(needs).first() {
         None => Ok(()),
         Some(need) => Err(format!("{} is missing though {} is installed", need.what, need.package).into()),
     }
 }
 
-fn missing() -> Vec<&'static Need> {
-    NEEDS.iter().filter(|need| !(need.is_there)()).collect()
+fn missing(needs: &[&'static Need]) -> Vec<&'static Need> {
+    needs.iter().filter(|need| !(need.is_there)()).copied().collect()
 }
 
 fn apt_get(args: &[&str]) -> Result<Command> {

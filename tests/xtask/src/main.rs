@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod guests;
 mod install;
+mod languages;
 mod planted;
 mod run;
 mod sim;
@@ -18,7 +19,7 @@ mod tidy;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask install              make sure of all that tests and demo need
+cargo xtask install [--languages] make sure of all that the demo needs; of toolchains of other languages
 cargo xtask guests               build the handlers for wasm32-wasip2
 cargo xtask test [FILTER..] [-- ARGS]
                                  all tests, on a Postgres and a Kafka of their own; FILTER is part of a
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     let done: run::Result = match (command.as_str(), args.as_slice()) {
         ("help" | "--help" | "-h", _) => help(),
         ("install", []) => install::install(),
+        ("install", [languages]) if languages == "--languages" => languages::install(),
         ("guests", []) => guests::build(),
         ("test", args) => match suite::run(args) {
             Ok(code) => return code,

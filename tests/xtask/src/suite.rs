@@ -3,7 +3,7 @@
 
 use crate::count::Count;
 use crate::run::{Result, built, command, finish, root, servers};
-use crate::{guests, install};
+use crate::{guests, install, languages};
 use mailroom_servers::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,6 +18,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     guests::build()?;
     // With the packages of the tests, so that dependencies are compiled with the same features once.
     finish(command("cargo", &["build", "--workspace", "--exclude", "xtask", "--bin", "mailroom"])?)?;
+    languages::install()?;
+    languages::build()?;
     let mut count = Count::default();
     let mut complaints = Vec::new();
     for packages in [["--workspace", "--exclude", "xtask"].as_slice(), ["-p", "xtask"].as_slice()] {
