@@ -380,7 +380,7 @@ mailroom_text mailroom_json_write(const yyjson_mut_doc *doc) {
 
 const mailroom_error *mailroom_publish(const mailroom_outgoing *message, mailroom_text *id) {
   mailroom_text unused;
-  return mailroom_current_host->publish(message, id ? id : &unused);
+  return mailroom_host_publish(message, id ? id : &unused);
 }
 
 const mailroom_error *mailroom_publish_json(const mailroom_outgoing *message, const yyjson_mut_doc *doc,
@@ -394,12 +394,12 @@ const mailroom_error *mailroom_publish_json(const mailroom_outgoing *message, co
 
 const mailroom_error *mailroom_state_get(mailroom_scope scope, const char *name, mailroom_data *value) {
   memset(value, 0, sizeof *value);
-  return mailroom_current_host->state_get(scope, name, value);
+  return mailroom_host_state_get(scope, name, value);
 }
 
 const mailroom_error *mailroom_state_set(mailroom_scope scope, const char *name, const void *bytes, size_t len) {
   mailroom_text value = {(const char *)bytes, len};
-  return mailroom_current_host->state_set(scope, name, value);
+  return mailroom_host_state_set(scope, name, value);
 }
 
 const mailroom_error *mailroom_state_get_json(mailroom_scope scope, const char *name, yyjson_val **root) {
@@ -433,7 +433,7 @@ const mailroom_error *mailroom_state_set_integer(mailroom_scope scope, const cha
 }
 
 const mailroom_error *mailroom_state_remove(mailroom_scope scope, const char *name) {
-  return mailroom_current_host->state_remove(scope, name);
+  return mailroom_host_state_remove(scope, name);
 }
 
 #define NAMES_PAGE 1000
@@ -444,7 +444,7 @@ const mailroom_error *mailroom_state_names(mailroom_scope scope, const char *pre
   memset(names, 0, sizeof *names);
   do {
     memset(&page, 0, sizeof page);
-    const mailroom_error *error = mailroom_current_host->state_names(scope, prefix, after, NAMES_PAGE, &page);
+    const mailroom_error *error = mailroom_host_state_names(scope, prefix, after, NAMES_PAGE, &page);
     if (error) return error;
     if (page.count == 0) break;
     mailroom_text *all = mailroom_alloc((names->count + page.count) * sizeof *all);
@@ -510,25 +510,25 @@ const mailroom_value *mailroom_table_named(const mailroom_table *table, size_t r
 const mailroom_error *mailroom_query(const char *statement, const mailroom_value *params, size_t count,
                                      mailroom_table *table) {
   memset(table, 0, sizeof *table);
-  return mailroom_current_host->query(statement, params, count, table);
+  return mailroom_host_query(statement, params, count, table);
 }
 
 const mailroom_error *mailroom_execute(const char *statement, const mailroom_value *params, size_t count,
                                        uint64_t *rows) {
   uint64_t unused;
-  return mailroom_current_host->execute(statement, params, count, rows ? rows : &unused);
+  return mailroom_host_execute(statement, params, count, rows ? rows : &unused);
 }
 
 const mailroom_error *mailroom_config(const char *key, mailroom_text *value) {
   memset(value, 0, sizeof *value);
-  const mailroom_error *error = mailroom_current_host->config(key, value);
+  const mailroom_error *error = mailroom_host_config(key, value);
   if (error || value->ptr) return error;
   return mailroom_error_new(MAILROOM_CONFIG, "the configuration key %s has no value", key);
 }
 
 const mailroom_error *mailroom_config_all(mailroom_settings *settings) {
   memset(settings, 0, sizeof *settings);
-  return mailroom_current_host->config_all(settings);
+  return mailroom_host_config_all(settings);
 }
 
 void mailroom_log(mailroom_level level, const char *context, const char *format, ...) {
@@ -536,7 +536,7 @@ void mailroom_log(mailroom_level level, const char *context, const char *format,
   va_start(args, format);
   const char *text = format_list(format, args);
   va_end(args);
-  mailroom_current_host->log(level, context ? context : "", text);
+  mailroom_host_log(level, context ? context : "", text);
 }
 
 const mailroom_error *mailroom_http(const mailroom_request *request, mailroom_response *response) {
@@ -544,7 +544,7 @@ const mailroom_error *mailroom_http(const mailroom_request *request, mailroom_re
   if (!whole.method) whole.method = "GET";
   if (!whole.body_max) whole.body_max = (size_t)8 << 20;
   memset(response, 0, sizeof *response);
-  return mailroom_current_host->http(&whole, response);
+  return mailroom_host_http(&whole, response);
 }
 
 static char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? (char)(letter + 'a' - 'A') : letter; }

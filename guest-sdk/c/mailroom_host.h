@@ -1,4 +1,5 @@
-/* What a call reaches: the sandbox in a component, the host in memory in tests. For this layer's own files. */
+/* What a call reaches: functions of the sandbox in a component, of the host in memory in tests. For this layer's own
+ * files. Each is a function of its own, so that a component imports only what its handler calls. */
 #ifndef MAILROOM_HOST_H
 #define MAILROOM_HOST_H
 
@@ -8,26 +9,22 @@
 extern "C" {
 #endif
 
-typedef struct mailroom_host {
-  const mailroom_error *(*publish)(const mailroom_outgoing *message, mailroom_text *id);
-  const mailroom_error *(*state_get)(mailroom_scope scope, const char *name, mailroom_data *value);
-  const mailroom_error *(*state_set)(mailroom_scope scope, const char *name, mailroom_text value);
-  const mailroom_error *(*state_remove)(mailroom_scope scope, const char *name);
-  /* One page, at most limit names after the given one, which may be none. */
-  const mailroom_error *(*state_names)(mailroom_scope scope, const char *prefix, mailroom_text after, uint32_t limit,
-                                       mailroom_texts *names);
-  const mailroom_error *(*query)(const char *statement, const mailroom_value *params, size_t count,
-                                 mailroom_table *table);
-  const mailroom_error *(*execute)(const char *statement, const mailroom_value *params, size_t count, uint64_t *rows);
-  /* The value is none where the key has none. */
-  const mailroom_error *(*config)(const char *key, mailroom_text *value);
-  const mailroom_error *(*config_all)(mailroom_settings *settings);
-  void (*log)(mailroom_level level, const char *context, const char *text);
-  const mailroom_error *(*http)(const mailroom_request *request, mailroom_response *response);
-} mailroom_host;
-
-/* The host of the calls that follow. */
-extern const mailroom_host *mailroom_current_host;
+const mailroom_error *mailroom_host_publish(const mailroom_outgoing *message, mailroom_text *id);
+const mailroom_error *mailroom_host_state_get(mailroom_scope scope, const char *name, mailroom_data *value);
+const mailroom_error *mailroom_host_state_set(mailroom_scope scope, const char *name, mailroom_text value);
+const mailroom_error *mailroom_host_state_remove(mailroom_scope scope, const char *name);
+/* One page, at most limit names after the given one, which may be none. */
+const mailroom_error *mailroom_host_state_names(mailroom_scope scope, const char *prefix, mailroom_text after,
+                                                uint32_t limit, mailroom_texts *names);
+const mailroom_error *mailroom_host_query(const char *statement, const mailroom_value *params, size_t count,
+                                          mailroom_table *table);
+const mailroom_error *mailroom_host_execute(const char *statement, const mailroom_value *params, size_t count,
+                                            uint64_t *rows);
+/* The value is none where the key has none. */
+const mailroom_error *mailroom_host_config(const char *key, mailroom_text *value);
+const mailroom_error *mailroom_host_config_all(mailroom_settings *settings);
+void mailroom_host_log(mailroom_level level, const char *context, const char *text);
+const mailroom_error *mailroom_host_http(const mailroom_request *request, mailroom_response *response);
 
 /* Frees the memory of a call. */
 void mailroom_call_ends(void);

@@ -1,5 +1,4 @@
-#include "mailroom_http.h"
-
+/* Requests over wasi:http. */
 #include <string.h>
 
 #include "bindings/full_handler.h"
@@ -296,7 +295,7 @@ static const mailroom_error *await_response(const exchange *at,
   return read_response(at, answer.val.ok.val.ok, response);
 }
 
-const mailroom_error *mailroom_exchange(const mailroom_request *request, mailroom_response *response) {
+const mailroom_error *mailroom_host_http(const mailroom_request *request, mailroom_response *response) {
   exchange at = {.request = request};
   wasi_http_types_own_outgoing_request_t outgoing;
   const mailroom_error *error = make_request(&at, &outgoing);

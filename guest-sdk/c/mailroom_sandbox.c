@@ -5,7 +5,6 @@
 
 #include "bindings/full_handler.h"
 #include "mailroom_host.h"
-#include "mailroom_http.h"
 
 /* The bindings ask for an object file with the world's type, which the command that makes the component embeds instead. */
 void __component_type_object_force_link_full_handler(void);
@@ -58,7 +57,7 @@ static mailroom_data seen_data(bool is_some, const mailroom_contract_types_data_
   return view;
 }
 
-static const mailroom_error *publish(const mailroom_outgoing *message, mailroom_text *id) {
+const mailroom_error *mailroom_host_publish(const mailroom_outgoing *message, mailroom_text *id) {
   mailroom_contract_outbox_header_t *headers = mailroom_alloc(message->header_count * sizeof *headers);
   for (size_t i = 0; i < message->header_count; i++) {
     headers[i].name = lend(message->headers[i].name);
@@ -129,7 +128,7 @@ static const mailroom_error *state_refused(const char *name, mailroom_contract_s
   return error;
 }
 
-static const mailroom_error *state_get(mailroom_scope scope, const char *name, mailroom_data *value) {
+const mailroom_error *mailroom_host_state_get(mailroom_scope scope, const char *name, mailroom_data *value) {
   string wanted = lend_cstr(name);
   full_handler_option_list_u8_t found;
   mailroom_contract_state_state_error_t refused;
@@ -142,7 +141,7 @@ static const mailroom_error *state_get(mailroom_scope scope, const char *name, m
   return NULL;
 }
 
-static const mailroom_error *state_set(mailroom_scope scope, const char *name, mailroom_text value) {
+const mailroom_error *mailroom_host_state_set(mailroom_scope scope, const char *name, mailroom_text value) {
   string wanted = lend_cstr(name);
   full_handler_list_u8_t bytes = {(uint8_t *)value.ptr, value.len};
   mailroom_contract_state_state_error_t refused;
@@ -150,15 +149,15 @@ static const mailroom_error *state_set(mailroom_scope scope, const char *name, m
   return done ? NULL : state_refused(name, &refused);
 }
 
-static const mailroom_error *state_remove(mailroom_scope scope, const char *name) {
+const mailroom_error *mailroom_host_state_remove(mailroom_scope scope, const char *name) {
   string wanted = lend_cstr(name);
   mailroom_contract_state_state_error_t refused;
   bool done = mailroom_contract_state_remove((uint8_t)scope, &wanted, &refused);
   return done ? NULL : state_refused(name, &refused);
 }
 
-static const mailroom_error *state_names(mailroom_scope scope, const char *prefix, mailroom_text after, uint32_t limit,
-                                         mailroom_texts *names) {
+const mailroom_error *mailroom_host_state_names(mailroom_scope scope, const char *prefix, mailroom_text after,
+                                                uint32_t limit, mailroom_texts *names) {
   string wanted = lend_cstr(prefix), behind = lend(after);
   full_handler_list_string_t found;
   mailroom_contract_state_state_error_t refused;
@@ -231,8 +230,8 @@ static mailroom_value copied_value(const mailroom_contract_sql_value_t *value) {
   }
 }
 
-static const mailroom_error *query(const char *statement, const mailroom_value *params, size_t count,
-                                   mailroom_table *table) {
+const mailroom_error *mailroom_host_query(const char *statement, const mailroom_value *params, size_t count,
+                                          mailroom_table *table) {
   string asked = lend_cstr(statement);
   mailroom_contract_sql_list_value_t lent = lend_params(params, count);
   mailroom_contract_sql_table_t found;
@@ -256,8 +255,8 @@ static const mailroom_error *query(const char *statement, const mailroom_value *
   return NULL;
 }
 
-static const mailroom_error *execute(const char *statement, const mailroom_value *params, size_t count,
-                                     uint64_t *rows) {
+const mailroom_error *mailroom_host_execute(const char *statement, const mailroom_value *params, size_t count,
+                                            uint64_t *rows) {
   string asked = lend_cstr(statement);
   mailroom_contract_sql_list_value_t lent = lend_params(params, count);
   mailroom_contract_sql_sql_error_t refused;
@@ -273,7 +272,7 @@ static const mailroom_error *config_refused(wasi_config_store_error_t *refused) 
   return error;
 }
 
-static const mailroom_error *config(const char *key, mailroom_text *value) {
+const mailroom_error *mailroom_host_config(const char *key, mailroom_text *value) {
   string wanted = lend_cstr(key);
   full_handler_option_string_t found;
   wasi_config_store_error_t refused;
@@ -283,7 +282,7 @@ static const mailroom_error *config(const char *key, mailroom_text *value) {
   return NULL;
 }
 
-static const mailroom_error *config_all(mailroom_settings *settings) {
+const mailroom_error *mailroom_host_config_all(mailroom_settings *settings) {
   full_handler_list_tuple2_string_string_t found;
   wasi_config_store_error_t refused;
   if (!wasi_config_store_get_all(&found, &refused)) return config_refused(&refused);
@@ -297,15 +296,10 @@ static const mailroom_error *config_all(mailroom_settings *settings) {
   return NULL;
 }
 
-static void write_log(mailroom_level level, const char *context, const char *text) {
+void mailroom_host_log(mailroom_level level, const char *context, const char *text) {
   string of = lend_cstr(context), line = lend_cstr(text);
   wasi_logging_logging_log((uint8_t)level, &of, &line);
 }
-
-static const mailroom_host sandbox = {publish, state_get, state_set,  state_remove, state_names,   query,
-                                      execute, config,    config_all, write_log,    mailroom_exchange};
-
-const mailroom_host *mailroom_current_host = &sandbox;
 
 /* ---- The exports. What they give is freed by the bindings, so it is allocated apart from the call's memory. ---- */
 

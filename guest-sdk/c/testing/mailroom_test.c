@@ -73,7 +73,7 @@ static void add(const entry **entries, const char *scope, const char *name, mail
 
 /* ---- What a call reaches ---- */
 
-static const mailroom_error *publish(const mailroom_outgoing *message, mailroom_text *id) {
+const mailroom_error *mailroom_host_publish(const mailroom_outgoing *message, mailroom_text *id) {
   mailroom_test_memory *memory = current->memory;
   const char *topic = message->topic ? message->topic : "";
   if (!*topic) return mailroom_publish_error(MAILROOM_INVALID, topic, 0, "the topic is empty");
@@ -128,18 +128,18 @@ static const mailroom_error *name_refused(mailroom_scope scope, const char *name
 
 static const char *key_of(mailroom_scope scope) { return scope == MAILROOM_KEYED ? current->memory->key : NULL; }
 
-static const mailroom_error *state_get(mailroom_scope scope, const char *name, mailroom_data *value) {
+const mailroom_error *mailroom_host_state_get(mailroom_scope scope, const char *name, mailroom_data *value) {
   *value = find(current->memory->state, key_of(scope), name);
   return name_refused(scope, name);
 }
 
-static const mailroom_error *state_set(mailroom_scope scope, const char *name, mailroom_text value) {
+const mailroom_error *mailroom_host_state_set(mailroom_scope scope, const char *name, mailroom_text value) {
   const mailroom_error *error = name_refused(scope, name);
   if (!error) add(&current->memory->state, key_of(scope), name, mailroom_data_bytes(value.ptr ? value.ptr : "", value.len));
   return error;
 }
 
-static const mailroom_error *state_remove(mailroom_scope scope, const char *name) {
+const mailroom_error *mailroom_host_state_remove(mailroom_scope scope, const char *name) {
   mailroom_data absent = {MAILROOM_ABSENT, {NULL, 0}};
   const mailroom_error *error = name_refused(scope, name);
   if (!error) add(&current->memory->state, key_of(scope), name, absent);
@@ -150,8 +150,8 @@ static int by_name(const void *one, const void *other) {
   return strcmp(((const mailroom_text *)one)->ptr, ((const mailroom_text *)other)->ptr);
 }
 
-static const mailroom_error *state_names(mailroom_scope scope, const char *prefix, mailroom_text after, uint32_t limit,
-                                         mailroom_texts *names) {
+const mailroom_error *mailroom_host_state_names(mailroom_scope scope, const char *prefix, mailroom_text after,
+                                                uint32_t limit, mailroom_texts *names) {
   const mailroom_error *error = state_refused(scope, prefix);
   const entry *entries = current->memory->state;
   size_t count = 0, kept = 0;
@@ -174,17 +174,17 @@ static const mailroom_error *no_sql(void) {
   return mailroom_sql_error("42501", "this host has no SQL: set on_query and on_execute");
 }
 
-static const mailroom_error *query(const char *statement, const mailroom_value *params, size_t count,
-                                   mailroom_table *table) {
+const mailroom_error *mailroom_host_query(const char *statement, const mailroom_value *params, size_t count,
+                                          mailroom_table *table) {
   return current->on_query ? current->on_query(statement, params, count, table) : no_sql();
 }
 
-static const mailroom_error *execute(const char *statement, const mailroom_value *params, size_t count,
-                                     uint64_t *rows) {
+const mailroom_error *mailroom_host_execute(const char *statement, const mailroom_value *params, size_t count,
+                                            uint64_t *rows) {
   return current->on_execute ? current->on_execute(statement, params, count, rows) : no_sql();
 }
 
-static const mailroom_error *config(const char *key, mailroom_text *value) {
+const mailroom_error *mailroom_host_config(const char *key, mailroom_text *value) {
   for (size_t i = 0; i < current->setting_count; i++) {
     if (mailroom_equal(current->settings[i].key, key)) {
       *value = current->settings[i].value;
@@ -194,13 +194,13 @@ static const mailroom_error *config(const char *key, mailroom_text *value) {
   return mailroom_error_new(MAILROOM_CONFIG, "this host has no value for %s", key);
 }
 
-static const mailroom_error *config_all(mailroom_settings *settings) {
+const mailroom_error *mailroom_host_config_all(mailroom_settings *settings) {
   settings->items = (mailroom_setting *)current->settings;
   settings->count = current->setting_count;
   return NULL;
 }
 
-static void write_log(mailroom_level level, const char *context, const char *text) {
+void mailroom_host_log(mailroom_level level, const char *context, const char *text) {
   mailroom_test_result *result = current->memory->result;
   mailroom_test_line *all = keep((result->line_count + 1) * sizeof *all);
   if (result->line_count) memcpy(all, result->lines, result->line_count * sizeof *all);
@@ -210,15 +210,10 @@ static void write_log(mailroom_level level, const char *context, const char *tex
   result->lines = all;
 }
 
-static const mailroom_error *http(const mailroom_request *request, mailroom_response *response) {
+const mailroom_error *mailroom_host_http(const mailroom_request *request, mailroom_response *response) {
   if (current->on_http) return current->on_http(request, response);
   return mailroom_http_error(MAILROOM_HTTP_DENIED, request->url, 0, "");
 }
-
-static const mailroom_host in_memory = {publish, state_get, state_set,  state_remove, state_names, query,
-                                        execute, config,    config_all, write_log,    http};
-
-const mailroom_host *mailroom_current_host = &in_memory;
 
 /* ---- Calls ---- */
 
