@@ -2,6 +2,7 @@ package guest
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -213,12 +214,15 @@ func (e *exchange) read(incoming *wire.IncomingResponse) (*Response, error) {
 	}
 	stream := streamed.Ok()
 	defer stream.Drop()
-	for {
+	// Joined at the end, since a growing slice would leave garbage that nobody collects meanwhile.
+	var parts [][]byte
+	for size := 0; ; {
 		result := stream.Read(readMax)
 		if result.IsErr() {
 			if failure := result.Err(); failure.Tag() == wasi_io_streams.StreamErrorLastOperationFailed {
 				return nil, e.broken(failure)
 			}
+			response.Body = slices.Concat(parts...)
 			return response, nil
 		}
 		if len(result.Ok()) == 0 {
@@ -227,8 +231,8 @@ func (e *exchange) read(incoming *wire.IncomingResponse) (*Response, error) {
 			}
 			continue
 		}
-		response.Body = append(response.Body, result.Ok()...)
-		if len(response.Body) > e.request.BodyMax {
+		parts = append(parts, result.Ok())
+		if size += len(result.Ok()); size > e.request.BodyMax {
 			return nil, e.error(HTTPTooLarge, "")
 		}
 	}
