@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, SourceMap, UnresolvedPackageGroup};
 
 use crate::paths;
 
@@ -44,9 +44,18 @@ impl Core<'_> {
     pub fn component(&self) -> Result<Vec<u8>> {
         let text = self.text();
         let mut module = wat::parse_str(&text).with_context(|| format!("in {text}"))?;
-        let wit = fs::read_to_string(paths::root().join("wit/mailroom.wit"))?;
+        let wit = paths::root().join("wit");
+        let text = fs::read_to_string(wit.join("mailroom.wit"))?;
+        let version = |version: &str| format!("package mailroom:contract@{version};");
+        let mut contract = SourceMap::default();
+        contract.push_str("mailroom.wit", text.replace(&version(CONTRACT), &version(self.contract)));
+        let contract = contract.parse().map_err(|(_, error)| error)?;
+        let mut dependencies = Vec::new();
+        for folder in fs::read_dir(wit.join("deps"))? {
+            dependencies.push(UnresolvedPackageGroup::parse_dir(folder?.path())?);
+        }
         let mut resolve = Resolve::default();
-        let package = resolve.push_str("mailroom.wit", &wit.replace(CONTRACT, self.contract))?;
+        let package = resolve.push_groups(contract, dependencies)?;
         let world = resolve.select_world(&[package], Some("inbox-handler"))?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
         ComponentEncoder::default().module(&module)?.encode()

@@ -24,6 +24,7 @@ const RESULTS: &str = "conformance-results";
 /// What a test sees of one message: how it ended, and what it published.
 #[derive(Debug, Clone, Default)]
 struct Ended {
+    language: &'static str,
     /// `completed` or `skipped`, or the reason of its dead letter.
     how: String,
     fault: Option<String>,
@@ -81,7 +82,7 @@ fn conforms(language: &'static str, file: &'static str) {
         let unpublished = "select count(*) from mailroom.outbox where status = 'pending'";
         becomes("each result is on Kafka", 0_i64, DONE, async || world.db.one(unpublished).await).await?;
 
-        let ended = ended(world).await?;
+        let ended = ended(world, language).await?;
         let log = host.log()?;
         let wrong: Vec<String> = behaviours::ALL
             .iter()
@@ -115,13 +116,13 @@ http = ["{}"]
     let handlers = world.folder().join("handlers");
     fs::write(handlers.join("conformance.toml"), manifest)?;
     let built = fs::read(component)
-        .with_context(|| format!("{}: run `cargo xtask languages`", component.display()))?;
+        .with_context(|| format!("{}: `cargo xtask test` builds it", component.display()))?;
     fs::write(handlers.join("conformance.partial"), built)?;
     Ok(fs::rename(handlers.join("conformance.partial"), handlers.join("conformance.wasm"))?)
 }
 
 /// All messages by their ids.
-async fn ended(world: &World) -> Result<BTreeMap<String, Ended>> {
+async fn ended(world: &World, language: &'static str) -> Result<BTreeMap<String, Ended>> {
     type Row = (String, String, Option<String>, i32);
     type Letter = (String, Option<String>, String, Option<String>, Option<String>, String);
     let rows: Vec<Row> = world
@@ -130,7 +131,7 @@ async fn ended(world: &World) -> Result<BTreeMap<String, Ended>> {
         .await?;
     let mut all: BTreeMap<String, Ended> = BTreeMap::new();
     for (id, how, error, attempts) in rows {
-        all.insert(id, Ended { how, error: error.unwrap_or_default(), attempts, ..Ended::default() });
+        all.insert(id, Ended { how, error: error.unwrap_or_default(), attempts, language, ..Ended::default() });
     }
     let letters: Vec<Letter> = world
         .db

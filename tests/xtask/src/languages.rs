@@ -4,6 +4,7 @@ use crate::install::{self, Need};
 use crate::run::{Result, built, command, finish, root, succeeds};
 use std::fs;
 use std::path::Path;
+#[expect(clippy::disallowed_types, reason = "what files are dated with")]
 use std::time::SystemTime;
 
 /// Where each language's handler lies, and its SDK.
