@@ -10,7 +10,8 @@
 //! # }
 //! ```
 
-use crate::bindings::config::wasi::config::store as host;
+use crate::bindings::config::wasi::config::store::Error;
+use crate::host;
 
 /// Why a value could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ pub struct ConfigError {
 /// # Errors
 /// Where the manifest does not grant the key.
 pub fn get(key: &str) -> Result<String, ConfigError> {
-    let value = host::get(key).map_err(refused)?;
+    let value = host::config_get(key).map_err(refused)?;
     value.ok_or_else(|| ConfigError { reason: format!("the configuration key {key} has no value") })
 }
 
@@ -34,11 +35,11 @@ pub fn get(key: &str) -> Result<String, ConfigError> {
 /// # Errors
 /// Where there are none.
 pub fn all() -> Result<Vec<(String, String)>, ConfigError> {
-    host::get_all().map_err(refused)
+    host::config_all().map_err(refused)
 }
 
-fn refused(error: host::Error) -> ConfigError {
+fn refused(error: Error) -> ConfigError {
     match error {
-        host::Error::Upstream(reason) | host::Error::Io(reason) => ConfigError { reason },
+        Error::Upstream(reason) | Error::Io(reason) => ConfigError { reason },
     }
 }

@@ -24,12 +24,19 @@
 //! repeated with the call. Send [`Message::id`](crate::Message::id) along, so that the other side can tell. Redirects
 //! are not followed, and any status is a response.
 
-mod exchange;
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    expect(dead_code, reason = "a test host answers where there are no imports")
+)]
+pub(crate) mod exchange;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::host;
 
 const BODY_BYTES_MAX: usize = 8 << 20;
 
@@ -37,11 +44,11 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent before `send`"]
 pub struct Request {
-    method: String,
-    url: String,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
-    timeout: Option<Duration>,
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) timeout: Option<Duration>,
     body_bytes_max: usize,
 }
 
@@ -106,7 +113,7 @@ impl Request {
     /// # Errors
     /// Where there is none, see [`HttpError`]. Unless it was denied, the request may have arrived.
     pub fn send(&self) -> Result<Response, HttpError> {
-        exchange::exchange(self)
+        host::exchange(self)
     }
 }
 
@@ -127,6 +134,12 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
+    }
+
+    /// The body as text, with what is not valid UTF-8 replaced.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
     }
 
     /// The body as JSON.

@@ -75,17 +75,23 @@
 #[doc(hidden)]
 pub mod bindings;
 pub mod config;
+mod dispatcher;
 mod handler;
+mod host;
 pub mod http;
 pub mod log;
 mod message;
 mod outgoing;
+mod pattern;
 pub mod sql;
 pub mod state;
 mod stop;
 mod subscription;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 pub use bindings::mailroom::contract::types::{Data, Form, Header, Message, Position, Subscription};
+pub use dispatcher::{Dispatcher, Pattern};
 #[doc(hidden)]
 pub use handler::Component;
 pub use handler::Handler;

@@ -12,12 +12,17 @@
 
 use std::fmt::Display;
 
-use crate::bindings::logging::wasi::logging::logging as host;
 pub use crate::bindings::logging::wasi::logging::logging::Level;
+use crate::host;
 
 /// A line with a context, any word by which lines belong together.
 pub fn line(level: Level, context: &str, text: impl Display) {
     host::log(level, context, &text.to_string());
+}
+
+/// What needs someone at once.
+pub fn critical(text: impl Display) {
+    line(Level::Critical, "", text);
 }
 
 /// What went wrong.

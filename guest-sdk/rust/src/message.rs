@@ -14,10 +14,7 @@ impl Message {
     /// [`Stop::Reject`], naming the message and what is wrong, where the payload is missing (a
     /// tombstone) or is not the JSON that `T` expects: trying again could not mend it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Stop> {
-        let Some(payload) = &self.payload else {
-            return Err(Stop::reject(format!("message `{}` has no payload", self.message_id)));
-        };
-        serde_json::from_slice(payload.as_bytes()).map_err(|error| {
+        serde_json::from_slice(self.some_payload()?.as_bytes()).map_err(|error| {
             Stop::reject(format!(
                 "the payload of message `{}` is not the JSON that this handler expects: {error}",
                 self.message_id
@@ -25,11 +22,30 @@ impl Message {
         })
     }
 
+    /// The payload as text.
+    ///
+    /// # Errors
+    /// [`Stop::Reject`] where the payload is missing (a tombstone) or is not valid UTF-8.
+    pub fn text(&self) -> Result<&str, Stop> {
+        let no_text = || Stop::reject(format!("the payload of message `{}` is no text", self.message_id));
+        self.some_payload()?.as_text().ok_or_else(no_text)
+    }
+
+    fn some_payload(&self) -> Result<&Data, Stop> {
+        let missing = || Stop::reject(format!("message `{}` has no payload", self.message_id));
+        self.payload.as_ref().ok_or_else(missing)
+    }
+
     /// The value of the last header with this name, as Kafka's own clients choose among repeated
     /// ones. `None` where there is none or its value is null.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&Data> {
         self.headers.iter().rev().find(|header| header.name == name)?.value.as_ref()
+    }
+
+    /// The values of all headers with this name, in order; `None` is a null value.
+    pub fn headers_named<'m>(&'m self, name: &'m str) -> impl Iterator<Item = Option<&'m Data>> {
+        self.headers.iter().filter(move |header| header.name == name).map(|header| header.value.as_ref())
     }
 }
 
@@ -125,6 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn text_is_given_or_rejected() {
+        assert_eq!(message(Some(Data::from(""))).text(), Ok(""));
+        assert_eq!(message(Some(Data::from("ü".as_bytes()))).text(), Ok("ü"));
+        for payload in [None, Some(Data::from([0xff].as_slice()))] {
+            assert!(matches!(message(payload).text(), Err(Stop::Reject(_))));
+        }
+    }
+
+    #[test]
     fn of_repeated_headers_the_last_one_counts() {
         let mut message = message(None);
         for value in [Some(Data::from("first")), Some(Data::from("last"))] {
@@ -135,5 +160,9 @@ mod tests {
         assert_eq!(message.header("reply-to").and_then(Data::as_text), Some("last"));
         assert_eq!(message.header("empty"), None);
         assert_eq!(message.header("missing"), None);
+        let values: Vec<Option<&str>> =
+            message.headers_named("reply-to").map(|value| value.and_then(Data::as_text)).collect();
+        assert_eq!(values, [Some("first"), Some("last")]);
+        assert_eq!(message.headers_named("empty").collect::<Vec<_>>(), [None]);
     }
 }

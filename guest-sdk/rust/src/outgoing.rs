@@ -8,13 +8,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::bindings::mailroom::contract::outbox;
+use crate::host;
 use crate::stop::milliseconds;
 use crate::{Data, Header, Message};
 
 /// A message to publish. Correlation, causation and trace are set by the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "nothing is emitted until `publish` is called"]
-pub struct Outgoing(outbox::Outgoing);
+pub struct Outgoing(pub(crate) outbox::Outgoing);
 
 impl Outgoing {
     /// A message whose payload is `value` as JSON.
@@ -71,6 +72,12 @@ impl Outgoing {
         self
     }
 
+    /// Adds a header whose value is null, which Kafka tells from an empty one.
+    pub fn null_header(mut self, name: impl Into<String>) -> Self {
+        self.0.headers.push(Header { name: name.into(), value: None });
+        self
+    }
+
     /// What the payload is, for example `text/csv`; [`Outgoing::json`] sets its own.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.0.content_type = Some(content_type.into());
@@ -103,7 +110,7 @@ impl Outgoing {
     /// emitted then, and the call may go on.
     pub fn publish(self) -> Result<String, PublishError> {
         let topic = self.0.topic.clone();
-        outbox::publish(&self.0).map_err(|error| PublishError::of(error, topic))
+        host::publish(&self.0).map_err(|error| PublishError::of(error, topic))
     }
 }
 

@@ -4,17 +4,24 @@
 //! the call does not complete. After an error the call can no longer complete: return it with `?`.
 //!
 //! ```no_run
-//! use mailroom_guest::sql;
+//! use mailroom_guest::{Stop, sql};
 //!
-//! # fn charge(order: &str, cents: i64) -> Result<(), sql::SqlError> {
+//! # fn charge(order: &str, cents: i64) -> Result<(), Stop> {
 //! let table = sql::query("select balance from account where id = $1::uuid", &[order.into()])?;
+//! let Some(account) = table.first() else { return Err(Stop::reject("no such account")) };
+//! if account.get::<i64>("balance")? < cents {
+//!     return Err(Stop::skip("not enough money"));
+//! }
 //! sql::execute("update account set balance = balance - $2 where id = $1::uuid", &[order.into(), cents.into()])?;
 //! # Ok(())
 //! # }
 //! ```
 
-use crate::bindings::sql::mailroom::contract::sql as host;
+mod row;
+
 pub use crate::bindings::sql::mailroom::contract::sql::{SqlError, Table, Value};
+use crate::host;
+pub use row::{Column, ColumnError, FromValue, Row};
 
 /// Runs a statement and gives its rows.
 ///
@@ -65,6 +72,12 @@ impl From<bool> for Value {
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
         Self::Bytes(bytes.to_vec())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Small durable values, kept as JSON.
+//! Small durable values, kept as JSON or as bytes.
 //!
 //! A write is buffered by the host: it commits with the call, and is dropped where the call does
 //! not complete. A call sees its own writes and those of earlier messages of its key.
@@ -6,7 +6,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bindings::mailroom::contract::state::{self as host, Scope};
+use crate::bindings::mailroom::contract::state::{self as wire, Scope};
+use crate::host;
+
+const NAMES_PAGE: u32 = 1000;
 
 /// The state of this handler and this message's key. Calls of one key never race for it.
 #[must_use]
@@ -28,27 +31,41 @@ pub struct State {
 }
 
 impl State {
-    /// The value of `name`, or `None` where it was never set.
+    /// The JSON value of `name`, or `None` where it was never set.
     ///
     /// # Errors
     /// Where the host refuses, or what is stored is not the JSON that `T` expects.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
-        let Some(value) = host::get(self.scope, name).map_err(|error| StateError::of(error, name))? else {
-            return Ok(None);
-        };
+        let Some(value) = self.get_bytes(name)? else { return Ok(None) };
         serde_json::from_slice(&value)
             .map(Some)
             .map_err(|source| StateError::NotJson { name: name.to_owned(), source })
     }
 
-    /// Sets `name` to `value`.
+    /// The bytes of `name`, as they were set, or `None` where they never were.
+    ///
+    /// # Errors
+    /// Where the host refuses.
+    pub fn get_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        host::state_get(self.scope, name).map_err(|error| StateError::of(error, name))
+    }
+
+    /// Sets `name` to `value`, as JSON.
     ///
     /// # Errors
     /// Where the host refuses, or `value` cannot be written as JSON.
     pub fn set<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let value = serde_json::to_vec(value)
             .map_err(|source| StateError::NotJson { name: name.to_owned(), source })?;
-        host::set(self.scope, name, &value).map_err(|error| StateError::of(error, name))
+        self.set_bytes(name, &value)
+    }
+
+    /// Sets `name` to bytes that are no JSON.
+    ///
+    /// # Errors
+    /// Where the host refuses.
+    pub fn set_bytes(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
+        host::state_set(self.scope, name, value).map_err(|error| StateError::of(error, name))
     }
 
     /// Removes `name`. One that was never set is no error.
@@ -56,16 +73,58 @@ impl State {
     /// # Errors
     /// Where the host refuses.
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
-        host::remove(self.scope, name).map_err(|error| StateError::of(error, name))
+        host::state_remove(self.scope, name).map_err(|error| StateError::of(error, name))
     }
 
-    /// Names that begin with `prefix`, in byte order, at most `limit`. For the next page give the
+    /// All names that begin with `prefix`, in byte order, read from the host in pages. An error is the last item.
+    #[must_use]
+    pub fn all_names(&self, prefix: &str) -> Names {
+        Names {
+            state: *self,
+            prefix: prefix.to_owned(),
+            after: None,
+            page: Vec::new().into_iter(),
+            is_last: false,
+        }
+    }
+
+    /// One page of names that begin with `prefix`, in byte order, at most `limit`. For the next page give the
     /// last name as `after`.
     ///
     /// # Errors
     /// Where the host refuses.
     pub fn names(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, StateError> {
-        host::names(self.scope, prefix, after, limit).map_err(|error| StateError::of(error, prefix))
+        host::state_names(self.scope, prefix, after, limit).map_err(|error| StateError::of(error, prefix))
+    }
+}
+
+/// Names from [`State::all_names`].
+#[derive(Debug)]
+pub struct Names {
+    state: State,
+    prefix: String,
+    after: Option<String>,
+    page: std::vec::IntoIter<String>,
+    is_last: bool,
+}
+
+impl Iterator for Names {
+    type Item = Result<String, StateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.len() == 0 && !self.is_last {
+            let page = self.state.names(&self.prefix, self.after.as_deref(), NAMES_PAGE);
+            // After an error too, or each further step would give it again.
+            let is_full = page.as_ref().is_ok_and(|names| names.len() >= NAMES_PAGE as usize);
+            self.is_last = !is_full;
+            match page {
+                Ok(names) => self.page = names.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let name = self.page.next()?;
+        self.after = Some(name.clone());
+        Some(Ok(name))
     }
 }
 
@@ -118,14 +177,14 @@ pub enum StateError {
 }
 
 impl StateError {
-    fn of(error: host::StateError, name: &str) -> Self {
+    fn of(error: wire::StateError, name: &str) -> Self {
         let name = name.to_owned();
         match error {
-            host::StateError::NotGranted => Self::NotGranted,
-            host::StateError::NoKey => Self::NoKey { name },
-            host::StateError::InvalidName(reason) => Self::InvalidName { name, reason },
-            host::StateError::TooLarge(limit) => Self::TooLarge { name, limit },
-            host::StateError::TooMany(limit) => Self::TooMany { name, limit },
+            wire::StateError::NotGranted => Self::NotGranted,
+            wire::StateError::NoKey => Self::NoKey { name },
+            wire::StateError::InvalidName(reason) => Self::InvalidName { name, reason },
+            wire::StateError::TooLarge(limit) => Self::TooLarge { name, limit },
+            wire::StateError::TooMany(limit) => Self::TooMany { name, limit },
         }
     }
 }

@@ -15,17 +15,17 @@ use super::{HttpError, Request, Response};
 const READ_BYTES_MAX: u64 = 64 << 10;
 
 /// A URL in the parts that the interface takes.
-struct Target<'u> {
+pub(crate) struct Target<'u> {
     scheme: Scheme,
-    authority: &'u str,
+    pub(crate) authority: &'u str,
     path: String,
 }
 
 /// The time that is left, which never ends where nobody set one.
 struct Timer(Option<Pollable>);
 
-pub(super) fn exchange(request: &Request) -> Result<Response, HttpError> {
-    let target = target(&request.url).ok_or_else(|| invalid(request, "it is no http or https URL"))?;
+pub(crate) fn exchange(request: &Request) -> Result<Response, HttpError> {
+    let target = target(request)?;
     let host = target.authority.to_owned();
     let failed = |code: ErrorCode| failed(&host, &code);
     let timer = Timer(request.timeout.map(|timeout| subscribe_duration(nanoseconds(timeout))));
@@ -125,7 +125,11 @@ impl Timer {
     }
 }
 
-fn target(url: &str) -> Option<Target<'_>> {
+pub(crate) fn target(request: &Request) -> Result<Target<'_>, HttpError> {
+    split(&request.url).ok_or_else(|| invalid(request, "it is no http or https URL"))
+}
+
+fn split(url: &str) -> Option<Target<'_>> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = match scheme {
         "https" => Scheme::Https,
@@ -193,7 +197,7 @@ mod tests {
             ("host/path", None),
             ("https:///path", None),
         ] {
-            let found = target(url).map(|target| (target.authority.to_owned(), target.path));
+            let found = split(url).map(|target| (target.authority.to_owned(), target.path));
             assert_eq!(found, parts.map(|(host, path)| (host.to_owned(), path.to_owned())), "{url}");
         }
     }
