@@ -66,6 +66,12 @@
 //! Effects count only with `Ok(())`; requests by [`http`] are none, and have happened in any case. The same message may be handled more than once before that:
 //! derive new ids from [`Message::id`], never from the clock or from chance.
 //!
+//! # Tests
+//!
+//! On all targets but wasm32 the module `testing` has a host in memory: `cargo test` calls a handler without a
+//! component, and sees what it published, stored and logged. Payloads of several types and schema versions are told
+//! apart by a [`Dispatcher`].
+//!
 //! # Logs
 //!
 //! What a handler writes with `println!` and `eprintln!` is kept as the call's last output, and becomes lines of

@@ -19,7 +19,8 @@
 
 mod row;
 
-pub use crate::bindings::sql::mailroom::contract::sql::{SqlError, Table, Value};
+use crate::bindings::sql::mailroom::contract::sql as wire;
+pub use crate::bindings::sql::mailroom::contract::sql::{Table, Value};
 use crate::host;
 pub use row::{Column, ColumnError, FromValue, Row};
 
@@ -28,7 +29,7 @@ pub use row::{Column, ColumnError, FromValue, Row};
 /// # Errors
 /// Postgres' own, or the host's where the manifest does not grant it.
 pub fn query(statement: &str, params: &[Value]) -> Result<Table, SqlError> {
-    host::query(statement, params)
+    Ok(host::query(statement, params)?)
 }
 
 /// Runs a statement and gives the number of rows that it wrote.
@@ -36,7 +37,24 @@ pub fn query(statement: &str, params: &[Value]) -> Result<Table, SqlError> {
 /// # Errors
 /// As [`query`].
 pub fn execute(statement: &str, params: &[Value]) -> Result<u64, SqlError> {
-    host::execute(statement, params)
+    Ok(host::execute(statement, params)?)
+}
+
+/// Why a statement failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message} (SQLSTATE {sqlstate})")]
+pub struct SqlError {
+    /// Five characters, such as `23505` for a unique violation.
+    pub sqlstate: String,
+    /// In Postgres' words, or the host's.
+    pub message: String,
+}
+
+impl From<wire::SqlError> for SqlError {
+    fn from(error: wire::SqlError) -> Self {
+        let wire::SqlError { sqlstate, message } = error;
+        Self { sqlstate, message }
+    }
 }
 
 impl From<&str> for Value {

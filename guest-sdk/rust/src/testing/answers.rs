@@ -9,6 +9,7 @@ use super::{Grants, Kept};
 use crate::bindings::config::wasi::config::store::Error as ConfigError;
 use crate::bindings::mailroom::contract::outbox::{Outgoing, PublishError};
 use crate::bindings::mailroom::contract::state::{Scope, StateError};
+use crate::bindings::sql::mailroom::contract::sql as wire;
 use crate::http::exchange::target;
 use crate::http::{HttpError, Request, Response};
 use crate::log::Level;
@@ -135,20 +136,24 @@ fn valid(name: &str) -> Result<&str, StateError> {
     Ok(name)
 }
 
-pub(crate) fn query(statement: &str, params: &[Value]) -> Result<Table, SqlError> {
+pub(crate) fn query(statement: &str, params: &[Value]) -> Result<Table, wire::SqlError> {
     // Nothing stays borrowed while the test's own code runs.
     let answer = running(|running| running.grants.query.clone());
-    answer.ok_or_else(|| no_sql("on_query"))?(statement, params)
+    answer.ok_or_else(|| no_sql("on_query"))?(statement, params).map_err(to_wire)
 }
 
-pub(crate) fn execute(statement: &str, params: &[Value]) -> Result<u64, SqlError> {
+pub(crate) fn execute(statement: &str, params: &[Value]) -> Result<u64, wire::SqlError> {
     let answer = running(|running| running.grants.execute.clone());
-    answer.ok_or_else(|| no_sql("on_execute"))?(statement, params)
+    answer.ok_or_else(|| no_sql("on_execute"))?(statement, params).map_err(to_wire)
 }
 
-fn no_sql(setter: &str) -> SqlError {
+fn to_wire(SqlError { sqlstate, message }: SqlError) -> wire::SqlError {
+    wire::SqlError { sqlstate, message }
+}
+
+fn no_sql(setter: &str) -> wire::SqlError {
     let message = format!("this test host has no SQL: set `{setter}`");
-    SqlError { sqlstate: "42501".to_owned(), message }
+    wire::SqlError { sqlstate: "42501".to_owned(), message }
 }
 
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, ConfigError> {

@@ -106,7 +106,8 @@ fn what_is_not_granted_is_a_typed_error() {
             sql::execute("delete from a", &[]).map_err(|error| error.sqlstate),
             Err("42501".to_owned())
         );
-        assert!(sql::query("select 1", &[]).is_err());
+        let words = sql::query("select 1", &[]).unwrap_err().to_string();
+        assert_eq!(words, "this test host has no SQL: set `on_query` (SQLSTATE 42501)");
         let denied = HttpError::Denied { host: "a.example:8080".to_owned() };
         assert_eq!(Request::get("http://a.example:8080/b").send(), Err(denied.clone()));
         assert!(matches!(Request::get("a.example").send(), Err(HttpError::Invalid { .. })));
