@@ -131,7 +131,10 @@ async fn ended(world: &World, language: &'static str) -> Result<BTreeMap<String,
         .await?;
     let mut all: BTreeMap<String, Ended> = BTreeMap::new();
     for (id, how, error, attempts) in rows {
-        all.insert(id, Ended { how, error: error.unwrap_or_default(), attempts, language, ..Ended::default() });
+        all.insert(
+            id,
+            Ended { how, error: error.unwrap_or_default(), attempts, language, ..Ended::default() },
+        );
     }
     let letters: Vec<Letter> = world
         .db

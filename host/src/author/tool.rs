@@ -28,9 +28,9 @@ impl Tool {
         let missing =
             |why: String| AuthorError::Tool(format!("{}{why}; install it: {}", self.program, self.install));
         let said = Command::new(self.program).arg(self.version_argument).output();
-        let said = said.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => missing(" is not installed".to_owned()),
-            _ => missing(format!(" cannot be started ({error})")),
+        let said = said.map_err(|error| match error.kind() == io::ErrorKind::NotFound {
+            true => missing(" is not installed".to_owned()),
+            false => missing(format!(" cannot be started ({error})")),
         })?;
         let text = String::from_utf8_lossy(&said.stdout);
         let (major, minor) = self.oldest;

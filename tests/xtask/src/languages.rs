@@ -3,9 +3,8 @@
 use crate::install::{self, Need};
 use crate::run::{Result, built, command, finish, root, succeeds};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-#[expect(clippy::disallowed_types, reason = "what files are dated with")]
-use std::time::SystemTime;
 
 /// Where each language's handler lies, and its SDK.
 const HANDLERS: [(&str, &str); 5] = [
@@ -60,7 +59,7 @@ pub(crate) fn build() -> Result {
         let sources = [folder, sdk, CONTRACT].map(|of| newest(&root.join(of)));
         let sources = sources.into_iter().collect::<Result<Vec<_>>>()?.into_iter().max();
         let is_current = |file: &str| {
-            let made = fs::metadata(root.join(folder).join(file)).and_then(|file| file.modified()).ok();
+            let made = fs::metadata(root.join(folder).join(file)).map(|file| written(&file)).ok();
             made.is_some() && made > sources
         };
         if !is_current("conformance.wasm") {
@@ -80,9 +79,14 @@ pub(crate) fn build() -> Result {
     Ok(())
 }
 
+/// Nanoseconds since 1970.
+fn written(file: &fs::Metadata) -> i64 {
+    file.mtime().saturating_mul(1_000_000_000).saturating_add(file.mtime_nsec())
+}
+
 /// When the newest source below a folder was written.
-fn newest(folder: &Path) -> Result<SystemTime> {
-    let mut newest = SystemTime::UNIX_EPOCH;
+fn newest(folder: &Path) -> Result<i64> {
+    let mut newest = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
@@ -91,7 +95,7 @@ fn newest(folder: &Path) -> Result<SystemTime> {
                 newest = newest.max(self::newest(&path)?);
             }
         } else if path.extension().is_none_or(|ending| ending != "wasm") {
-            newest = newest.max(entry.metadata()?.modified()?);
+            newest = newest.max(written(&entry.metadata()?));
         }
     }
     Ok(newest)

@@ -32,7 +32,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
     cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
     let said = tool::output(&mut cargo)?;
     let messages = said.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    let built = messages.filter_map(|message: Value| component_of(&message, &project.folder)).last();
+    let built = messages.filter_map(|message: Value| component_of(&message, &project.folder)).next_back();
     let Some(built) = built else {
         let why = "cargo built no component; Cargo.toml needs `[lib]` with `crate-type = [\"cdylib\"]`";
         return Err(AuthorError::Build(why.to_owned()));

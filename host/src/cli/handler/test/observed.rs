@@ -69,7 +69,14 @@ pub(super) fn between(one: &Observed, other: &Observed) -> Vec<String> {
 fn logged(asked: &Asked) -> Option<String> {
     match asked {
         Asked::Logged { level, text } => Some(format!("{level} {text}")),
-        _ => None,
+        Asked::Published(_)
+        | Asked::Repeated { .. }
+        | Asked::Read { .. }
+        | Asked::Listed { .. }
+        | Asked::Written { .. }
+        | Asked::Config { .. }
+        | Asked::Requested { .. }
+        | Asked::Refused { .. } => None,
     }
 }
 
@@ -113,33 +120,35 @@ fn shown(bytes: &[u8]) -> Value {
     }
 }
 
+/// An emitted message that is expected, with names as they are observed.
+fn normal_message(expected: &Value) -> Value {
+    let Some(fields) = expected.as_object() else { return expected.clone() };
+    let named = fields.iter().map(|(name, value)| {
+        let name = name.replace('_', "-");
+        let is_bytes = name == "key" || name == "payload";
+        let value = if is_bytes { normal_bytes(value) } else { value.clone() };
+        (name, value)
+    });
+    named.collect::<Map<_, _>>().into()
+}
+
+fn normal_bytes(expected: &Value) -> Value {
+    json_or_bytes(expected).map_or(Value::Null, |bytes| shown(&bytes))
+}
+
 /// What is expected, in the form in which it is observed: bytes may be written in several.
 fn normal(key: &str, expected: &Value) -> Value {
-    let bytes = |value: &Value| json_or_bytes(value).map_or(Value::Null, |bytes| shown(&bytes));
     match (key, expected) {
-        ("emitted", Value::Array(list)) => list
-            .iter()
-            .map(|message| match message {
-                Value::Object(fields) => fields
-                    .iter()
-                    .map(|(name, value)| (name.replace('_', "-"), value))
-                    .map(|(name, value)| {
-                        let value =
-                            if name == "key" || name == "payload" { bytes(value) } else { value.clone() };
-                        (name, value)
-                    })
-                    .collect::<Map<_, _>>()
-                    .into(),
-                other => other.clone(),
-            })
-            .collect::<Vec<_>>()
-            .into(),
+        ("emitted", Value::Array(list)) => list.iter().map(normal_message).collect::<Vec<_>>().into(),
         ("state", Value::Object(scopes)) => scopes
             .iter()
             .filter(|(_, values)| values.as_object().is_none_or(|values| !values.is_empty()))
             .map(|(scope, values)| {
                 let values = values.as_object().map(|values| {
-                    values.iter().map(|(name, value)| (name.clone(), bytes(value))).collect::<Map<_, _>>()
+                    values
+                        .iter()
+                        .map(|(name, value)| (name.clone(), normal_bytes(value)))
+                        .collect::<Map<_, _>>()
                 });
                 (scope.clone(), values.map_or(Value::Null, Value::Object))
             })
