@@ -54,6 +54,7 @@ mod retention;
 mod reuse;
 mod scheduled;
 mod schema;
+mod sdks;
 mod shutdown;
 mod sick_topics;
 mod silence;

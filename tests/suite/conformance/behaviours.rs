@@ -1,5 +1,8 @@
 //! What the handler of each language does, and how it shows.
-#![expect(clippy::indexing_slicing, reason = "what JSON does not have is null; else a test that fails panics")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what JSON does not have is null; else a test that fails panics"
+)]
 
 use std::collections::BTreeMap;
 
