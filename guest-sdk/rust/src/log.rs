@@ -20,7 +20,7 @@ pub fn line(level: Level, context: &str, text: impl Display) {
     host::log(level, context, &text.to_string());
 }
 
-/// What needs someone at once.
+/// Something that a person has to look at now.
 pub fn critical(text: impl Display) {
     line(Level::Critical, "", text);
 }

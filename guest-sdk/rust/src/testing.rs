@@ -63,7 +63,7 @@ type Exchange = dyn Fn(&SentRequest) -> Result<Response, HttpError>;
 
 #[derive(Clone, Default)]
 struct Grants {
-    /// All of them where it is `None`.
+    /// None grants all.
     topics: Option<Vec<String>>,
     is_state_denied: bool,
     config: Vec<(String, String)>,

@@ -5,12 +5,12 @@ use std::fmt;
 use super::{Table, Value};
 
 impl Table {
-    /// Its rows, in order.
+    /// Rows in order.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
         self.rows.iter().map(|values| Row { columns: &self.columns, values })
     }
 
-    /// Its first row.
+    /// The first row.
     #[must_use]
     pub fn first(&self) -> Option<Row<'_>> {
         self.iter().next()

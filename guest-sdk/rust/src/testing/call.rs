@@ -1,4 +1,4 @@
-//! What a test sees of a call.
+//! Results of a call, for a test to look at.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::http::Request;
 use crate::log::Level;
 use crate::{Data, Header, Outgoing, Stop};
 
-/// What a call did, from [`TestHost::call`](super::TestHost::call).
+/// Result of a call, from [`TestHost::call`](super::TestHost::call).
 #[derive(Debug)]
 pub struct Call {
-    /// As the handler said.
+    /// The answer of the handler.
     pub ending: Result<(), Stop>,
     /// Messages that the call emitted; none unless it completed.
     pub published: Vec<Published>,
@@ -25,25 +25,25 @@ pub struct Call {
 /// A message that a call emitted. It equals the [`Outgoing`] that it was.
 #[derive(Debug, Clone)]
 pub struct Published {
-    /// As [`Outgoing::publish`] gave it.
+    /// The id that [`Outgoing::publish`] gave.
     pub id: String,
-    /// Its topic.
+    /// Topic that it goes to.
     pub topic: String,
-    /// Its event type.
+    /// For example `order.placed`.
     pub event_type: String,
     /// None: no order.
     pub key: Option<Data>,
     /// None: a tombstone.
     pub payload: Option<Data>,
-    /// What the payload is.
+    /// Media type of the payload.
     pub content_type: Option<String>,
-    /// In order.
+    /// Headers in the order in which they were added.
     pub headers: Vec<Header>,
-    /// The version of the payload's schema.
+    /// Version of the payload's schema.
     pub schema_version: Option<String>,
-    /// The key under which it is emitted once.
+    /// Key under which it is emitted once.
     pub idempotency_key: Option<String>,
-    /// From the commit.
+    /// Delay from the commit.
     pub delay: Option<Duration>,
 }
 
@@ -91,11 +91,11 @@ impl PartialEq<Outgoing> for Published {
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// Its level.
+    /// Level that the handler chose.
     pub level: Level,
     /// Empty where the handler gave none.
     pub context: String,
-    /// Its words.
+    /// Words of the line.
     pub text: String,
 }
 
@@ -104,13 +104,13 @@ pub struct Line {
 pub struct SentRequest {
     /// For example `POST`.
     pub method: String,
-    /// As the handler gave it.
+    /// The whole URL.
     pub url: String,
-    /// In order.
+    /// Headers in the order in which they were added.
     pub headers: Vec<(String, Vec<u8>)>,
     /// Empty where there is none.
     pub body: Vec<u8>,
-    /// Where the handler set one.
+    /// Timeout that the handler set.
     pub timeout: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! What outlives a call.
+//! State and ids that outlive a call.
 
 use std::collections::{BTreeMap, HashMap};
 
