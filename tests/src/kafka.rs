@@ -102,7 +102,11 @@ impl Kafka {
         self.create_with(topic, partitions, &[]).await
     }
 
-    async fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+    /// The same with settings of the topic's own.
+    ///
+    /// # Errors
+    /// The broker's own.
+    pub async fn create_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
         let made = self.admin.create_topics([&new], &admin_options()).await?;

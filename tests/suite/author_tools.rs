@@ -15,7 +15,8 @@ fn what_the_tools_say_of_each_example_is_in_its_snapshot() {
     at_desk(async |desk| {
         for folder in fs::read_dir(paths::root().join("handlers"))? {
             let folder = folder?.path();
-            if !folder.join("message.json").exists() {
+            let is_in_rust = folder.join("Cargo.toml").exists();
+            if !is_in_rust || !folder.join("message.json").exists() {
                 continue;
             }
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
