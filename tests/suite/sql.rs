@@ -156,6 +156,7 @@ fn a_role_that_could_do_more_than_its_handler_may_is_refused_by_name() {
         .await?;
         let untouched = "select count(*) from mailroom.inbox where status = 'pending' and attempts_made = 0";
         assert_eq!(world.db.one::<i64>(untouched).await?, 1, "the message waits, uncounted");
+        assert!(!host.log()?.contains("after_connect"), "the pool does not try again and again by itself");
         host.stop().await?;
         Ok(())
     });

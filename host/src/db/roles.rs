@@ -1,6 +1,7 @@
 //! The roles that handlers with `sql` are logged in as, each with a pool of its own.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -25,7 +26,12 @@ pub(super) type Roles = BTreeMap<String, Role>;
 pub(super) struct Role {
     pool: PgPool,
     servers: Servers,
+    refused: Refused,
 }
+
+/// Why the role's newest connection is not used. The pool itself would try again until its time is over, with an error
+/// in the log for each try.
+type Refused = Arc<Mutex<Option<String>>>;
 
 /// Pools that connect when they are first used.
 pub(super) fn pools(roles: &BTreeMap<String, SqlRole>) -> Result<Roles, DbError> {
@@ -35,22 +41,31 @@ pub(super) fn pools(roles: &BTreeMap<String, SqlRole>) -> Result<Roles, DbError>
 impl Role {
     fn new(name: &str, role: &SqlRole) -> Result<Self, DbError> {
         let servers = Servers::new(&role.url, format!("sql.{name}.url"), "mailroom sql")?;
+        let refused = Refused::default();
+        let of_newest = Arc::clone(&refused);
         let pool = PgPoolOptions::new()
             .min_connections(0)
             .max_connections(role.connections_max)
             .acquire_timeout(Duration::from_secs(5))
-            .after_connect(|connection, _| refuse_powerful(connection))
+            .after_connect(move |connection, _| judge(connection, Arc::clone(&of_newest)))
             // What a guest set, listened to, locked or prepared goes no further than its call.
             .after_release(|connection, _| Box::pin(wipe(connection)))
             .connect_lazy_with(of_guests(servers.chosen()));
-        Ok(Self { pool, servers })
+        Ok(Self { pool, servers, refused })
     }
 
     /// Waits for a connection of the pool.
     pub(super) fn acquire(
         &self,
     ) -> impl Future<Output = Result<PoolConnection<Postgres>, sqlx::Error>> + Send + 'static {
-        self.pool.acquire()
+        let (acquired, refused) = (self.pool.acquire(), Arc::clone(&self.refused));
+        async move {
+            let connection = acquired.await?;
+            let why = refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let Some(why) = why else { return Ok(connection) };
+            connection.close().await?;
+            Err(sqlx::Error::Configuration(why.into()))
+        }
     }
 
     pub(super) fn servers(&self) -> &Servers {
@@ -82,6 +97,21 @@ async fn wipe(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         Ok(wiped) => wiped.map(|_| true),
         Err(_) => Err(no_answer(WIPED_WITHIN)),
     }
+}
+
+/// Looks at a new connection and notes what keeps it from being used; only an outage is the pool's to wait for.
+fn judge(connection: &mut PgConnection, refused: Refused) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+    Box::pin(async move {
+        let why = match refuse_powerful(connection).await {
+            Err(error @ (sqlx::Error::Configuration(_) | sqlx::Error::Database(_))) => {
+                Some(error.to_string())
+            }
+            Err(error) => return Err(error),
+            Ok(()) => None,
+        };
+        *refused.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        Ok(())
+    })
 }
 
 /// A role that could become another, or read what fences the lanes, would let its guest out; on a standby it can settle

@@ -153,7 +153,8 @@ pub(super) const ALL: [Behaviour; 26] = [
             let ended = at(all, "uncaught")?;
             same(&ended.how, &"exhausted".to_owned())?;
             // What aborts in C, or panics in Rust for WebAssembly, nobody can catch: it is a trap with the same words.
-            let is_told = matches!(ended.fault.as_deref(), None | Some("failure")) || ["c", "rust"].contains(&ended.language);
+            let is_told = matches!(ended.fault.as_deref(), None | Some("failure"))
+                || ["c", "rust"].contains(&ended.language);
             ensure!(is_told, "it is a fault: {:?}", ended.fault);
             ensure!(ended.error.contains("boom 😀"), "its words are {:?}", ended.error);
             let stack = ended.detail.clone().unwrap_or_default().to_lowercase().replace('_', "");
