@@ -19,9 +19,13 @@ export const toText = (value, what) => {
   return value.toWellFormed();
 };
 
+// StarlingMonkey gives what it makes itself another `Uint8Array`, of which `instanceof` knows nothing.
+const isBytes = (value) => Object.prototype.toString.call(value) === "[object Uint8Array]";
+const isBuffer = (value) => Object.prototype.toString.call(value) === "[object ArrayBuffer]";
+
 export function toBytes(value, what) {
-  if (value instanceof Uint8Array) return value;
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (isBytes(value)) return value;
+  if (isBuffer(value)) return new Uint8Array(value);
   throw new TypeError(`${what} must be a Uint8Array, not ${nameOf(value)}`);
 }
 
@@ -29,7 +33,7 @@ export const toOptionalText = (value, what) => (value == null ? undefined : toTe
 
 export function toData(value, what) {
   if (typeof value === "string") return { tag: "text", val: value.toWellFormed() };
-  if (value instanceof Uint8Array || value instanceof ArrayBuffer) {
+  if (isBytes(value) || isBuffer(value)) {
     return { tag: "binary", val: toBytes(value, what) };
   }
   throw new TypeError(`${what} must be a string or a Uint8Array, not ${nameOf(value)}`);

@@ -18,8 +18,15 @@ const WORLD: &str = "mailroom:contract/full-handler";
 /// # Errors
 /// Where the module imports or exports what the contract does not have.
 pub(super) fn of_module(module: Vec<u8>) -> Result<Vec<u8>, AuthorError> {
-    encoded(module)
-        .map_err(|error| AuthorError::Build(format!("no component can be made of the module: {error:#}")))
+    encoded(module).map_err(|error| {
+        let mut words = format!("no component can be made of the module: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            words.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        AuthorError::Build(words)
+    })
 }
 
 fn encoded(mut module: Vec<u8>) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {

@@ -22,9 +22,15 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
         let changed = |path| fs::metadata(path).and_then(|of| of.modified()).ok();
         changed(installed.clone()) < changed(project.folder.join("package.json"))
     };
-    if !installed.exists() || is_older() {
+    // What a lock file names is installed as it is, unless the project asks for more since.
+    let verb = match (installed.exists(), project.folder.join("package-lock.json").exists()) {
+        (false, true) => Some("ci"),
+        (true, _) if !is_older() => None,
+        (_, _) => Some("install"),
+    };
+    if let Some(verb) = verb {
         let mut npm = NPM.command(&project.folder)?;
-        tool::run(npm.args(["install", "--no-audit", "--no-fund"]))?;
+        tool::run(npm.args([verb, "--no-audit", "--no-fund"]))?;
     }
     let built = project.folder.join("build").join(format!("{}.wasm", project.name));
     // What an earlier build left is not to be taken for this one\'s.

@@ -1,7 +1,7 @@
 //! Python, by componentize-py in the project's own virtual environment.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::author::AuthorError;
@@ -17,17 +17,19 @@ const PYTHON: Tool = Tool {
 };
 /// The program that the SDK installs.
 const BUILDER: &str = "venv/bin/mailroom-guest";
+const REQUIREMENTS: &str = "requirements.txt";
 const ENTRY: &str = "src/handler.py";
 
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
     // A program with a path is looked for from here, not from the folder that it runs in.
     let folder = project.folder.canonicalize().map_err(AuthorError::file(&project.folder))?;
     let builder = folder.join(BUILDER);
-    if !builder.exists() {
-        tool::run(PYTHON.command(&project.folder)?.args(["-m", "venv", "venv"]))?;
+    let changed = |path: &Path| fs::metadata(path).and_then(|of| of.modified()).ok();
+    if changed(&builder) < changed(&folder.join(REQUIREMENTS)) {
+        tool::run(PYTHON.command(&project.folder)?.args(["-m", "venv", "--clear", "venv"]))?;
         let mut pip = Command::new(folder.join("venv/bin/pip"));
         pip.current_dir(&project.folder).args(["install", "--quiet", "--disable-pip-version-check"]);
-        tool::run(pip.args(["-r", "requirements.txt"]))?;
+        tool::run(pip.args(["-r", REQUIREMENTS]))?;
     }
     let built = project.folder.join("build").join(format!("{}.wasm", project.name));
     embedded::make_folder_of(&built)?;

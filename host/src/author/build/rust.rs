@@ -13,7 +13,7 @@ const TARGET: &str = "wasm32-wasip2";
 const CARGO: Tool = Tool {
     program: "cargo",
     version_argument: "--version",
-    oldest: (1, 85),
+    oldest: (1, 95),
     install: "see https://rustup.rs, or `rustup update stable`",
 };
 const RUSTC: Tool = Tool { program: "rustc", ..CARGO };

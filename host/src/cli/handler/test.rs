@@ -157,7 +157,13 @@ async fn run(case: &Case, project: &Project, config: &Config, bless: bool) -> Re
             case.bless(&expect)?;
             note.push_str(", its expectation is written");
         }
-        Some(expect) => wrong.extend(first.differences(expect)),
+        Some(expect) => {
+            let differences = first.differences(expect);
+            let is_told = expect.contains_key("error") || differences.is_empty();
+            wrong.extend(differences);
+            let error = first.effects.get("error").and_then(Value::as_str).filter(|_| !is_told);
+            wrong.extend(error.map(|error| format!("its error: {error}")));
+        }
         None => {
             let observed = serde_json::to_string_pretty(&Value::Object(first.effects)).unwrap_or_default();
             wrong.push(format!("it expects nothing; --bless would write\n{observed}"));

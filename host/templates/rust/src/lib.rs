@@ -29,3 +29,21 @@ impl Handler for Totals {
 }
 
 mailroom_guest::export!(Totals);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mailroom_guest::testing::{self, TestHost};
+
+    #[test]
+    fn an_order_is_added_to_its_customers_total() {
+        let order = json!({ "customer": "ada", "amount_cents": 4200 });
+        let order = testing::message("orders", "order.placed", &order);
+        let mut host = TestHost::new().publish(["totals"]);
+        let call = host.call::<Totals>(Message { key: Some("ada".into()), ..order });
+
+        assert_eq!(call.ending, Ok(()));
+        assert_eq!(host.keyed("ada", "total_cents"), Some(4200));
+        assert_eq!(call.published.len(), 1);
+    }
+}
