@@ -9,6 +9,15 @@ pub(crate) mod project;
 pub(crate) mod scaffold;
 mod tool;
 
+/// A word as a shell takes it for one.
+pub(crate) fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Why a command of an author's did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthorError {

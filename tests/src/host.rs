@@ -175,6 +175,9 @@ impl Stopped {
     }
 }
 
+/// A command that takes longer hangs; one that builds a project of an author's loads what it needs first.
+const HANGS: Duration = Duration::from_secs(300);
+
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -189,8 +192,7 @@ pub struct Ran {
 impl Ran {
     /// Runs it to its end.
     async fn to_end(mut command: Command) -> Result<Self> {
-        let output =
-            timeout(Duration::from_secs(60), command.output()).await.context("the command hangs")??;
+        let output = timeout(HANGS, command.output()).await.context("the command hangs")??;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }

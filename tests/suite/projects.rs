@@ -134,6 +134,7 @@ fn a_build_that_fails_says_why_in_the_tools_words_and_leaves_the_component_as_it
         project.ran(&["build"]).await?.refused(1, &["undefined: undefined", "go build", "failed"])?;
 
         assert_eq!(fs::read(project.path.join("totals.wasm"))?, before);
+        project.ran(&["test"]).await?.refused(1, &["main.go was changed after", "mailroom handler build"])?;
         project.write("main.go", "package main\n\nfunc main() {}\n")?;
         project.ran(&["build"]).await?.refused(1, &["mailroom:contract/handler@0.1.0"])?;
         assert_eq!(fs::read(project.path.join("totals.wasm"))?, before);
@@ -162,7 +163,7 @@ fn a_folder_that_is_no_project_and_a_name_that_is_none_are_refused_with_the_reme
         build().await?.refused(2, &["several languages (Cargo.toml, go.mod)"])?;
 
         let new = ["handler", "new", "totals", "--lang", "rust", "--into", folder];
-        world.mailroom(&new).await?.refused(2, &["is there already"])?;
+        world.mailroom(&new).await?.refused(2, &["is not empty"])?;
         world.mailroom(&["handler", "new", "Totals!", "--lang", "rust"]).await?.refused(2, &["a-z, 0-9"])?;
         world
             .mailroom(&["handler", "new", "totals", "--lang", "cobol"])
@@ -204,7 +205,7 @@ fn cases_tell_differences_by_their_place_and_what_makes_two_runs_differ() {
             "outcome: expected \"rejected\", was \"completed\"",
             "state.keyed.total_cents: expected 2, was 1",
             "fuel: expected at most 1, was",
-            "1 cases, 1 failed",
+            "1 case, 1 failed",
         ] {
             assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
         }
@@ -218,6 +219,32 @@ fn cases_tell_differences_by_their_place_and_what_makes_two_runs_differ() {
         let said = project.ran(&["test"]).await?;
         assert!(said.stdout.contains("fuel: expected at most 1"), "a bound is the author's: {}", said.stdout);
 
+        let given = "{\n  \"message\": {\"payload\": {\"customer\": \"ada\", \"amount_cents\": 1e0}, \"key\": \"ada\"}";
+        project.write("cases/one.json", &format!("{given}}}"))?;
+        assert_eq!(project.ran(&["test", "--bless"]).await?.code, Some(0));
+        let blessed = fs::read_to_string(project.path.join("cases/one.json"))?;
+        assert!(blessed.starts_with(&format!("{given},\n  \"expect\": {{")), "the message stays: {blessed}");
+
+        let never_asked = json!({
+            "message": {"payload": {"customer": "ada", "amount_cents": 1}},
+            "http": [{"request": "GET https://a.example/x"}], "expect": {},
+        });
+        project.write("cases/two.json", &never_asked.to_string())?;
+        project
+            .write("cases/three.json", "{\"message\": {\"payload\": 1, \"topic\": \"x\"}, \"expect\": {}}")?;
+        let said = project.ran(&["test"]).await?.stdout;
+        for line in [
+            "ok   one",
+            "http[0]: the handler did not ask for GET https://a.example/x",
+            "message: topic: unknown key",
+            "3 cases, 2 failed",
+        ] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        project.ran(&["test", "--only", "four"]).await?.refused(3, &["none of the 3 cases", "\"four\""])?;
+        fs::remove_file(project.path.join("cases/two.json"))?;
+        fs::remove_file(project.path.join("cases/three.json"))?;
+
         for (case, why) in [
             ("{", "is not JSON"),
             ("[]", "must be a JSON object"),
@@ -228,8 +255,12 @@ fn cases_tell_differences_by_their_place_and_what_makes_two_runs_differ() {
             ),
             ("{\"message\": {\"payload\": 1}, \"expect\": {\"output\": 1}}", "expect.output: unknown key"),
             (
-                "{\"message\": {\"payload\": 1, \"topic\": \"x\"}, \"expect\": {}}",
-                "message: topic: unknown key",
+                "{\"message\": {\"payload\": 1}, \"expect\": {\"outcome\": \"done\"}}",
+                "expect.outcome: must be completed",
+            ),
+            (
+                "{\"message\": {\"payload\": 1}, \"expect\": {\"fuel-max\": \"x\"}}",
+                "expect.fuel-max: must be a whole",
             ),
         ] {
             project.write("cases/one.json", case)?;

@@ -62,7 +62,8 @@ fn the_python_sdk_and_its_example_pass_their_tests() {
 #[test]
 fn the_go_sdk_and_its_example_pass_their_tests() {
     for folder in ["guest-sdk/go", "handlers/totals-go"] {
-        passes(folder, "go", &["vet", "./..."]);
+        // Generated bindings make pointers of what the host gives.
+        passes(folder, "go", &["vet", "-unsafeptr=false", "./..."]);
         passes(folder, "go", &["test", "./..."]);
     }
 }

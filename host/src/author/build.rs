@@ -1,4 +1,4 @@
-//! The build of a project: the language\'s own tools, then what remains until there is a component.
+//! The build of a project: the language's own tools, then what remains until there is a component.
 
 mod c;
 mod go;
@@ -25,7 +25,7 @@ pub(crate) struct Built {
     pub(crate) imports: Vec<String>,
 }
 
-/// Builds the project\'s component and puts it beside its manifest, in the place of the one before.
+/// Builds the project's component and puts it beside its manifest, in the place of the one before.
 ///
 /// # Errors
 /// Where a tool is missing, too old, or fails; the component before stays where it is.

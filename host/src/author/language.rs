@@ -53,6 +53,17 @@ impl Language {
         }
     }
 
+    /// Endings of files with source.
+    pub(super) fn endings(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &["rs"],
+            Self::Typescript | Self::Javascript => &["ts", "js", "mjs"],
+            Self::Python => &["py"],
+            Self::Go => &["go"],
+            Self::C => &["c", "h", "cpp", "hpp"],
+        }
+    }
+
     /// The file by which a folder is known to be a project of the language.
     pub(super) fn project_file(self) -> &'static str {
         match self {

@@ -59,7 +59,7 @@ impl Project {
         };
         let name = Self::name(folder, language).map_err(refused)?;
         let name = HandlerName::parse(&name)
-            .map_err(|error| refused(format!("the handler\'s name {name:?}: {error}")))?;
+            .map_err(|error| refused(format!("the handler's name {name:?} {error}")))?;
         Ok(Self { folder: folder.to_owned(), language, name })
     }
 
@@ -89,6 +89,15 @@ impl Project {
         self.folder.join(format!("{}.toml", self.name))
     }
 
+    /// A source that was changed after the component was built.
+    pub(crate) fn newer_source(&self) -> Option<PathBuf> {
+        let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+        let built = written(&self.component())?;
+        sources(&self.folder, self.language)
+            .into_iter()
+            .find(|path| written(path).is_some_and(|at| at > built))
+    }
+
     /// The field of a JSON file in the folder.
     pub(super) fn json_field(&self, file: &str, pointer: &str) -> Option<Value> {
         let text = fs::read(self.folder.join(file)).ok()?;
@@ -99,6 +108,27 @@ impl Project {
 /// Files that end like a manifest and belong to tools.
 const TOOL_FILES: [&str; 6] =
     ["rust-toolchain.toml", "rustfmt.toml", "clippy.toml", "deny.toml", "ruff.toml", "uv.toml"];
+
+/// Folders that hold no source of the author's.
+const NO_SOURCES: [&str; 8] =
+    ["target", "node_modules", "venv", "build", "cases", "test", "tests", "__pycache__"];
+
+fn sources(folder: &Path, language: Language) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        let (path, name) = (entry.path(), entry.file_name());
+        let is_hidden = name.to_string_lossy().starts_with('.');
+        if path.is_dir() {
+            if !is_hidden && !NO_SOURCES.iter().any(|no_source| name == *no_source) {
+                found.extend(sources(&path, language));
+            }
+        } else if path.extension().is_some_and(|ending| language.endings().iter().any(|one| ending == *one)) {
+            found.push(path);
+        }
+    }
+    found
+}
 
 fn distinct<'t>(texts: &[&'t str]) -> Vec<&'t str> {
     let mut distinct = texts.to_vec();
@@ -145,7 +175,7 @@ mod tests {
             (&["Cargo.toml", "go.mod", "a.toml"], "several languages (Cargo.toml, go.mod); keep one"),
             (&["Cargo.toml"], "it has no manifest: NAME.toml"),
             (&["go.mod", "a.toml", "b.toml"], "several manifests (a.toml, b.toml); keep one"),
-            (&["go.mod", "A_B!.toml"], "the handler\'s name"),
+            (&["go.mod", "A_B!.toml"], "the handler's name"),
         ] {
             let said = Project::open(&folder(files)).unwrap_err().to_string();
             assert!(said.contains(why), "{files:?}: {said}");

@@ -8,7 +8,7 @@ use super::embedded::{self, Sdks, Templates, Wit};
 use super::language::Language;
 use crate::config::HandlerName;
 
-/// Where a project keeps the SDK\'s sources, until a registry has them.
+/// Where a project keeps the SDK's sources, until a registry has them.
 const SDK_FOLDER: &str = "mailroom-guest";
 /// The template of what is the same in each language.
 const COMMON: &str = "common";
@@ -20,7 +20,7 @@ const COMMON: &str = "common";
 pub(crate) fn scaffold(folder: &Path, name: &HandlerName, language: Language) -> Result<(), AuthorError> {
     let has_files = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if folder.exists() && (has_files || !folder.is_dir()) {
-        let refused = "is there already; give another name, or a folder with --into";
+        let refused = "is not empty; a new project needs a folder that is absent or empty (--into DIR)";
         return Err(AuthorError::Refused(format!("{} {refused}", folder.display())));
     }
     let sdk = folder.join(SDK_FOLDER);
@@ -44,7 +44,7 @@ pub(crate) fn scaffold(folder: &Path, name: &HandlerName, language: Language) ->
     Ok(())
 }
 
-/// A template\'s text for a handler of this name; most languages\' names have no dashes.
+/// A template's text for a handler of this name; most languages' names have no dashes.
 fn filled(text: &str, name: &HandlerName) -> String {
     let name = name.as_str();
     text.replace("{{name}}", name).replace("{{ident}}", &name.replace(['-', '.'], "_"))

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::AuthorError;
+use super::{AuthorError, shell_word};
 
 /// A program that has to be there.
 pub(super) struct Tool {
@@ -83,8 +83,12 @@ pub(super) fn output(command: &mut Command) -> Result<Vec<u8>, AuthorError> {
 }
 
 fn shown(command: &Command) -> String {
+    let set = command.get_envs().filter_map(|(name, value)| {
+        Some(format!("{}={}", name.to_string_lossy(), shell_word(&value?.to_string_lossy())))
+    });
     let words = [command.get_program()].into_iter().chain(command.get_args());
-    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+    let words = words.map(|word| shell_word(&OsStr::to_string_lossy(word)));
+    set.chain(words).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

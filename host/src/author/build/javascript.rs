@@ -1,4 +1,4 @@
-//! JavaScript and TypeScript, by npm: the project\'s script `build` bundles the source and compiles it with an engine.
+//! JavaScript and TypeScript, by npm: the project's script `build` bundles the source and compiles it with an engine.
 
 use std::fs;
 
@@ -33,7 +33,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
         tool::run(npm.args([verb, "--no-audit", "--no-fund"]))?;
     }
     let built = project.folder.join("build").join(format!("{}.wasm", project.name));
-    // What an earlier build left is not to be taken for this one\'s.
+    // What an earlier build left is not to be taken for this one's.
     fs::remove_file(&built).ok();
     let mut npm = NPM.command(&project.folder)?;
     tool::run(npm.args(["run", "--silent", "build"]))?;

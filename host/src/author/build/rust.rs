@@ -26,7 +26,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
         library.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default();
     if !Path::new(&library).is_dir() {
         return Err(AuthorError::Tool(format!(
-            "Rust\'s target {TARGET} is not installed; install it: rustup target add {TARGET}"
+            "Rust's target {TARGET} is not installed; install it: rustup target add {TARGET}"
         )));
     }
     cargo.args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
@@ -40,7 +40,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
     fs::read(&built).map_err(AuthorError::file(Path::new(&built)))
 }
 
-/// The component that cargo tells of, where it is the project\'s own.
+/// The component that cargo tells of, where it is the project's own.
 fn component_of(message: &Value, folder: &Path) -> Option<String> {
     let of_project = Path::new(message.get("manifest_path")?.as_str()?).parent()?.canonicalize().ok()?
         == folder.canonicalize().ok()?;

@@ -1,4 +1,4 @@
-//! `handler build`: a project\'s component, whatever its language.
+//! `handler build`: a project's component, whatever its language.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,15 +14,17 @@ use crate::cli::failure::Failure;
 use crate::cli::print;
 
 const AFTER_HELP: &str = "\
-The language is known by the project\'s file: Cargo.toml, package.json, requirements.txt, go.mod, or a Makefile
-for C. The language\'s own tool does the build, and its words go to standard error; a tool that is missing is named with
-what installs it. The component lies beside its manifest, DIR/NAME.wasm, and replaces the one before only when it is
-complete. Ends with 0 where it was built, 1 where the build failed, 2 where the folder is no project.";
+The language is known by the project's file: Cargo.toml, package.json, requirements.txt, go.mod, or
+a Makefile for C. The language's own tool does the build, and its words go to standard error; a tool
+that is missing is named with what installs it. The component lies beside its manifest, DIR/NAME.wasm,
+and replaces the one before only when it is complete.
+
+Ends with 0 where it was built, 1 where the build failed, 2 where the folder is no project.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(in crate::cli) struct Build {
-    /// The project\'s folder
+    /// The project's folder
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
 }

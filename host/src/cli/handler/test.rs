@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use super::refused;
 use crate::author::project::Project;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::config::Config;
-use crate::handler::{self, Checked, Reach, Rehearsal};
+use crate::handler::{self, Checked, Reach, Refused, Rehearsal};
 use crate::settle::StateView;
 use case::Case;
 use observed::Observed;
@@ -31,15 +30,17 @@ A case is a file DIR/cases/NAME.json:
   {\"message\": {\"payload\": {\"amount_cents\": 4200}, \"key\": \"ada\"},
    \"state\": {\"keyed\": {\"total_cents\": 100}},
    \"config\": {\"GREETING\": \"hello\"},
-   \"http\": [{\"request\": \"POST https://api.example.com/charges\", \"status\": 201, \"body\": {\"ok\": true}}],
-   \"expect\": {\"outcome\": \"completed\", \"emitted\": [{\"topic\": \"totals\", \"payload\": {\"total_cents\": 4300}}],
-              \"state\": {\"keyed\": {\"total_cents\": 4300}}, \"fuel-max\": 1000000}}
-Only message must be there. The message and the state are as `handler invoke` takes them. `expect` may have outcome
-(completed, retry, skipped, rejected, failure or fault), error, code, retry-after-ms, retry-counts, emitted, state, log,
-fuel-max and time-max-ms; what it does not name is not compared. Clocks and random bytes are the case's own: each case
-runs again at another time and with other random bytes, and has to do the same.
+   \"http\": [{\"request\": \"GET https://api.example.com/x\", \"status\": 200, \"body\": {\"ok\": true}}],
+   \"expect\": {\"outcome\": \"completed\", \"state\": {\"keyed\": {\"total_cents\": 4300}},
+              \"emitted\": [{\"topic\": \"totals\", \"payload\": {\"total_cents\": 4300}}]}}
+The message and the state are as `handler invoke` takes them. HTTP answers are given in their order.
+`expect` may have outcome (completed, retry, skipped, rejected, failure or fault), error, code,
+retry-after-ms, retry-counts, emitted, state, log, fuel-max and time-max-ms; what it does not name
+is not compared. Clocks and random bytes are the case's own: each case runs again at another time
+and with other random bytes, and has to do the same.
 
-Ends with 0 where all cases are as expected, 1 where one is not, 2 where a case cannot be read.";
+Ends with 0 where all cases are as expected, 1 where one is not or the component is older than its
+sources, 2 where a case cannot be read.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -76,11 +77,24 @@ pub(super) async fn test(args: &Test, config: &Config) -> Result<ExitCode, Failu
         let why = format!("there is no {}; `mailroom handler build {folder}` makes it", component.display());
         return Err(Failure::NotFound(why));
     }
+    if let Some(source) = project.newer_source() {
+        let (source, component, folder) = (source.display(), component.display(), args.folder.display());
+        return Err(Failure::Refused(format!(
+            "{source} was changed after {component} was built; `mailroom handler build {folder}` builds it anew"
+        )));
+    }
     let cases = cases(&args.folder, args.only.as_deref())?;
     let mut verdicts = Vec::new();
     for case in &cases {
         let started = Instant::now();
-        let mut verdict = Box::pin(run(case, &project, config, args.bless)).await?;
+        let verdict = Box::pin(run(case, &project, config, args.bless)).await;
+        // One that cannot be run keeps no other from it.
+        let mut verdict = verdict.unwrap_or_else(|failure| Verdict {
+            name: case.name.clone(),
+            wrong: vec![failure.to_string()],
+            note: String::new(),
+            took: Duration::ZERO,
+        });
         verdict.took = started.elapsed();
         let mark = if verdict.wrong.is_empty() { "ok  " } else { "FAIL" };
         print::line(&format!("{mark} {}  {}", verdict.name, verdict.note))?;
@@ -93,7 +107,8 @@ pub(super) async fn test(args: &Test, config: &Config) -> Result<ExitCode, Failu
         junit::write(file, project.name.as_str(), &verdicts)?;
     }
     let failed = verdicts.iter().filter(|verdict| !verdict.wrong.is_empty()).count();
-    print::line(&format!("{} cases, {failed} failed", verdicts.len()))?;
+    let cases = if verdicts.len() == 1 { "case" } else { "cases" };
+    print::line(&format!("{} {cases}, {failed} failed", verdicts.len()))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -115,15 +130,23 @@ fn cases(folder: &Path, only: Option<&str>) -> Result<Vec<Case>, Failure> {
     if !unreadable.is_empty() {
         return Err(Failure::Usage(unreadable.join("\n")));
     }
+    if cases.is_empty() {
+        return Err(none());
+    }
+    let all = cases.len();
     cases.retain(|case| only.is_none_or(|only| case.name.contains(only)));
-    if cases.is_empty() { Err(none()) } else { Ok(cases) }
+    if cases.is_empty() {
+        let only = only.unwrap_or_default();
+        let folder = folder.display();
+        return Err(Failure::NotFound(format!(
+            "none of the {all} cases in {folder} has {only:?} in its name"
+        )));
+    }
+    Ok(cases)
 }
 
 async fn run(case: &Case, project: &Project, config: &Config, bless: bool) -> Result<Verdict, Failure> {
-    let config = case.config(config)?;
-    let (component, manifest) = (project.component(), project.manifest());
-    let loaded = Box::pin(handler::load(&component, Some(&manifest), &config, Reach::Nothing)).await;
-    let loaded = loaded.map_err(|why| refused(&component, &why))?;
+    let loaded = load(case, project, config).await?;
     let start = case::clock_start(&case.message(&loaded)?);
     let [seed, other_seed] = SEEDS;
     let first = observe(case, &loaded, start, seed).await?;
@@ -142,34 +165,49 @@ async fn run(case: &Case, project: &Project, config: &Config, bless: bool) -> Re
             ));
         }
     }
+    for (place, answer) in case.answers()?.iter().enumerate().skip(first.requests) {
+        wrong.push(format!("http[{place}]: the handler did not ask for {}", answer.request));
+    }
     let usage = first.usage;
     let mut note = format!("fuel {}, {:.1} ms", usage.fuel, usage.took.as_secs_f64() * 1000.0);
-    match &case.expect {
-        _ if bless => {
+    let differences = case.expect.as_ref().map(|expect| first.differences(expect));
+    match differences {
+        Some(differences) if differences.is_empty() => {}
+        Some(_) | None if bless => {
             let mut expect = first.effects.clone();
             // Bounds are the author's, not observed.
-            let bounds = case
-                .expect
-                .iter()
-                .flatten()
-                .filter(|(key, _)| key.ends_with("-max") || key.ends_with("-max-ms"));
+            let is_bound = |key: &str| key.ends_with("-max") || key.ends_with("-max-ms");
+            let bounds = case.expect.iter().flatten().filter(|(key, _)| is_bound(key));
             expect.extend(bounds.map(|(key, value)| (key.clone(), value.clone())));
             case.bless(&expect)?;
             note.push_str(", its expectation is written");
         }
-        Some(expect) => {
-            let differences = first.differences(expect);
-            let is_told = expect.contains_key("error") || differences.is_empty();
+        Some(differences) => {
             wrong.extend(differences);
+            let is_told = case.expect.as_ref().is_some_and(|expect| expect.contains_key("error"));
             let error = first.effects.get("error").and_then(Value::as_str).filter(|_| !is_told);
             wrong.extend(error.map(|error| format!("its error: {error}")));
         }
         None => {
             let observed = serde_json::to_string_pretty(&Value::Object(first.effects)).unwrap_or_default();
-            wrong.push(format!("it expects nothing; --bless would write\n{observed}"));
+            wrong.push(format!("it has no `expect`; --bless would write\n{observed}"));
         }
     }
     Ok(Verdict { name: case.name.clone(), wrong, note, took: Duration::ZERO })
+}
+
+async fn load(case: &Case, project: &Project, config: &Config) -> Result<Checked, Failure> {
+    let config = case.config(config)?;
+    let (component, manifest) = (project.component(), project.manifest());
+    let loaded = Box::pin(handler::load(&component, Some(&manifest), &config, Reach::Nothing)).await;
+    loaded.map_err(|why| {
+        let hint = if matches!(why, Refused::Manifest(_)) {
+            "\na case sets configuration with \"config\": {\"KEY\": \"VALUE\"}"
+        } else {
+            ""
+        };
+        Failure::Refused(format!("{}: {why}{hint}", component.display()))
+    })
 }
 
 async fn observe(case: &Case, loaded: &Checked, now: Duration, seed: u64) -> Result<Observed, Failure> {

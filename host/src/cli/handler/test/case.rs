@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::cli::failure::Failure;
@@ -64,6 +66,11 @@ impl Case {
             let wanted = format!("unknown key; there are {}", EXPECTABLE.join(", "));
             fields.right::<()>(&format!("expect.{key}"), None, &wanted);
         }
+        for (key, value) in expect.iter().flatten() {
+            if let Some(wanted) = unlike(key, value) {
+                fields.right::<()>(&format!("expect.{key}"), None, wanted);
+            }
+        }
         fields.finish(KEYS)?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self {
@@ -108,7 +115,10 @@ impl Case {
     fn answer(&self, place: usize, answer: &Value) -> Result<HttpAnswer, Failure> {
         let mut fields = self.part(&format!("http[{place}]"), answer.clone())?;
         let request = fields.text("request");
-        let request = fields.right("request", request, "is missing: \"METHOD URL\"").unwrap_or_default();
+        let request = request.filter(|request| is_request(request));
+        let request =
+            fields.right("request", request, "must be \"METHOD URL\", as GET https://api.example.com/orders");
+        let request = request.unwrap_or_default();
         let status = fields.number("status", "must be from 100 to 999").unwrap_or(200_u16);
         let status = fields.right("status", StatusCode::from_u16(status).ok(), "must be from 100 to 999");
         let mut headers = HeaderMap::new();
@@ -130,32 +140,65 @@ impl Case {
         Fields::of(format!("{}: {name}", self.file.display()), value)
     }
 
-    /// Writes the file anew with this expectation.
+    /// Writes the file anew with this expectation; what the call is given stays as it is written.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Where the file cannot be read again or written.
     pub(super) fn bless(&self, expect: &Map<String, Value>) -> Result<(), Failure> {
-        let mut parts = vec![("message", self.message.clone())];
-        let given = [
-            ("state", self.state.clone()),
-            ("config", Value::Object(self.config.clone())),
-            ("http", self.http.clone()),
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::Host(format!("{}: {error}", self.file.display()));
+        let text = std::fs::read_to_string(&self.file).map_err(|error| failed(&error))?;
+        let given: Parts<'_> = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+        let named = [
+            ("message", Some(given.message)),
+            ("state", given.state),
+            ("config", given.config),
+            ("http", given.http),
         ];
-        let is_empty = |value: &Value| match value {
-            Value::Object(map) => map.is_empty(),
-            Value::Array(list) => list.is_empty(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        };
-        parts.extend(given.into_iter().filter(|(_, value)| !is_empty(value)));
-        parts.push(("expect", Value::Object(expect.clone())));
-        let mut text = Vec::new();
-        for (name, value) in parts {
-            let value = serde_json::to_string_pretty(&value).unwrap_or_default();
-            text.push(format!("  \"{name}\": {}", value.replace('\n', "\n  ")));
-        }
-        let text = format!("{{\n{}\n}}\n", text.join(",\n"));
-        std::fs::write(&self.file, text).map_err(|error| Failure::Io("writing the case", error))
+        let parts = named.into_iter().filter_map(|(name, part)| Some((name, part?.get().to_owned())));
+        let expect = serde_json::to_string_pretty(expect).unwrap_or_default().replace('\n', "\n  ");
+        let parts = parts.chain([("expect", expect)]);
+        let parts: Vec<String> = parts.map(|(name, part)| format!("  \"{name}\": {part}")).collect();
+        let text = format!("{{\n{}\n}}\n", parts.join(",\n"));
+        std::fs::write(&self.file, text).map_err(|error| failed(&error))
     }
+}
+
+/// What a call is given, as its author has written it.
+#[derive(Deserialize)]
+struct Parts<'t> {
+    #[serde(borrow)]
+    message: &'t RawValue,
+    state: Option<&'t RawValue>,
+    config: Option<&'t RawValue>,
+    http: Option<&'t RawValue>,
+}
+
+/// How a call may end.
+const OUTCOMES: [&str; 6] = ["completed", "retry", "skipped", "rejected", "failure", "fault"];
+
+/// What a part of an expectation has to be, where it is something else.
+fn unlike(key: &str, value: &Value) -> Option<&'static str> {
+    let (is_right, wanted) = match key {
+        "outcome" => {
+            let is_one = value.as_str().is_some_and(|outcome| OUTCOMES.contains(&outcome));
+            (is_one, "must be completed, retry, skipped, rejected, failure or fault")
+        }
+        "error" | "code" => (value.is_string() || value.is_null(), "must be text, or null for none"),
+        "retry-after-ms" => (value.is_u64() || value.is_null(), "must be milliseconds, or null for none"),
+        "retry-counts" => (value.is_boolean() || value.is_null(), "must be true or false"),
+        "emitted" | "log" => (value.is_array(), "must be a list"),
+        "state" => (value.is_object(), "must be an object of keyed and shared"),
+        "fuel-max" | "time-max-ms" => (value.is_u64(), "must be a whole number"),
+        _ => return None,
+    };
+    (!is_right).then_some(wanted)
+}
+
+fn is_request(text: &str) -> bool {
+    let Some((method, url)) = text.split_once(' ') else { return false };
+    let is_method = Method::from_bytes(method.as_bytes()).is_ok() && method == method.to_uppercase();
+    is_method && Uri::try_from(url).is_ok_and(|url| url.scheme().is_some() && url.host().is_some())
 }
 
 /// Time at which a case's clocks begin where its message has no time: 2026-01-01T00:00:00Z.

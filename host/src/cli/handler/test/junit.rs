@@ -27,5 +27,5 @@ pub(super) fn write(file: &Path, handler: &str, verdicts: &[Verdict]) -> Result<
     let text = report
         .to_string()
         .map_err(|error| Failure::Host(format!("the results cannot be written: {error}")))?;
-    std::fs::write(file, text).map_err(|error| Failure::Io("writing the results", error))
+    std::fs::write(file, text).map_err(|error| Failure::Host(format!("{}: {error}", file.display())))
 }

@@ -15,6 +15,8 @@ pub(super) struct Observed {
     /// Its end and its effects.
     pub(super) effects: Map<String, Value>,
     pub(super) usage: Usage,
+    /// HTTP requests that were answered.
+    pub(super) requests: usize,
 }
 
 impl Observed {
@@ -33,7 +35,8 @@ impl Observed {
             ("log", (!log.is_empty()).then(|| json!(log))),
         ];
         let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Self { effects: given.collect(), usage: called.usage }
+        let requests = asked.iter().filter(|asked| matches!(asked, Asked::Requested { .. })).count();
+        Self { effects: given.collect(), usage: called.usage, requests }
     }
 
     /// A line for each place that is not as expected.
@@ -203,7 +206,7 @@ mod tests {
 
     fn observed(effects: Value) -> Observed {
         let effects = effects.as_object().cloned().unwrap_or_default();
-        Observed { effects, usage: Usage::default() }
+        Observed { effects, usage: Usage::default(), requests: 0 }
     }
 
     fn differences(expect: Value, effects: Value) -> Vec<String> {
