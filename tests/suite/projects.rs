@@ -210,8 +210,22 @@ fn cases_tell_differences_by_their_place_and_what_makes_two_runs_differ() {
             assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
         }
 
-        project.write("main.go", &source)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_case_is_blessed_as_it_is_written_and_one_that_cannot_run_keeps_no_other_from_it() {
+    in_world(Setup::default(), async |world| {
+        let project = Project::new(world, "go").await?;
         project.build().await?;
+        fs::remove_dir_all(project.path.join("cases"))?;
+        fs::create_dir(project.path.join("cases"))?;
+        let case = json!({
+            "message": {"payload": {"customer": "ada", "amount_cents": 1}, "key": "ada"},
+            "expect": {"outcome": "rejected", "fuel-max": 1},
+        });
+        project.write("cases/one.json", &case.to_string())?;
         let report = project.path.join("junit.xml");
         let report = report.to_str().context("the folder's name is text")?;
         assert_eq!(project.ran(&["test", "--bless", "--junit", report]).await?.code, Some(0));
