@@ -182,3 +182,13 @@ fn handlers_in_go_conform() {
 fn handlers_in_c_conform() {
     conforms("c", "conformance.wasm");
 }
+
+#[test]
+fn the_page_for_authors_tells_of_each_behaviour_in_each_language() {
+    let page = fs::read_to_string(paths::root().join("docs/handlers.md")).unwrap_or_default();
+    for behaviour in &behaviours::ALL {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {} |", behaviour.name)));
+        let cells = row.map(|row| row.matches('|').count() - 1);
+        assert_eq!(cells, Some(7), "a row of `{}`, with its six cells", behaviour.name);
+    }
+}
