@@ -19,6 +19,7 @@ use super::{Output, Settings, print};
 use crate::config::{Config, Servers, environment};
 use crate::db::{Db, breakers, handlers_list, pauses};
 use crate::handler::Refused;
+use crate::telemetry;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -109,6 +110,7 @@ async fn reset(name: &str, settings: &Settings) -> Result<(), Failure> {
 
 /// The settings that a component depends on; servers need not be named.
 fn without_servers(settings: &Settings) -> Result<Config, Failure> {
+    telemetry::init_for_author();
     Ok(Config::load_with(settings.0.as_deref(), environment(), Servers::Unneeded)?.0)
 }
 

@@ -7,13 +7,16 @@ mod processes;
 
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::compiled::{Store, deserialized};
 use super::refused::Refused;
+use crate::config::HandlerName;
 pub(crate) use child::{COMMAND as COMPILE_COMMAND, CompileLimits, run as compile_in_this_process};
 use in_process::Thread;
 use processes::Processes;
@@ -21,6 +24,8 @@ pub(crate) use processes::this_binary_compiles;
 
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+/// A component of more than this takes long enough that somebody waits and wants to know what for.
+const TAKES_LONG_BYTES: usize = 1 << 20;
 /// How far the compiler steps back behind everything else.
 const NICENESS: i32 = 10;
 
@@ -65,11 +70,17 @@ impl Compiler {
     }
 
     /// Takes what was compiled before, or compiles in its turn.
-    pub(super) async fn compile(&self, wasm: Wasm) -> Result<Component, Refused> {
+    pub(super) async fn compile(&self, name: &HandlerName, wasm: Wasm) -> Result<Component, Refused> {
         kind(&wasm.bytes)?;
         let digest = Arc::clone(&wasm.digest);
         if let Some(component) = self.find(&digest).await? {
             return Ok(component);
+        }
+        let (size, started) = (wasm.bytes.len(), Instant::now());
+        let takes_long = size > TAKES_LONG_BYTES;
+        if takes_long {
+            let size = ByteSize(u64::try_from(size).unwrap_or(u64::MAX));
+            tracing::info!("{name}: compiling {size} of WebAssembly");
         }
         let (component, code) = match &self.place {
             Place::Processes(processes) => {
@@ -85,6 +96,9 @@ impl Compiler {
             }
             Place::Thread(thread) => (thread.compile(wasm).await?, None),
         };
+        if takes_long {
+            tracing::info!("{name}: compiled in {:.1} s", started.elapsed().as_secs_f64());
+        }
         self.keep(digest, &component, code);
         Ok(component)
     }

@@ -166,7 +166,7 @@ impl Engine {
         manifest: Arc<Manifest>,
     ) -> Result<Component, Refused> {
         let digest = Arc::clone(&wasm.digest);
-        let compiled = self.compiler.compile(wasm).await?;
+        let compiled = self.compiler.compile(name, wasm).await?;
         let found = world::check(&compiled, &self.wasmtime)?;
         let pre = self.linker.instantiate_pre(&compiled);
         let pre = pre.map_err(|error| found.unlinked(&error))?;
