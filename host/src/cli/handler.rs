@@ -56,6 +56,7 @@ pub(super) enum Verb {
 }
 
 pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode, Failure> {
+    telemetry::init_for_author();
     match verb {
         Verb::New(new) => return new::new(&new),
         Verb::Build(build) => return build::build(&build),
@@ -110,7 +111,6 @@ async fn reset(name: &str, settings: &Settings) -> Result<(), Failure> {
 
 /// The settings that a component depends on; servers need not be named.
 fn without_servers(settings: &Settings) -> Result<Config, Failure> {
-    telemetry::init_for_author();
     Ok(Config::load_with(settings.0.as_deref(), environment(), Servers::Unneeded)?.0)
 }
 
