@@ -18,7 +18,7 @@ const CONTRACT: &str = "wit";
 /// Folders that hold what tools have made of sources.
 const MADE: [&str; 6] = ["node_modules", "venv", "build", "target", "__pycache__", "wit"];
 
-static NEEDS: [Need; 6] = [
+static NEEDS: [Need; 7] = [
     Need { what: "Node.js", package: "nodejs", is_there: || succeeds("node", &["--version"]) },
     Need { what: "npm", package: "npm", is_there: || succeeds("npm", &["--version"]) },
     Need {
@@ -33,17 +33,16 @@ static NEEDS: [Need; 6] = [
         package: "libclang-rt-19-dev-wasm32",
         is_there: || Path::new("/usr/lib/llvm-19/lib/clang/19/lib/wasi").exists(),
     },
+    Need {
+        what: "wasi-libc",
+        package: "wasi-libc",
+        is_there: || Path::new("/usr/include/wasm32-wasi").exists(),
+    },
 ];
-static WASI_LIBC: Need = Need {
-    what: "wasi-libc",
-    package: "wasi-libc",
-    is_there: || Path::new("/usr/include/wasm32-wasi").exists(),
-};
 
 /// Makes sure of the toolchains.
 pub(crate) fn install() -> Result {
-    let needs: Vec<&'static Need> = NEEDS.iter().chain([&WASI_LIBC]).collect();
-    install::packages(&needs)?;
+    install::packages(&NEEDS.iter().collect::<Vec<_>>())?;
     if succeeds("go", &["version"]) {
         return Ok(());
     }
