@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::AuthorError;
 use super::language::Language;
+use super::tool;
 use crate::config::HandlerName;
 
 /// What `handler build`, `test` and `dev` work on.
@@ -91,11 +93,18 @@ impl Project {
 
     /// A source that was changed after the component was built.
     pub(crate) fn newer_source(&self) -> Option<PathBuf> {
-        let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        let built = written(&self.component())?;
-        sources(&self.folder, self.language)
-            .into_iter()
-            .find(|path| written(path).is_some_and(|at| at > built))
+        let component = self.component();
+        sources(&self.folder, self.language).into_iter().find(|source| is_older(&component, source))
+    }
+
+    /// Runs a tool that leaves the component in `build`, and reads it.
+    pub(super) fn built_by(&self, tool: &mut Command) -> Result<Vec<u8>, AuthorError> {
+        let built = self.folder.join("build").join(format!("{}.wasm", self.name));
+        // What an earlier build left is not to be taken for this one's.
+        fs::remove_file(&built).ok();
+        tool::run(tool)?;
+        let absent = |_| AuthorError::Build(format!("the build has not made {}", built.display()));
+        fs::read(&built).map_err(absent)
     }
 
     /// The field of a JSON file in the folder.
@@ -128,6 +137,12 @@ fn sources(folder: &Path, language: Language) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Says whether a file was written before another, or is absent.
+pub(super) fn is_older(file: &Path, than: &Path) -> bool {
+    let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    written(file) < written(than)
 }
 
 fn distinct<'t>(texts: &[&'t str]) -> Vec<&'t str> {

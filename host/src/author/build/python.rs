@@ -1,12 +1,12 @@
 //! Python, by componentize-py in the project's own virtual environment.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::author::AuthorError;
 use crate::author::embedded;
-use crate::author::project::Project;
+use crate::author::project::{Project, is_older};
 use crate::author::tool::{self, Tool};
 
 const PYTHON: Tool = Tool {
@@ -24,21 +24,17 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, AuthorError> {
     // A program with a path is looked for from here, not from the folder that it runs in.
     let folder = project.folder.canonicalize().map_err(AuthorError::file(&project.folder))?;
     let builder = folder.join(BUILDER);
-    let changed = |path: &Path| fs::metadata(path).and_then(|of| of.modified()).ok();
-    if changed(&builder) < changed(&folder.join(REQUIREMENTS)) {
+    if is_older(&builder, &folder.join(REQUIREMENTS)) {
         tool::run(PYTHON.command(&project.folder)?.args(["-m", "venv", "--clear", "venv"]))?;
         let mut pip = Command::new(folder.join("venv/bin/pip"));
         pip.current_dir(&project.folder).args(["install", "--quiet", "--disable-pip-version-check"]);
         tool::run(pip.args(["-r", REQUIREMENTS]))?;
     }
-    let built = project.folder.join("build").join(format!("{}.wasm", project.name));
-    embedded::make_folder_of(&built)?;
-    // What an earlier build left is not to be taken for this one's.
-    fs::remove_file(&built).ok();
+    let built = format!("build/{}.wasm", project.name);
+    embedded::make_folder_of(&folder.join(&built))?;
     let mut build = Command::new(builder);
-    build.current_dir(&project.folder).arg("build").arg(entry(project)?);
-    tool::run(build.arg(format!("build/{}.wasm", project.name)))?;
-    fs::read(&built).map_err(AuthorError::file(&built))
+    build.current_dir(&project.folder).arg("build").arg(entry(project)?).arg(built);
+    project.built_by(&mut build)
 }
 
 /// The module with the handler, from the project's folder.
