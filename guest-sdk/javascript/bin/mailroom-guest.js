@@ -8,35 +8,46 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-const USAGE = "usage: mailroom-guest build ENTRY OUTPUT.wasm [--engine quickjs|starlingmonkey]";
-const WORLD = "full-handler";
+const USAGE =
+  "usage: mailroom-guest build ENTRY OUTPUT.wasm [--engine quickjs|starlingmonkey] [--world full-handler|script-handler]";
 const sdk = (path) => realpathSync(fileURLToPath(new URL(`../${path}`, import.meta.url)));
 
 function main() {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { engine: { type: "string", default: "quickjs" } },
+    options: {
+      engine: { type: "string", default: "quickjs" },
+      // That of scripts has their source, too; it is for interpreters of them.
+      world: { type: "string", default: "full-handler" },
+    },
   });
   const [command, entry, output, ...rest] = positionals;
   const build = { quickjs: buildQuickJs, starlingmonkey: buildStarlingMonkey }[values.engine];
   if (command !== "build" || !output?.endsWith(".wasm") || rest.length > 0 || !build) throw new Error(USAGE);
-  build(entry, output, output.replace(/wasm$/, "js"));
+  build(entry, output, output.replace(/wasm$/, "js"), values.world);
 }
 
+// An engine makes a component of a script without a handler, too, which fails at its first call.
 function bundle(entry, script, ...more) {
+  const told = `${script}.meta.json`;
   run("esbuild", entry, "--bundle", "--format=esm", "--platform=neutral", "--main-fields=module,main", "--log-level=warning",
-    "--external:mailroom:*", "--external:wasi:*", `--outfile=${script}`, ...more);
+    "--external:mailroom:*", "--external:wasi:*", `--outfile=${script}`, `--metafile=${told}`, ...more);
+  const { outputs } = JSON.parse(readFileSync(told, "utf8"));
+  rmSync(told);
+  if (!Object.values(outputs).some(({ exports }) => exports.includes("handler"))) {
+    throw new Error(`${entry} exports no handler: export const handler = defineHandler({ … })`);
+  }
 }
 
-function buildStarlingMonkey(entry, output, script) {
+function buildStarlingMonkey(entry, output, script, handlerWorld) {
   bundle(entry, script);
-  run("componentize-js", script, "--wit", sdk("wit"), "--world-name", WORLD, "--out", output);
+  run("componentize-js", script, "--wit", sdk("wit"), "--world-name", handlerWorld, "--out", output);
 }
 
 // componentize-qjs brings WASI of its own to the evaluation of the script, whose streams are not those of
 // `wasi:http`. Under another name, `wasx`, nobody has them then; and as version 0.2.11 their right name, which they
 // get in the component, is not that of the imports of QuickJS itself.
-function buildQuickJs(entry, output, script) {
+function buildQuickJs(entry, output, script, handlerWorld) {
   bundle(entry, script, `--inject:${sdk("src/quickjs.js")}`);
   const hidden = (text) =>
     text
@@ -51,7 +62,7 @@ function buildQuickJs(entry, output, script) {
       if (!statSync(file).isFile()) continue;
       const text = hidden(readFileSync(file, "utf8"));
       const isContract = name === "mailroom.wit";
-      const world = `world quickjs-handler { include ${WORLD}; import wasx:cli/stdout@0.2.11; }\n`;
+      const world = `world quickjs-handler { include ${handlerWorld}; import wasx:cli/stdout@0.2.11; }\n`;
       writeFileSync(file, isContract ? text + world : text);
     }
     run("componentize-qjs", "--sync", "--js", script, "--wit", wit, "--world", "quickjs-handler", "--output", output);

@@ -12,6 +12,8 @@
 //     wasi:cli@0.2.12
 //     wasi:http@0.2.12
 //     mailroom:contract@0.1.0
+//     wasi:messaging@0.2.0-draft
+//     wasmcloud:messaging@0.2.0
 
 package wasi_io_streams
 
