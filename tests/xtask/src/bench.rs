@@ -14,6 +14,6 @@ pub(crate) fn run(args: &[String]) -> Result {
     finish(build)?;
     let mut bench = Command::new(built("../release/bench")?);
     bench.args(args).env("MAILROOM_BIN", built("../release/mailroom")?);
-    bench.env("MAILROOM_KAFKA_JARS", mailroom_servers::kafka_jars_default());
+    bench.env("MAILROOM_KAFKA_JARS", mailroom_servers::KafkaRelease::V4.jars());
     Err(format!("cannot start the benchmark: {}", bench.exec()).into())
 }

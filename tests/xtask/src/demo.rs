@@ -16,6 +16,6 @@ pub(crate) fn run(args: &[String]) -> Result {
     )?)?;
     let mut demo = Command::new(built("demo")?);
     demo.args(args).env("MAILROOM_BIN", built("mailroom")?);
-    demo.env("MAILROOM_KAFKA_JARS", mailroom_servers::kafka_jars_default());
+    demo.env("MAILROOM_KAFKA_JARS", mailroom_servers::KafkaRelease::V4.jars());
     Err(format!("cannot start the demo: {}", demo.exec()).into())
 }

@@ -3,7 +3,7 @@
 
 use crate::run::{Result, command, finish, output, succeeds};
 use mailroom_servers::{
-    fetch_kafka_jars, java_is_there, kafka_jars_are_there, kafka_jars_default, postgres_programs,
+    KafkaRelease, PostgresRelease, java_is_there, kafka_jars_are_there, postgres_programs,
 };
 use std::path::Path;
 use std::process::Command;
@@ -15,13 +15,13 @@ pub(crate) struct Need {
     pub(crate) is_there: fn() -> bool,
 }
 
-static NEEDS: [Need; 9] = [
+static NEEDS: [Need; 10] = [
     Need { what: "Postgres", package: "postgresql", is_there: || postgres_programs().is_ok() },
     Need { what: "psql", package: "postgresql-client", is_there: psql_is_there },
     // Debian puts it on no search path.
     Need { what: "PgBouncer", package: "pgbouncer", is_there: || Path::new("/usr/sbin/pgbouncer").exists() },
     Need { what: "Java 17 or newer", package: "default-jre-headless", is_there: || java_is_there().is_ok() },
-    Need { what: "Maven, to fetch Kafka", package: "maven", is_there: maven_is_there },
+    Need { what: "Maven, to fetch servers", package: "maven", is_there: maven_is_there },
     Need { what: "a C and C++ compiler and make", package: "build-essential", is_there: compilers_are_there },
     Need { what: "pkg-config", package: "pkg-config", is_there: || succeeds("pkg-config", &["--version"]) },
     Need {
@@ -29,6 +29,7 @@ static NEEDS: [Need; 9] = [
         package: "libssl-dev",
         is_there: || library("openssl", "openssl/ssl.h"),
     },
+    Need { what: "openssl", package: "openssl", is_there: || succeeds("openssl", &["version"]) },
     Need { what: "zlib's headers", package: "zlib1g-dev", is_there: || library("zlib", "zlib.h") },
 ];
 
@@ -36,10 +37,37 @@ static NEEDS: [Need; 9] = [
 pub(crate) fn install() -> Result {
     packages(&NEEDS.iter().collect::<Vec<_>>())?;
     wasm_target()?;
-    let jars = kafka_jars_default();
+    kafka(KafkaRelease::V4)
+}
+
+/// Releases of servers that the suite has besides: the oldest and the newest that mailroom works with, and one that it
+/// refuses.
+const RELEASES: [PostgresRelease; 3] = [PostgresRelease::V13, PostgresRelease::V14, PostgresRelease::V18];
+
+/// Fetches what of the releases is not there.
+pub(crate) fn releases() -> Result {
+    for release in RELEASES.into_iter().filter(|release| !release.is_there()) {
+        let (version, folder) = (release.version(), release.folder()?);
+        println!(
+            "Fetching Postgres {version} from Maven Central into {} ({} MB)",
+            folder.display(),
+            PostgresRelease::MEGABYTES
+        );
+        release.fetch()?;
+    }
+    kafka(KafkaRelease::V3)
+}
+
+fn kafka(release: KafkaRelease) -> Result {
+    let jars = release.jars();
     if !kafka_jars_are_there(&jars) {
-        println!("Fetching Apache Kafka from Maven Central into {} (45 MB)", jars.display());
-        fetch_kafka_jars(&jars)?;
+        let version = release.version();
+        println!(
+            "Fetching Apache Kafka {version} from Maven Central into {} ({} MB)",
+            jars.display(),
+            KafkaRelease::MEGABYTES
+        );
+        release.fetch(&jars)?;
     }
     Ok(())
 }
@@ -104,7 +132,10 @@ fn psql_is_there() -> bool {
 }
 
 fn maven_is_there() -> bool {
-    kafka_jars_are_there(&kafka_jars_default()) || succeeds("mvn", &["--version"])
+    let fetched =
+        [KafkaRelease::V3, KafkaRelease::V4].iter().all(|kafka| kafka_jars_are_there(&kafka.jars()))
+            && RELEASES.iter().all(|postgres| postgres.is_there());
+    fetched || succeeds("mvn", &["--version"])
 }
 
 fn compilers_are_there() -> bool {

@@ -18,14 +18,15 @@ const CONTRACT: &str = "wit";
 /// Folders that hold what tools have made of sources.
 const MADE: [&str; 6] = ["node_modules", "venv", "build", "target", "__pycache__", "wit"];
 
-static NEEDS: [Need; 7] = [
+pub(crate) static PYTHON_VENV: Need = Need {
+    what: "Python's venv",
+    package: "python3-venv",
+    is_there: || succeeds("python3", &["-m", "venv", "--help"]),
+};
+
+static NEEDS: [Need; 6] = [
     Need { what: "Node.js", package: "nodejs", is_there: || succeeds("node", &["--version"]) },
     Need { what: "npm", package: "npm", is_there: || succeeds("npm", &["--version"]) },
-    Need {
-        what: "Python's venv",
-        package: "python3-venv",
-        is_there: || succeeds("python3", &["-m", "venv", "--help"]),
-    },
     Need { what: "clang 19", package: "clang-19", is_there: || succeeds("clang-19", &["--version"]) },
     Need { what: "wasm-ld 19", package: "lld-19", is_there: || succeeds("wasm-ld-19", &["--version"]) },
     Need {
@@ -42,7 +43,7 @@ static NEEDS: [Need; 7] = [
 
 /// Makes sure of the toolchains.
 pub(crate) fn install() -> Result {
-    install::packages(&NEEDS.iter().collect::<Vec<_>>())?;
+    install::packages(&NEEDS.iter().chain([&PYTHON_VENV]).collect::<Vec<_>>())?;
     if succeeds("go", &["version"]) {
         return Ok(());
     }

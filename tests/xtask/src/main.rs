@@ -3,12 +3,16 @@
 
 mod bench;
 mod bindings;
+mod book;
 mod count;
 mod demo;
+mod deny;
 mod fuzz;
 mod guests;
 mod install;
+mod interpreter;
 mod languages;
+mod pages;
 mod planted;
 mod run;
 mod sim;
@@ -19,7 +23,7 @@ mod tidy;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask install [--languages] make sure of all that the demo needs; of toolchains of other languages
+cargo xtask install [--languages] make sure of all that demo and tests need; of toolchains of other languages
 cargo xtask guests               build the handlers for wasm32-wasip2
 cargo xtask test [FILTER..] [-- ARGS]
                                  all tests, on a Postgres and a Kafka of their own; FILTER is part of a
@@ -34,8 +38,11 @@ cargo xtask sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE]
 cargo xtask model [NAME]         every interleaving of small scenarios with the same machines and models, to a
                                  stated bound; the shortest way to a broken promise is shown
 cargo xtask planted              plant bugs that the history test, the simulator or the model must catch
+cargo xtask deny                 check licences, bans and sources of dependencies by deny.toml
 cargo xtask tidy                 check the rules of the house
+cargo xtask book                 make a book of the documentation, by mdBook
 cargo xtask bindings [--check]   renew the bindings of the SDKs in Go and C from wit/, or check that they are current
+cargo xtask interpreter          build the component anew that runs scripts
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
 ";
 
@@ -45,7 +52,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = args.collect();
     let done: run::Result = match (command.as_str(), args.as_slice()) {
         ("help" | "--help" | "-h", _) => help(),
-        ("install", []) => install::install(),
+        ("install", []) => install::install().and_then(|()| install::releases()),
         ("install", [languages]) if languages == "--languages" => languages::install(),
         ("guests", []) => guests::build(),
         ("test", args) => match suite::run(args) {
@@ -58,9 +65,12 @@ fn main() -> ExitCode {
         ("sim", args) => sim::run(args),
         ("model", names) => sim::model(names),
         ("planted", []) => planted::run(),
+        ("deny", []) => deny::check(),
         ("tidy", []) => tidy::check(),
+        ("book", []) => book::build(),
         ("bindings", []) => bindings::run(bindings::Mode::Renew),
         ("bindings", [check]) if check == "--check" => bindings::run(bindings::Mode::Check),
+        ("interpreter", []) => interpreter::renew(),
         ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),
         ("sqlx", [check]) if check == "--check" => sqlx::run(sqlx::Mode::Check),
         (_, _) => {

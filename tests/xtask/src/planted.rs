@@ -139,7 +139,7 @@ fn tested() -> Result<String> {
     let mut test = command("cargo", &["test", "--quiet", "--workspace", "--exclude", "xtask"])?;
     test.args(["--test", "suite", "--", "--exact", TEST]);
     test.env("MAILROOM_BIN", built("mailroom")?).env("MAILROOM_HISTORY_MESSAGES", MESSAGES);
-    test.env("MAILROOM_KAFKA_JARS", mailroom_servers::kafka_jars_default());
+    test.env("MAILROOM_KAFKA_JARS", mailroom_servers::KafkaRelease::V4.jars());
     Ok(String::from_utf8_lossy(&test.stderr(Stdio::inherit()).output()?.stdout).into_owned())
 }
 

@@ -46,6 +46,15 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
     Err(format!("`{shown}` failed ({}): {said}", output.status).into())
 }
 
+/// The paths of the files that git has or would take, from the root.
+pub(crate) fn files() -> Result<Vec<String>> {
+    let list = output(command("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?)?;
+    let root = root()?;
+    // A file may be deleted and still be in the index.
+    let there = list.split_terminator('\0').filter(|path| root.join(path).is_file());
+    Ok(there.map(str::to_owned).collect())
+}
+
 /// Whether a program is there and content with its arguments.
 pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
     Command::new(program).args(args).output().is_ok_and(|output| output.status.success())

@@ -28,7 +28,7 @@ pub(crate) fn run(mode: Mode) -> Result {
     mailroom_servers::stop_leftover(&dir)?;
     empty(&dir)?;
     let settings = vec![("fsync".to_owned(), "off".to_owned())];
-    let postgres = Postgres::start(&dir, PostgresOptions { port: None, settings })?;
+    let postgres = Postgres::start(&dir, PostgresOptions { settings, ..PostgresOptions::default() })?;
     migrate(&root, postgres.url())?;
     prepare(&fresh, postgres.url())?;
     drop(postgres);

@@ -15,6 +15,7 @@ const AT_LEAST: &str = "tests/xtask/tests-at-least.txt";
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let args = Args::read(args);
     install::install()?;
+    install::releases()?;
     guests::build()?;
     // With the packages of the tests, so that dependencies are compiled with the same features once.
     finish(command("cargo", &["build", "--workspace", "--exclude", "xtask", "--bin", "mailroom"])?)?;
@@ -44,7 +45,7 @@ fn cargo_test(packages: &[&str], args: &Args) -> Result<Command> {
     test.args(packages).args(&args.options).arg("--").args(&args.filters).args(&args.rest);
     test.env("SQLX_OFFLINE", "true");
     test.env("MAILROOM_BIN", built("mailroom")?);
-    test.env("MAILROOM_KAFKA_JARS", mailroom_servers::kafka_jars_default());
+    test.env("MAILROOM_KAFKA_JARS", mailroom_servers::KafkaRelease::V4.jars());
     Ok(test)
 }
 

@@ -3,21 +3,23 @@
 
 mod banned;
 mod homes;
+mod links;
 mod manifests;
 mod migrations;
 mod names;
+mod quotations;
 mod reasons;
 mod size;
 mod source;
 mod traces;
 
-use crate::run::{Result, command, output, root};
+use crate::run::{self, Result, root};
 use source::{Breach, File};
 use std::fs;
 
 type Rule = fn(&[File]) -> Vec<Breach>;
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 13] = [
     names::no_names_that_say_nothing,
     names::no_mod_rs,
     size::no_long_files,
@@ -28,6 +30,9 @@ const RULES: [Rule; 10] = [
     manifests::every_member_takes_the_lints,
     traces::no_traces_of_a_machine,
     migrations::numbered_without_gaps,
+    links::links_lead_somewhere,
+    links::the_book_has_its_pages,
+    quotations::errors_are_quoted_as_they_are_said,
 ];
 
 /// Prints each breach with its place and remedy; an error when there is one.
@@ -47,13 +52,9 @@ pub(crate) fn check() -> Result {
 /// The files that git has or would take, in which text can be read.
 fn files() -> Result<Vec<File>> {
     let root = root()?;
-    let list = output(command("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?)?;
-    let mut files = Vec::new();
-    for path in list.split_terminator('\0') {
-        // A file may be deleted and still be in the index, or be no text.
-        if let Ok(text) = fs::read_to_string(root.join(path)) {
-            files.push(File::new(path, &text));
-        }
-    }
-    Ok(files)
+    let texts = run::files()?.into_iter().filter_map(|path| {
+        let text = fs::read_to_string(root.join(&path)).ok()?;
+        Some(File::new(&path, &text))
+    });
+    Ok(texts.collect())
 }

@@ -12,9 +12,9 @@ struct Home {
     remedy: &'static str,
 }
 
-const HOMES: [Home; 7] = [
+const HOMES: [Home; 9] = [
     Home {
-        signs: &["sqlx::"],
+        signs: &["sqlx::", "sqlx_core::"],
         scopes: &["host/src"],
         homes: &["host/src/db", "host/src/inbox", "host/src/outbox", "host/src/settle"],
         remedy: "move the SQL to db, inbox, outbox or settle",
@@ -34,14 +34,26 @@ const HOMES: [Home; 7] = [
     Home {
         signs: &["hyper::", "hyper_util::", "hyper_rustls::"],
         scopes: &["host/src"],
-        homes: &["host/src/handler/http"],
-        remedy: "translate it at the edge of handler/http, where addresses are judged",
+        homes: &["host/src/admin", "host/src/handler/http"],
+        remedy: "translate it at the edge of handler/http, where addresses are judged, or of admin",
+    },
+    Home {
+        signs: &["axum::"],
+        scopes: &["host/src"],
+        homes: &["host/src/admin"],
+        remedy: "answer it in admin",
+    },
+    Home {
+        signs: &["opentelemetry::", "opentelemetry_sdk::", "opentelemetry_prometheus::", "prometheus::"],
+        scopes: &["host/src"],
+        homes: &["host/src/metrics"],
+        remedy: "declare it in metrics, and record it by a method of there",
     },
     Home {
         signs: &["env::var"],
         scopes: &["host", "guest-sdk"],
         // Where caches belong is known from the environment only.
-        homes: &["host/src/config", "host/servers/src/kafka/jars"],
+        homes: &["host/src/config", "host/servers/src/maven"],
         remedy: "make it a setting, read in config",
     },
     Home {
@@ -93,6 +105,8 @@ mod tests {
             ("host/src/ingest/batch.rs", "fn a(m: rdkafka::Message) {}"),
             ("host/src/app.rs", "let engine = wasmtime::Engine::default();"),
             ("host/src/handler/sandbox.rs", "use hyper_util::client::legacy::Client;"),
+            ("host/src/app.rs", "use axum::Router;"),
+            ("host/src/worker/judge.rs", "use opentelemetry::KeyValue;"),
             ("host/src/db.rs", "std::env::var(\"X\")"),
             ("guest-sdk/rust/src/lib.rs", "std::env::vars()"),
             ("host/src/relay.rs", "tokio::spawn(run());"),
