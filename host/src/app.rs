@@ -14,12 +14,16 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{AdminError, Port, Pulse, Readable};
 use crate::config::Config;
 use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
 use crate::db::{Db, DbError, Meaning, migrate};
-use crate::handler::{Engine, EngineError, EngineSettings, Folder, FolderError, Handler};
+use crate::handler::{CompilePace, Engine, EngineError, EngineSettings, Folder, FolderError, Handler};
 use crate::kafka::{KafkaError, TopicWatch, Topics};
+use crate::metrics::backlog::BacklogWatch;
+use crate::metrics::{Metrics, MetricsError};
+use crate::readiness::Readiness;
 use crate::sweep;
 use crate::worker::Guests;
 
@@ -41,6 +45,12 @@ pub(crate) enum Error {
     /// The drop folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// The admin port.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The system gives no threads.
     #[error("no threads for guests: {0}")]
     Threads(#[from] std::io::Error),
@@ -56,6 +66,8 @@ struct Shared {
     db: Db,
     topics: TopicWatch,
     guests: Guests,
+    metrics: Metrics,
+    readiness: Readiness,
     /// Something was written to the outbox.
     outbox_wake: Arc<Notify>,
     /// An operator touched rows of a lane.
@@ -69,38 +81,84 @@ struct Shared {
 pub(crate) async fn run(
     config: Arc<Config>,
     natives: Vec<Arc<Handler>>,
+    pace: CompilePace,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     descriptors::raise_limit();
+    // Before anything is waited for: what is set and cannot be had ends the process at once.
+    let port = Port::open(&config.admin).await?;
     let guests = Guests::new(config.worker.threads)?;
     let settings = EngineSettings {
         http: Some(config.http.clone()),
+        pace,
         ..EngineSettings::of(&config.host, &config.limits, config.worker.concurrency)
     };
     let engine = Engine::new(settings, guests.handle().clone())?;
+    let db = Db::new(&config.postgres, &config.sql)?;
+    let topics = TopicWatch::new(Topics::new(&config.kafka)?);
+    let metrics = if port.is_some() { Metrics::new(&config.host.worker)? } else { Metrics::unread() };
+    metrics.observe_servers(&db, &topics.health());
     let shared = Shared {
-        db: Db::new(&config.postgres, &config.sql)?,
-        topics: TopicWatch::new(Topics::new(&config.kafka)?),
+        readiness: Readiness::new(db.health(), topics.health(), stop.clone()),
+        db,
+        topics,
         guests,
+        metrics,
         outbox_wake: Arc::new(Notify::new()),
         inbox_wake: Arc::new(Notify::new()),
         config: Arc::clone(&config),
     };
-    for key in &config.postgres.above_limit {
-        let (statement, lock) = config.postgres.of_host();
-        tracing::warn!(
-            "{key} holds for commands only: with host.expiry = {:?} the host's own statements have {statement:?}, and \
-             wait {lock:?} for a lock",
-            config.host.expiry
-        );
+    warn_of_limits(&config);
+    let admin_stop = CancellationToken::new();
+    let mut admin = JoinSet::new();
+    if let Some(port) = port {
+        admin.spawn(read(port, &shared, admin_stop.clone()));
     }
+    let is_read = !admin.is_empty();
+    let mut work = std::pin::pin!(work(&shared, engine, natives, &stop, is_read));
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        Some(_) = admin.join_next() => {
+            stop.cancel();
+            work.await.and(Err(Error::LoopEnded("the admin port was not asked to".to_owned())))
+        }
+    };
+    // What is read of a stop is read until its end.
+    admin_stop.cancel();
+    tokio::join!(shared.db.close(), async { while admin.join_next().await.is_some() {} });
+    ended
+}
+
+/// The loops of the admin port, as one.
+fn read(port: Port, shared: &Shared, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+    let pulse = Pulse::default();
+    let readable = Readable {
+        metrics: shared.metrics.clone(),
+        readiness: shared.readiness.clone(),
+        pulse: pulse.clone(),
+    };
+    async move {
+        tokio::join!(pulse.run(stop.clone()), port.serve(readable, stop));
+    }
+}
+
+/// Works until it is stopped. `is_read` tells whether anybody can read metrics.
+async fn work(
+    shared: &Shared,
+    engine: Arc<Engine>,
+    natives: Vec<Arc<Handler>>,
+    stop: &CancellationToken,
+    is_read: bool,
+) -> Result<(), Error> {
+    let config = &shared.config;
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         ready = schema_ready(&shared.db) => ready?,
     }
+    shared.readiness.is_migrated();
     let mut loops: JoinSet<Result<(), Error>> = JoinSet::new();
     let (sender, changes) = mpsc::channel(64);
-    let folder = Folder::new(config.host.handlers.clone(), Arc::clone(&engine), Arc::clone(&config), natives);
+    let folder = Folder::new(config.host.handlers.clone(), Arc::clone(&engine), Arc::clone(config), natives);
     let (folder_stop, tend_stop) = (stop.clone(), stop.clone());
     loops.spawn(async move { Ok(folder.run(sender, folder_stop).await?) });
     loops.spawn(async move {
@@ -113,6 +171,13 @@ pub(crate) async fn run(
         topics.run(topics_stop).await;
         Ok(())
     });
+    if is_read {
+        let (backlog, backlog_stop) = (backlog(shared), stop.clone());
+        loops.spawn(async move {
+            backlog.run(backlog_stop).await;
+            Ok(())
+        });
+    }
     loops.spawn(lives(shared.clone(), changes, stop.clone()));
     let mut ended = Ok(());
     while let Some(joined) = loops.join_next().await {
@@ -124,8 +189,28 @@ pub(crate) async fn run(
         }
         stop.cancel();
     }
-    shared.db.close().await;
     ended
+}
+
+fn backlog(shared: &Shared) -> BacklogWatch {
+    BacklogWatch {
+        db: shared.db.clone(),
+        topics: shared.topics.topics.clone(),
+        brokers: shared.config.kafka.brokers.clone(),
+        every: shared.config.admin.backlog_every,
+        metrics: shared.metrics.clone(),
+    }
+}
+
+fn warn_of_limits(config: &Config) {
+    for key in &config.postgres.above_limit {
+        let (statement, lock) = config.postgres.of_host();
+        tracing::warn!(
+            "{key} holds for commands only: with host.expiry = {:?} the host's own statements have {statement:?}, and \
+             wait {lock:?} for a lock",
+            config.host.expiry
+        );
+    }
 }
 
 /// Waits for Postgres; its schema must be this binary's.
@@ -135,9 +220,11 @@ async fn schema_ready(db: &Db) -> Result<(), Error> {
         match migrate::check_for_host(db).await {
             Ok(()) => {
                 outage.over();
+                db.health().answered();
                 return Ok(());
             }
             Err(SchemaError::Db(error)) if matches!(error.meaning(), Meaning::Outage | Meaning::Retry) => {
+                db.health().failed(&error);
                 tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await;
             }
             Err(error) => return Err(error.into()),
@@ -162,6 +249,7 @@ async fn lives(
         let session = match begun {
             Ok(session) => session,
             Err(error) => {
+                shared.db.health().failed(&error);
                 let wait = outage.failed_as(error.urgency(), &error);
                 tokio::select! {
                     () = stop.cancelled() => break,
@@ -170,6 +258,8 @@ async fn lives(
             }
         };
         outage.over();
+        shared.db.health().answered();
+        shared.readiness.session(None);
         was = Some(session.id);
         tracing::info!(
             host = %session.id,
@@ -177,6 +267,10 @@ async fn lives(
             shared.config.host.worker, shared.config.host.handlers.display()
         );
         life::live(&shared, &session, &mut handlers, &stop).await?;
+        if !stop.is_cancelled() {
+            let why = "others took this host for dead; it registers again";
+            shared.readiness.session(Some(why.to_owned()));
+        }
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(crate) enum AuthorError {
 }
 
 impl AuthorError {
-    fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::File { path, source }
     }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app;
 use crate::config::{BadName, Config, HandlerName, Manifest};
-use crate::handler::{Handler, NativeHandler, Refused};
+use crate::handler::{CompilePace, Handler, NativeHandler, Refused};
 use crate::telemetry;
 
 /// The host. [`Host::builder`] is its beginning; the crate's own page has an example.
@@ -16,7 +16,12 @@ pub struct Host(());
 impl Host {
     /// A host with this configuration. Components of its drop folder run as they do under `mailroom run`.
     pub fn builder(config: Config) -> Builder {
-        Builder { config: Arc::new(config), handlers: Vec::new(), refused: None }
+        Builder {
+            config: Arc::new(config),
+            handlers: Vec::new(),
+            pace: CompilePace::Background,
+            refused: None,
+        }
     }
 }
 
@@ -26,6 +31,7 @@ impl Host {
 pub struct Builder {
     config: Arc<Config>,
     handlers: Vec<Arc<Handler>>,
+    pace: CompilePace,
     /// The first handler that is no good.
     refused: Option<Error>,
 }
@@ -61,6 +67,11 @@ impl Builder {
         self
     }
 
+    /// Compiles components on all cores: somebody waits for what is dropped.
+    pub(crate) fn waited_for(self) -> Self {
+        Self { pace: CompilePace::Foreground, ..self }
+    }
+
     /// Writes the host's log to standard error, in the form and with the filter of `[log]` in its
     /// configuration. Without this its events go to the process's own `tracing` subscriber.
     pub fn log_to_stderr(self) -> Self {
@@ -79,7 +90,7 @@ impl Builder {
             return Err(refused.into());
         }
         let token = CancellationToken::new();
-        let mut host = Box::pin(app::run(self.config, self.handlers, token.clone()));
+        let mut host = Box::pin(app::run(self.config, self.handlers, self.pace, token.clone()));
         tokio::select! {
             ended = &mut host => return ended.map_err(|error| Error::App(error).into()),
             () = stop => token.cancel(),

@@ -89,6 +89,9 @@ enum Command {
         /// Bytes of memory
         #[arg(long)]
         memory: u64,
+        /// Threads
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
     },
 }
 
@@ -104,8 +107,9 @@ struct Output {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Compile { seconds, memory } = cli.command {
-        return compile_in_this_process(CompileLimits { time: Duration::from_secs(seconds), memory });
+    if let Command::Compile { seconds, memory, threads } = cli.command {
+        let time = Duration::from_secs(seconds);
+        return compile_in_this_process(CompileLimits { time, memory, threads });
     }
     this_binary_compiles();
     let runtime = match tokio::runtime::Runtime::new() {

@@ -3,6 +3,7 @@
 //! Everything is read once, here, into plain validated values; no other module reads the environment
 //! or knows a default. All errors come at once, each with its key, its value and what is allowed.
 
+mod admin;
 mod error;
 mod given;
 mod handler_values;
@@ -23,7 +24,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors};
@@ -41,7 +42,7 @@ pub(crate) use properties::refused_property;
 pub use reader::{Setting, Source};
 pub use secret::Secret;
 pub use section::{
-    DeadLetters, Gap, Host, Http, Ingest, Kafka, Limits, Log, LogFormat, PoolMode, Postgres, Relay,
+    Admin, DeadLetters, Gap, Host, Http, Ingest, Kafka, Limits, Log, LogFormat, PoolMode, Postgres, Relay,
     Retention, SqlRole, Worker,
 };
 pub use source::environment;
@@ -53,6 +54,8 @@ pub struct Config {
     pub namespace: Namespace,
     /// This process.
     pub host: Host,
+    /// What can be read of this process.
+    pub admin: Admin,
     /// The database.
     pub postgres: Postgres,
     /// Roles that handlers may be granted, by name.
@@ -117,5 +120,16 @@ impl Config {
         let mut reader = source::open(path, env)?;
         let config = host::read(&mut reader, servers);
         reader.finish().map(|settings| (config, settings))
+    }
+
+    /// Names of the sections `[sql.NAME]`, whatever is in them.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub(crate) fn sql_sections(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<BTreeSet<String>, ConfigErrors> {
+        Ok(source::open(path, env)?.tables("sql"))
     }
 }

@@ -5,6 +5,7 @@ mod conn;
 pub(crate) mod dead_letters;
 mod error;
 mod guest_error;
+mod guest_proxy;
 mod guest_sql;
 mod guest_values;
 pub(crate) mod handlers;
@@ -43,6 +44,7 @@ pub(crate) use guest_sql::{GuestTx, Table};
 pub(crate) use guest_values::Value;
 use host_threads::HostThreads;
 pub(crate) use meaning::Meaning;
+pub(crate) use roles::make_sql_role;
 use servers::Servers;
 use session::Session;
 use sqlx::postgres::PgConnection;
@@ -50,8 +52,10 @@ pub(crate) use tx::{Single, Tx};
 
 use crate::config::{self, PoolMode};
 use crate::outage::{Outage, Spoken};
+use crate::server_health::ServerHealth;
+use crate::waits::Waits;
 use conn::Command;
-use pool::{Limits, Pool};
+use pool::{Limits, Pool, Usage};
 use silence::Silence;
 
 /// Under which name Postgres' notices are logged.
@@ -88,6 +92,10 @@ struct Pools {
     limit: Duration,
     /// What its loops said of outages.
     spoken: Spoken,
+    /// What this process waits for.
+    waits: Waits,
+    /// Whether it answers.
+    health: ServerHealth,
 }
 
 impl Db {
@@ -151,12 +159,29 @@ impl Db {
             roles: roles::pools(roles)?,
             limit: postgres.limit,
             spoken: Spoken::default(),
+            waits: Waits::default(),
+            health: ServerHealth::default(),
         })))
     }
 
     /// For telling of outages of this database.
     pub(crate) fn outage(&self) -> Outage {
-        Outage::shared(format!("Postgres at {}", self.0.place), self.0.spoken.clone())
+        Outage::shared(format!("Postgres at {}", self.0.place), self.0.spoken.clone(), self.waits())
+    }
+
+    /// What this process waits for, as its row in Postgres shows it.
+    pub(crate) fn waits(&self) -> Waits {
+        self.0.waits.clone()
+    }
+
+    /// Whether it answers, as the loop knows that looks at it all the time.
+    pub(crate) fn health(&self) -> ServerHealth {
+        self.0.health.clone()
+    }
+
+    /// Counts the connections of the host's commands.
+    pub(crate) fn usage(&self) -> Usage {
+        self.0.ours.usage()
     }
 
     /// How long a command of the host's may take.

@@ -21,6 +21,7 @@ mod http;
 mod imports;
 mod instance;
 mod kept;
+mod linked;
 mod meter;
 mod native;
 mod output;
@@ -28,6 +29,7 @@ mod refused;
 mod rehearsal;
 mod reply;
 mod sandbox;
+mod script;
 mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -41,7 +43,9 @@ use arc_swap::ArcSwap;
 pub(crate) use check::{Checked, Reach, Report, check, load};
 #[cfg(test)]
 pub(crate) use compile::Wasm;
-pub(crate) use compile::{COMPILE_COMMAND, CompileLimits, compile_in_this_process, this_binary_compiles};
+pub(crate) use compile::{
+    COMPILE_COMMAND, CompileLimits, CompilePace, compile_in_this_process, this_binary_compiles,
+};
 pub(crate) use component::Component;
 pub(crate) use effects::Asked;
 pub use effects::{PublishError, StateError};
@@ -52,6 +56,7 @@ pub(crate) use refused::Refused;
 pub(crate) use rehearsal::{HttpAnswer, Rehearsal};
 pub use reply::Failure;
 pub use subscription::Subscription;
+pub(crate) use world::takes_messages;
 
 use crate::config::{Config, HandlerName, Manifest};
 

@@ -26,16 +26,18 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::kafka::{self, Consumer, KafkaError, WatchedTopics};
+use crate::metrics::IngestMetrics;
 use crate::outage::Outage;
 use crate::reminder::Reminder;
 use crate::settle::{Effects, StateView};
+use crate::waits::{Wait, Waits};
 use crate::worker::Worker;
 use chores::Chore;
 use partition_log::PartitionLog;
 use positions::Finder;
 use reporting::Reporting;
 
-/// Bytes of payload that one poll brings, about.
+/// Memory of the records that one poll brings, at most, but for the last of them.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Interval of the looks after topics and Kafka's view of our offsets.
 const TICK: Duration = Duration::from_millis(100);
@@ -49,6 +51,13 @@ pub(crate) enum Happened {
     Tick,
 }
 
+/// A subscribed topic that does not exist.
+struct Missing {
+    /// When the log last told.
+    told: Reminder,
+    _shown: Wait,
+}
+
 /// The reading side of a handler's work.
 pub(crate) struct Ingest {
     config: Arc<Config>,
@@ -60,8 +69,8 @@ pub(crate) struct Ingest {
     watched: WatchedTopics,
     /// A subscribed topic was not there at the last look.
     absent: bool,
-    /// Subscribed topics that do not exist, and when the log last told.
-    missing: BTreeMap<String, Reminder>,
+    /// Subscribed topics that do not exist.
+    missing: BTreeMap<String, Missing>,
     topics_due: Instant,
     /// Partitions that Kafka gave to this host.
     assigned: BTreeSet<TopicPartition>,
@@ -70,8 +79,10 @@ pub(crate) struct Ingest {
     /// Errors of the consumer that nothing explains.
     unexpected: Outage,
     postgres: Outage,
+    waits: Waits,
     tick: Interval,
     reporting: Reporting,
+    metrics: IngestMetrics,
     chores: FuturesUnordered<BoxFuture<'static, Chore>>,
 }
 
@@ -88,6 +99,7 @@ impl Ingest {
         subscribed.dedup();
         let config = Arc::clone(&worker.config);
         let group = Arc::clone(&worker.handler.group);
+        let waits = worker.db.waits();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
@@ -106,11 +118,13 @@ impl Ingest {
             topics_due: Instant::now(),
             assigned: BTreeSet::new(),
             logs: BTreeMap::new(),
-            kafka: Outage::of(format!("Kafka at {}", config.kafka.brokers)),
-            unexpected: Outage::of(format!("The consumer of group {}", worker.handler.group)),
+            kafka: Outage::of(format!("Kafka at {}", config.kafka.brokers), waits.clone()),
+            unexpected: Outage::of(format!("The consumer of group {}", worker.handler.group), waits.clone()),
+            waits,
             postgres: worker.db.outage(),
             tick,
             reporting: Reporting::default(),
+            metrics: worker.metrics.of_ingest(&worker.handler),
             chores: FuturesUnordered::new(),
             handler: Arc::clone(&worker.handler),
             config,
@@ -125,10 +139,11 @@ impl Ingest {
     /// Waits for the next thing to happen; with `polls`, for records too. Cancel safe.
     pub(crate) async fn next(&mut self, polls: bool) -> Happened {
         let rows_max = self.config.ingest.batch_rows_max;
+        let bytes_max = BATCH_BYTES_MAX.min(self.config.ingest.in_hand_bytes_max / 4);
         let consumer = self.consumer.as_mut().filter(|_| polls);
         let polled = async {
             match consumer {
-                Some(consumer) => consumer.next(rows_max, BATCH_BYTES_MAX).await,
+                Some(consumer) => consumer.next(rows_max, bytes_max).await,
                 None => std::future::pending().await,
             }
         };
@@ -159,6 +174,7 @@ impl Ingest {
 
     fn tell_stops(&mut self) {
         for (partition, log) in &mut self.logs {
+            log.tell_no_more();
             if let Some(found) = &mut log.found {
                 found.tell_stop(&self.handler.group, partition);
             }

@@ -5,6 +5,7 @@
 mod client;
 mod consumer;
 mod error;
+mod log_ends;
 mod meaning;
 mod member;
 mod mock;
@@ -19,6 +20,7 @@ mod voice;
 
 pub(crate) use consumer::{Consumer, Event};
 pub(crate) use error::{KafkaError, ProduceMeaning};
+pub(crate) use log_ends::LogEnds;
 pub(crate) use mock::MockKafka;
 pub(crate) use probe::{Damage, Reading, behind_damage, read_from};
 pub(crate) use producer::{Delivery, Outbound, Producer};

@@ -73,11 +73,16 @@ mod lane;
 mod sweep;
 mod retention;
 
+mod admin;
 mod db;
 mod kafka;
+mod metrics;
 mod outage;
+mod readiness;
 mod reminder;
+mod server_health;
 mod telemetry;
+mod waits;
 
 #[cfg(test)]
 mod fuzz;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::reminder::{REMIND_AFTER, Reminder};
+use crate::waits::{Wait, Waits};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -24,6 +25,17 @@ pub(crate) enum Urgency {
     Act(&'static str),
     /// The host itself is wrong.
     Bug,
+}
+
+impl Urgency {
+    /// The error, with what is to be done about it.
+    fn reason(self, error: &dyn Display) -> String {
+        match self {
+            Self::Act(remedy) => format!("{error}: {remedy}"),
+            Self::Bug => format!("{error}, which is mailroom's own fault"),
+            Self::Away | Self::Quiet => error.to_string(),
+        }
+    }
 }
 
 /// Moments at which loops of one process spoke of one server last.
@@ -48,6 +60,7 @@ impl Spoken {
 pub(crate) struct Outage {
     what: String,
     spoken: Spoken,
+    waits: Waits,
     since: Option<Since>,
 }
 
@@ -57,17 +70,25 @@ struct Since {
     wait: Duration,
     /// Whether this loop said it.
     said: bool,
+    /// Shows it to others; not where somebody was only in our way.
+    shown: Option<Wait>,
+}
+
+impl Since {
+    fn at(began: Instant) -> Self {
+        Self { began, wait: FIRST_WAIT / 2, said: false, shown: None }
+    }
 }
 
 impl Outage {
-    /// Of what, in the log's words, with its address.
-    pub(crate) fn of(what: impl Into<String>) -> Self {
-        Self::shared(what, Spoken::default())
+    /// Of what, in the log's words, with its address; and where it is shown while it lasts.
+    pub(crate) fn of(what: impl Into<String>, waits: Waits) -> Self {
+        Self::shared(what, Spoken::default(), waits)
     }
 
     /// The same, of something that other loops wait for as well.
-    pub(crate) fn shared(what: impl Into<String>, spoken: Spoken) -> Self {
-        Self { what: what.into(), spoken, since: None }
+    pub(crate) fn shared(what: impl Into<String>, spoken: Spoken, waits: Waits) -> Self {
+        Self { what: what.into(), spoken, waits, since: None }
     }
 
     /// It is away; gives how long to wait before the next try.
@@ -78,12 +99,19 @@ impl Outage {
     /// It failed; gives how long to wait before the next try.
     pub(crate) fn failed_as(&mut self, urgency: Urgency, error: &dyn Display) -> Duration {
         let now = Instant::now();
-        let since = self.since.get_or_insert(Since { began: now, wait: FIRST_WAIT / 2, said: false });
+        let since = self.since.get_or_insert_with(|| Since::at(now));
         since.wait = (since.wait * 2).min(LONGEST_WAIT);
         let (lasts, wait) = (now - since.began, since.wait);
         if urgency == Urgency::Quiet && lasts < REMIND_AFTER {
             tracing::debug!(%error, "{} had somebody in our way; trying again", self.what);
-        } else if self.spoken.may_say(urgency, now) {
+            return wait;
+        }
+        let why = urgency.reason(error);
+        match &since.shown {
+            Some(shown) => shown.lasts(&why),
+            None => since.shown = Some(self.waits.begin(&self.what, &why)),
+        }
+        if self.spoken.may_say(urgency, now) {
             since.said = true;
             say(&self.what, urgency, error, lasts);
         }

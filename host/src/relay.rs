@@ -15,6 +15,7 @@ use crate::config::{self, Config};
 use crate::db::Db;
 use crate::kafka::KafkaError;
 use crate::lane::{Lease, Session};
+use crate::metrics::Metrics;
 use event_loop::RelayLoop;
 use mailroom_core::relay::Settings;
 
@@ -36,6 +37,7 @@ pub(crate) struct Relay {
     pub(crate) lanes: mpsc::UnboundedReceiver<LaneChange>,
     /// Something was written to the outbox.
     pub(crate) wake: Arc<Notify>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Relay {
@@ -73,6 +75,7 @@ fn settings(relay: &config::Relay) -> Settings {
     Settings {
         batch_rows_max: relay.batch_rows_max,
         in_flight_max: relay.in_flight_max,
+        in_flight_bytes_max: relay.in_flight_bytes_max,
         publish_timeout: relay.publish_timeout,
         poll_min: relay.poll_min,
         poll_max: relay.poll_max,

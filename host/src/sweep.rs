@@ -21,6 +21,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::db::{Db, DbError, dead_letters, hosts, lanes, rounds};
 use crate::lane::{self, Lease, Session};
+use crate::outage::Urgency;
 use crate::relay::LaneChange;
 use crate::worker::{HostLook, LaneBook};
 
@@ -95,7 +96,7 @@ impl Sweep {
         let beat = heartbeat::every(self.config.host.expiry);
         let mut tick = tokio::time::interval(beat.min(LOOK_EVERY));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut outage = self.db.outage();
+        let (mut outage, health) = (self.db.outage(), self.db.health());
         let mut held: HashMap<i32, Lease> = HashMap::new();
         let mut shared: Option<Instant> = None;
         loop {
@@ -108,11 +109,18 @@ impl Sweep {
             match self.turn(shares, &mut held).await {
                 Ok(()) => {
                     outage.over();
+                    health.answered();
                     if shares {
                         shared = Some(Instant::now());
                     }
                 }
-                Err(error) => tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await,
+                Err(error) => {
+                    // That somebody was in our way is no silence.
+                    if error.urgency() != Urgency::Quiet {
+                        health.failed(&error);
+                    }
+                    tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await;
+                }
             }
         }
     }

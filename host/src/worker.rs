@@ -33,6 +33,7 @@ use crate::handler::Handler;
 use crate::ingest::Ingest;
 use crate::kafka::TopicWatch;
 use crate::lane::Session;
+use crate::metrics::Metrics;
 
 /// Parts of one handler's work in one session.
 pub(crate) struct Worker {
@@ -42,6 +43,7 @@ pub(crate) struct Worker {
     pub(crate) handler: Arc<Handler>,
     pub(crate) guests: Guests,
     pub(crate) topics: TopicWatch,
+    pub(crate) metrics: Metrics,
     /// Looks at this host's lanes, and at all breakers and pauses.
     pub(crate) looks: watch::Receiver<Arc<HostLook>>,
     /// Book of the lanes that the handlers of this host have.

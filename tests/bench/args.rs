@@ -8,10 +8,12 @@ tables, in the same run. Prints one table.
 Usage: cargo xtask bench [--messages N] [--only SCENARIO] [--json] [--write]
 
   --messages N      How many messages a run has, 1000 to 1000000; 100000 by default
-  --only SCENARIO   relay, producers, handled, drain, blocked, latency, idle, neighbour, reload
-                    or call
+  --only SCENARIO   relay, producers, handled, drain, blocked, latency, idle, neighbour, reload,
+                    call, or languages, which is no part of a full run: it needs their toolchains
+                    (cargo xtask install --languages)
   --json            The figures as JSON instead of the table
-  --write           Put the table into docs/benchmark.md as well; a full run only
+  --write           Put the table into docs/benchmark.md as well, of a full run, or into
+                    docs/languages.md, of languages
   --help            This text
 
 Exit codes:
@@ -58,9 +60,11 @@ pub(crate) enum Scenario {
     Neighbour,
     Reload,
     Call,
+    Languages,
 }
 
 impl Scenario {
+    /// Those of a full run.
     pub(crate) const ALL: [Self; 10] = [
         Self::Relay,
         Self::Producers,
@@ -87,6 +91,7 @@ impl Scenario {
             Self::Neighbour => "neighbour",
             Self::Reload => "reload",
             Self::Call => "call",
+            Self::Languages => "languages",
         }
     }
 }
@@ -104,7 +109,7 @@ pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Asked, St
             other => return Err(format!("`{other}` is no option of the benchmark")),
         }
     }
-    if args.write && args.only.is_some() {
+    if args.write && args.only.is_some_and(|only| only != Scenario::Languages) {
         return Err("--write wants all scenarios: leave --only out".to_owned());
     }
     Ok(Asked::Run(args))
@@ -116,8 +121,9 @@ fn messages(value: &str) -> Result<u32, String> {
 }
 
 fn scenario(value: &str) -> Result<Scenario, String> {
-    let found = Scenario::ALL.into_iter().find(|scenario| scenario.word() == value);
-    let words = || Scenario::ALL.map(Scenario::word).join(", ");
+    let mut all = Scenario::ALL.into_iter().chain([Scenario::Languages]);
+    let found = all.find(|scenario| scenario.word() == value);
+    let words = || Scenario::ALL.map(Scenario::word).join(", ") + " or languages";
     found.ok_or_else(|| format!("--only `{value}`: must be one of {}", words()))
 }
 

@@ -40,8 +40,16 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
 }
 
 async fn run(start: &Start, manifest: &Path, best: &mut Call) -> Result<()> {
-    let (component, message) = (guest(EXAMPLE)?, example().join("message.json"));
-    let [component, manifest, message] = [&component, manifest, &message].map(Path::to_string_lossy);
+    let (median_us, p99_us) =
+        invoke(start, [&guest(EXAMPLE)?, manifest, &example().join("message.json")], CALLS).await?;
+    best.add(median_us, p99_us);
+    Ok(())
+}
+
+/// Calls a component with its manifest and a message so many times; gives the median, and what 99 of 100 stay below, in
+/// microseconds.
+pub(crate) async fn invoke(start: &Start, files: [&Path; 3], times: &str) -> Result<(f64, f64)> {
+    let [component, manifest, message] = files.map(Path::to_string_lossy);
     let args = [
         "handler",
         "invoke",
@@ -51,7 +59,7 @@ async fn run(start: &Start, manifest: &Path, best: &mut Call) -> Result<()> {
         "--message",
         &message,
         "--times",
-        CALLS,
+        times,
         "--json",
     ];
     let told = start.ran(&args).await?.json()?;
@@ -60,8 +68,7 @@ async fn run(start: &Start, manifest: &Path, best: &mut Call) -> Result<()> {
             .and_then(serde_json::Value::as_f64)
             .context("no figure was told")
     };
-    best.add(number("median_us")?, number("p99_us")?);
-    Ok(())
+    Ok((number("median_us")?, number("p99_us")?))
 }
 
 fn example() -> std::path::PathBuf {

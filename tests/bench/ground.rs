@@ -17,6 +17,10 @@ use crate::stage::Stage;
 /// The component that completes every message and looks at none.
 pub(crate) const NOOP: &str = "noop";
 
+/// A script that does the same.
+pub(crate) const SCRIPT: &str = "import { defineHandler } from \"mailroom-guest\";\n\n\
+     export const handler = defineHandler({ subscriptions: [{ topics: [\"orders\"] }], handle() {} });\n";
+
 /// The handler of `native-host`, which does the same for the messages of a benchmark.
 const NATIVE: &str = "native";
 
@@ -36,6 +40,8 @@ pub(crate) enum Handler {
     Component,
     /// The same with `instances = "reuse"`.
     Reused,
+    /// The same as a script, which is dropped as it is.
+    Script,
     /// A program around the library, and a Rust function in it.
     Native,
 }
@@ -52,6 +58,8 @@ pub(crate) struct Ground {
     /// The consumer group of the handler.
     pub(crate) group: String,
     handlers: PathBuf,
+    /// The component or script of the handler, where it has one.
+    file: PathBuf,
     start: Start,
 }
 
@@ -71,10 +79,17 @@ impl Ground {
             manifest = manifest.with("instances = \"reuse\"");
         }
         let manifest = manifest.to_toml();
+        let ending = if handler == Handler::Script { "js" } else { "wasm" };
+        let file = handlers.join(format!("{NOOP}.{ending}"));
         let handler_name = match handler {
             Handler::Component | Handler::Reused => {
                 fs::write(handlers.join(format!("{NOOP}.toml")), manifest)?;
-                fs::copy(guest(NOOP)?, handlers.join(format!("{NOOP}.wasm")))?;
+                fs::copy(guest(NOOP)?, &file)?;
+                NOOP
+            }
+            Handler::Script => {
+                fs::write(handlers.join(format!("{NOOP}.toml")), manifest)?;
+                fs::write(&file, SCRIPT)?;
                 NOOP
             }
             Handler::Native => {
@@ -99,7 +114,7 @@ impl Ground {
             start.binary = std::env::current_exe()?.with_file_name("native-host");
         }
         let group = format!("{name}.{handler_name}");
-        Ok(Self { db, kafka, topic, out, group, handlers, start })
+        Ok(Self { db, kafka, topic, out, group, handlers, file, start })
     }
 
     /// Puts another component beside the handler, with its manifest.
@@ -109,9 +124,9 @@ impl Ground {
         Ok(())
     }
 
-    /// Writes the handler's component anew, where it is.
-    pub(crate) fn replace_component(&self, component: &[u8]) -> Result<()> {
-        Ok(fs::write(self.handlers.join(format!("{NOOP}.wasm")), component)?)
+    /// Writes the handler's component or script anew, where it is.
+    pub(crate) fn replace(&self, content: &[u8]) -> Result<()> {
+        Ok(fs::write(&self.file, content)?)
     }
 
     /// Starts a host and does not wait for it.

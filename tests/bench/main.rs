@@ -17,6 +17,7 @@ mod idle;
 mod neighbour;
 mod reload;
 mod call;
+mod languages;
 mod floor;
 mod machine;
 mod figure;
@@ -25,7 +26,7 @@ mod report;
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use mailroom_tests::paths;
 
 use args::{Args, Asked, Form, Scenario};
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<()> {
+    if args.only == Some(Scenario::Languages) {
+        return run_languages(args).await;
+    }
     let stage = Stage::start().await?;
     let measured = measure(&stage, args).await;
     let stopped = stage.stop().await;
@@ -65,11 +69,27 @@ async fn run(args: Args) -> Result<()> {
         Form::Json => println!("{:#}", report.json()),
     }
     if args.write {
-        let file = paths::root().join("docs/benchmark.md");
-        fs::create_dir_all(paths::root().join("docs"))?;
-        fs::write(&file, report.page()).with_context(|| format!("could not write {}", file.display()))?;
+        write("docs/benchmark.md", report.page())?;
     }
     stopped
+}
+
+/// Needs no servers.
+async fn run_languages(args: Args) -> Result<()> {
+    let languages = languages::measure().await?;
+    match args.form {
+        Form::Table => println!("{}", languages::table(&languages)),
+        Form::Json => println!("{:#}", languages::json(&languages)),
+    }
+    if args.write {
+        write("docs/languages.md", languages::page(&languages))?;
+    }
+    Ok(())
+}
+
+fn write(file: &str, page: String) -> Result<()> {
+    let file = paths::root().join(file);
+    fs::write(&file, page).with_context(|| format!("could not write {}", file.display()))
 }
 
 async fn measure(stage: &Stage, args: Args) -> Result<Report> {
@@ -96,6 +116,7 @@ async fn one(stage: &Stage, scenario: Scenario, messages: u32) -> Result<Vec<Fig
         Scenario::Neighbour => neighbour::measure(stage).await.map(|figure| vec![figure]),
         Scenario::Reload => reload::measure(stage).await,
         Scenario::Call => call::measure(stage).await,
+        Scenario::Languages => bail!("they are measured alone"),
     };
     measured.with_context(|| format!("scenario {}", scenario.word()))
 }

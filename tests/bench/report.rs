@@ -55,7 +55,8 @@ committed effect*.
 
 *A reload* counts from just before the component's file is written to the first row that its new version completed, \
 with 500 messages a second flowing. Cold: never seen, so it is compiled. Warm: compiled before, by whatever \
-process, and kept in the store of compiled code. Each version is the same component with another digest.
+process, and kept in the store of compiled code. Each version is the same component with another digest. A script is another text each \
+time; nothing is compiled for it.
 
 A *call* is one of the example handler `invoice` by `mailroom handler invoke --times 50000`, from its place in the \
 pool until its instance is freed or kept: the message is copied in, its JSON read, a total read from the state and \

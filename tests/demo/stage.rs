@@ -167,6 +167,7 @@ fn settings(handlers: &Path, postgres_url: &str, brokers: &str) -> String {
     let compiled = handlers.with_file_name("compiled");
     format!(
         "[host]\nworker = \"demo\"\nhandlers = {handlers:?}\ncompiled = {compiled:?}\n\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n\n\
          [postgres]\nurl = \"{postgres_url}\"\n\n\
          [kafka]\nbrokers = \"{brokers}\"\n"
     )

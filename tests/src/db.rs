@@ -67,6 +67,12 @@ impl Db {
         server.rsplit(['@', '/']).next().unwrap_or(server).to_owned()
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// For statements with parameters and for transactions.
     #[must_use]
     pub fn pool(&self) -> &PgPool {

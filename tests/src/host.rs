@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{SOON, eventually};
+use crate::{Admin, SOON, eventually};
 
 /// A `mailroom run` process. Dropping it kills it.
 #[derive(Debug)]
@@ -149,6 +149,19 @@ impl Host {
         read(&self.start.log)
     }
 
+    /// Waits until it says where its metrics and its health are, which it does where it listens.
+    ///
+    /// # Errors
+    /// Where it did not, in time.
+    pub async fn admin(&self) -> Result<Admin> {
+        const SAYS: &str = "Metrics and health are at http://";
+        self.wait_log(SAYS).await?;
+        let log = self.log()?;
+        // A host that was started again has another port.
+        let address = log.rsplit(SAYS).next().and_then(|rest| rest.split_whitespace().next());
+        Ok(Admin::at(address.context("the line has no address")?.parse()?))
+    }
+
     /// Waits until it has said `text`.
     ///
     /// # Errors
@@ -191,7 +204,7 @@ pub struct Ran {
 
 impl Ran {
     /// Runs it to its end.
-    async fn to_end(mut command: Command) -> Result<Self> {
+    pub(crate) async fn to_end(mut command: Command) -> Result<Self> {
         let output = timeout(HANGS, command.output()).await.context("the command hangs")??;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::{PoolMode, Setup, World};
+use crate::{PoolMode, Releases, Setup, World};
 
 /// Runs one test in a world of its own. Where it fails, the logs' ends are printed and the database and
 /// the folder are left as they are.
@@ -11,6 +11,14 @@ use crate::{PoolMode, Setup, World};
 /// Where `body` fails.
 pub fn in_world(setup: Setup, body: impl AsyncFnOnce(&World) -> Result<()>) {
     run(async { World::new(&setup).await }, body);
+}
+
+/// The same on other releases of Postgres and Kafka.
+///
+/// # Panics
+/// Where `body` fails.
+pub fn in_world_on(releases: Releases, setup: Setup, body: impl AsyncFnOnce(&World) -> Result<()>) {
+    run(async { World::on(&setup, releases).await }, body);
 }
 
 /// The same in a world whose own Kafka stands behind a proxy.

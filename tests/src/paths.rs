@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use mailroom_servers::KafkaRelease;
 
 /// The repository's own root.
 #[must_use]
@@ -42,5 +43,5 @@ pub fn binary() -> Result<PathBuf> {
 /// Kafka's jars: `MAILROOM_KAFKA_JARS`, else the user's cache.
 #[must_use]
 pub fn kafka_jars() -> PathBuf {
-    env::var_os("MAILROOM_KAFKA_JARS").map_or_else(mailroom_servers::kafka_jars_default, PathBuf::from)
+    env::var_os("MAILROOM_KAFKA_JARS").map_or_else(|| KafkaRelease::V4.jars(), PathBuf::from)
 }

@@ -1,12 +1,13 @@
 //! A PgBouncer before the database of one test.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tokio::net::TcpStream;
 
 use crate::wait::{SOON, eventually};
@@ -29,6 +30,7 @@ pub struct Pooler {
     child: Child,
     mode: PoolMode,
     url: String,
+    users: PathBuf,
 }
 
 impl Pooler {
@@ -70,8 +72,8 @@ impl Pooler {
         command.arg(PROGRAM).arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child =
             command.spawn().with_context(|| format!("{PROGRAM} cannot be started: `cargo xtask install`"))?;
-        let pooler =
-            Self { child, mode, url: format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}") };
+        let url = format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}");
+        let pooler = Self { child, mode, url, users };
         let takes = async || Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok());
         eventually("PgBouncer takes connections", SOON, takes).await?;
         Ok(pooler)
@@ -81,6 +83,25 @@ impl Pooler {
     #[must_use]
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Its `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let place = self.url.rsplit('@').next().unwrap_or(&self.url);
+        place.split('/').next().unwrap_or(place).to_owned()
+    }
+
+    /// Has it take another role.
+    ///
+    /// # Errors
+    /// Where its files or its process are gone.
+    pub fn admit(&self, role: &str, password: &str) -> Result<()> {
+        let mut users = File::options().append(true).open(&self.users)?;
+        writeln!(users, "\"{role}\" \"{password}\"")?;
+        let told = Command::new("kill").args(["-s", "HUP", &self.child.id().to_string()]).status()?;
+        ensure!(told.success(), "PgBouncer is gone");
+        Ok(())
     }
 
     /// How it was set.

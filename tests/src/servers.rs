@@ -1,9 +1,10 @@
-//! Postgres and Kafka for the tests: one of each is shared by a process, started by the first test that
+//! Postgres and Kafka for the tests: one of each release is shared by a process, started by the first test that
 //! asks; a test that stops or kills a server has its own.
 //!
 //! Statics are never dropped, so a small shell waits on a pipe that closes with this process, however
 //! it ends, and then stops the shared servers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,47 +12,60 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow};
-use mailroom_servers::{Kafka, KafkaOptions, Postgres, PostgresOptions};
+use mailroom_servers::{Kafka, KafkaOptions, KafkaRelease, Postgres, PostgresOptions, PostgresRelease};
 
 use crate::paths;
 
 /// A server that several tests may hold.
 pub(crate) type Running<S> = Arc<Mutex<S>>;
 
-/// What a second asker gets when the first could not start it.
-type Shared<S> = OnceLock<Result<Running<S>, String>>;
+/// Servers by the names of their folders, and what a second asker gets when the first could not start one.
+type Shared<S> = Mutex<BTreeMap<String, Arc<OnceLock<Result<Running<S>, String>>>>>;
 
-static POSTGRES: Shared<Postgres> = OnceLock::new();
-static KAFKA: Shared<Kafka> = OnceLock::new();
+static POSTGRES: Shared<Postgres> = Mutex::new(BTreeMap::new());
+static KAFKA: Shared<Kafka> = Mutex::new(BTreeMap::new());
 static GUARD: OnceLock<Result<Mutex<Child>, String>> = OnceLock::new();
 
+/// The releases of the servers of a world; by default the installed Postgres and the newest Kafka.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Releases {
+    /// Another Postgres than the installed one.
+    pub postgres: Option<PostgresRelease>,
+    /// Another Kafka than the newest.
+    pub kafka: Option<KafkaRelease>,
+}
+
 /// The Postgres of this process.
-pub(crate) fn shared_postgres() -> Result<Running<Postgres>> {
-    share(&POSTGRES, || {
-        let server = start_postgres(&folder()?.join("postgres"))?;
+pub(crate) fn shared_postgres(releases: Releases) -> Result<Running<Postgres>> {
+    let suffix = releases.postgres.map(|release| format!("-{}", release.version())).unwrap_or_default();
+    let name = format!("postgres{suffix}");
+    share(&POSTGRES, &name, || {
+        let server = start_postgres(&folder()?.join(&name), releases)?;
         stop_with_this_process("INT", server.pid())?;
         Ok(server)
     })
 }
 
 /// The Kafka of this process.
-pub(crate) fn shared_kafka() -> Result<Running<Kafka>> {
-    share(&KAFKA, || {
-        let server = start_kafka(&folder()?.join("kafka"), None)?;
+pub(crate) fn shared_kafka(releases: Releases) -> Result<Running<Kafka>> {
+    let suffix = releases.kafka.map(|release| format!("-{}", release.version())).unwrap_or_default();
+    let name = format!("kafka{suffix}");
+    share(&KAFKA, &name, || {
+        let server = start_kafka(&folder()?.join(&name), releases, None)?;
         stop_with_this_process("TERM", server.pid())?;
         Ok(server)
     })
 }
 
 /// A Postgres that lives as long as its world.
-pub(crate) fn own_postgres(world: &str) -> Result<Running<Postgres>> {
-    Ok(Arc::new(Mutex::new(start_postgres(&folder()?.join(format!("{world}-postgres")))?)))
+pub(crate) fn own_postgres(world: &str, releases: Releases) -> Result<Running<Postgres>> {
+    Ok(Arc::new(Mutex::new(start_postgres(&folder()?.join(format!("{world}-postgres")), releases)?)))
 }
 
 /// A Kafka that lives as long as its world. With a port of a proxy it sends its clients there.
-pub(crate) fn own_kafka(world: &str, proxy_port: Option<u16>) -> Result<Running<Kafka>> {
+pub(crate) fn own_kafka(world: &str, releases: Releases, proxy_port: Option<u16>) -> Result<Running<Kafka>> {
     let folder = folder()?.join(format!("{world}-kafka"));
-    Ok(Arc::new(Mutex::new(start_kafka(&folder, proxy_port)?)))
+    Ok(Arc::new(Mutex::new(start_kafka(&folder, releases, proxy_port)?)))
 }
 
 /// A folder of a world for something that its servers' user reads.
@@ -75,13 +89,14 @@ fn folder() -> Result<PathBuf> {
     Ok(mailroom_servers::reachable_dir(&paths::target()?.join("servers"))?)
 }
 
-fn start_postgres(folder: &Path) -> Result<Postgres> {
+fn start_postgres(folder: &Path, releases: Releases) -> Result<Postgres> {
+    let programs = releases.postgres.map(PostgresRelease::fetch).transpose()?;
     let settings = [("max_connections", "300")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let options = PostgresOptions { settings: settings.into(), ..PostgresOptions::default() };
+    let options = PostgresOptions { programs, settings: settings.into(), ..PostgresOptions::default() };
     Postgres::start(folder, options).context("could not start a Postgres for the tests")
 }
 
-fn start_kafka(folder: &Path, proxy_port: Option<u16>) -> Result<Kafka> {
+fn start_kafka(folder: &Path, releases: Releases, proxy_port: Option<u16>) -> Result<Kafka> {
     let properties = [
         // A killed host's partitions go to another within seconds.
         ("group.min.session.timeout.ms", "1000"),
@@ -94,11 +109,14 @@ fn start_kafka(folder: &Path, proxy_port: Option<u16>) -> Result<Kafka> {
     if let Some(port) = proxy_port {
         properties.push(("advertised.listeners".to_owned(), format!("PLAINTEXT://127.0.0.1:{port}")));
     }
-    let options = KafkaOptions { port: None, jars: paths::kafka_jars(), properties };
+    let jars = releases.kafka.map_or_else(paths::kafka_jars, KafkaRelease::jars);
+    let options = KafkaOptions { port: None, jars, properties };
     Kafka::start(folder, options).context("could not start a Kafka for the tests")
 }
 
-fn share<S>(place: &Shared<S>, start: impl FnOnce() -> Result<S>) -> Result<Running<S>> {
+fn share<S>(shared: &Shared<S>, name: &str, start: impl FnOnce() -> Result<S>) -> Result<Running<S>> {
+    let place =
+        Arc::clone(shared.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default());
     let started = place.get_or_init(|| match start() {
         Ok(server) => Ok(Arc::new(Mutex::new(server))),
         Err(error) => Err(format!("{error:#}")),

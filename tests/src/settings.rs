@@ -39,6 +39,10 @@ stop-grace = "10s"
 url = "{postgres_url}"
 connections-max = 8
 
+[admin]
+listen = "off"
+backlog-every = "1s"
+
 [kafka]
 brokers = "{brokers}"
 

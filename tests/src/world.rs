@@ -10,7 +10,7 @@ use mailroom_servers::{Kafka as KafkaServer, Postgres as PostgresServer};
 use crate::db::Db;
 use crate::guests::guest;
 use crate::host::{Start, tail};
-use crate::servers::{self, Running};
+use crate::servers::{self, Releases, Running};
 use crate::settings::Settings;
 use crate::{Host, Kafka, Manifest, PoolMode, Pooler, Proxy, Ran, paths};
 
@@ -52,7 +52,15 @@ impl World {
     /// # Errors
     /// Where a server cannot be had, or the binary or a guest is missing.
     pub async fn new(setup: &Setup) -> Result<Self> {
-        Self::behind(setup, None, None).await
+        Self::behind(setup, Releases::default(), None, None).await
+    }
+
+    /// The same on other releases of Postgres and Kafka.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub async fn on(setup: &Setup, releases: Releases) -> Result<Self> {
+        Self::behind(setup, releases, None, None).await
     }
 
     /// The same with a PgBouncer before the database, through which all hosts and commands go.
@@ -60,7 +68,7 @@ impl World {
     /// # Errors
     /// As [`World::new`], and where PgBouncer is not installed.
     pub async fn with_pooler(setup: &Setup, mode: PoolMode) -> Result<Self> {
-        Self::behind(setup, None, Some(mode)).await
+        Self::behind(setup, Releases::default(), None, Some(mode)).await
     }
 
     /// The same with a Kafka of its own whose clients all come through [`World::kafka_proxy`].
@@ -68,10 +76,15 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub async fn with_kafka_proxy(setup: &Setup) -> Result<Self> {
-        Self::behind(setup, Some(Proxy::of_kafka().await?), None).await
+        Self::behind(setup, Releases::default(), Some(Proxy::of_kafka().await?), None).await
     }
 
-    async fn behind(setup: &Setup, kafka_proxy: Option<Proxy>, pooled: Option<PoolMode>) -> Result<Self> {
+    async fn behind(
+        setup: &Setup,
+        releases: Releases,
+        kafka_proxy: Option<Proxy>,
+        pooled: Option<PoolMode>,
+    ) -> Result<Self> {
         let name = format!("t{:010x}", fastrand::u64(..1 << 40));
         let folder = paths::target()?.join("worlds").join(&name);
         fs::create_dir_all(folder.join("handlers"))?;
@@ -79,11 +92,13 @@ impl World {
         let proxy_port = kafka_proxy.as_ref().map(Proxy::port);
         let for_servers = name.clone();
         let (postgres_server, kafka_server) = tokio::task::spawn_blocking(move || -> Result<_> {
-            let postgres =
-                if own_postgres { servers::own_postgres(&for_servers) } else { servers::shared_postgres() }?;
+            let postgres = match own_postgres {
+                true => servers::own_postgres(&for_servers, releases),
+                false => servers::shared_postgres(releases),
+            }?;
             let kafka = match own_kafka {
-                true => servers::own_kafka(&for_servers, proxy_port),
-                false => servers::shared_kafka(),
+                true => servers::own_kafka(&for_servers, releases, proxy_port),
+                false => servers::shared_kafka(releases),
             }?;
             Ok((postgres, kafka))
         })
@@ -194,6 +209,16 @@ impl World {
     pub async fn mailroom(&self, args: &[&str]) -> Result<Ran> {
         let start = self.start("cli")?;
         self.mailroom_at(&start.config, args).await
+    }
+
+    /// The same, with settings of its own: `MAILROOM__SECTION__KEY` and its value.
+    ///
+    /// # Errors
+    /// As [`World::mailroom`].
+    pub async fn mailroom_with(&self, args: &[&str], env: &[(&str, &str)]) -> Result<Ran> {
+        let mut start = self.start("cli")?;
+        start.env.extend(env.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
+        start.ran(args).await
     }
 
     /// The same with a configuration file of the test's own.

@@ -53,3 +53,10 @@ pub(crate) fn number(name: &str) -> Result<Option<u64>> {
     let text = text.to_string_lossy();
     text.parse().map(Some).with_context(|| format!("{name}={text} should be a number"))
 }
+
+/// What the host waits for beside messages, as `status` shows it.
+pub(crate) async fn waits(world: &World) -> Result<Vec<String>> {
+    let status: Value = world.mailroom(&["status", "--json"]).await?.json()?;
+    let waits = status.pointer("/hosts/0/waits").and_then(Value::as_array).into_iter().flatten();
+    Ok(waits.filter_map(|wait| wait.get("what")?.as_str()).map(str::to_owned).collect())
+}

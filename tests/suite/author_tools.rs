@@ -132,7 +132,9 @@ fn an_invoked_call_reads_the_configuration_that_it_is_given_and_its_value_is_not
         let given = desk.ran(&[&invoke[..], &["--set", "api-token=hunter2"]].concat()).await?.ok()?;
         let wrong = desk.ran(&[&invoke[..], &["--set", "api-token"]].concat()).await?;
 
-        lacks.refused(1, &["grants.config = \"API_TOKEN\": must name keys of [handler-config]"])?;
+        let named =
+            ["grants.config = \"API_TOKEN\": must name keys of [handler-config]", "--set API_TOKEN=VALUE"];
+        lacks.refused(1, &named)?;
         assert!(given.contains("config    API_TOKEN = a value of 7 bytes"), "{given}");
         assert!(given.contains("output    [info] hello") && !given.contains("hunter2"), "{given}");
         wrong.refused(2, &["must be KEY=VALUE"])?;
@@ -165,7 +167,9 @@ fn an_invoked_call_sends_requests_only_where_it_was_told_to_and_they_were_grante
         let json = desk.ran(&[&invoke[..], &["--http", "--json"]].concat()).await?.json()?;
 
         assert!(checked.contains(&format!("it reaches {granted} over HTTP, nothing else")), "{checked}");
-        offline.refused(13, &[&format!("denied    GET {granted}/echo"), "handler invoke --http"])?;
+        let refused = format!("refused   GET {granted}/echo");
+        offline.refused(13, &[&refused, "it is granted", "with --http only"])?;
+        assert!(!offline.stdout.contains("grants.http"), "{}", offline.stdout);
         online.refused(0, &[&format!("requested GET {granted}/echo?…: 200 OK")])?;
         assert!(!online.stdout.contains("secret"), "{}", online.stdout);
         let asked =
@@ -197,6 +201,27 @@ fn all_mistakes_in_a_message_are_named_by_their_keys() {
         desk.ran(&["handler", "invoke", &wasm, "--message", &message]).await?.refused(2, &["is not JSON"])?;
         let absent = desk.ran(&["handler", "invoke", &wasm, "--message", "absent.json"]).await?;
         absent.refused(3, &["absent.json"])
+    });
+}
+
+/// A component with nothing in it, written by the project's own script.
+const BUILDS_NOTHING: &str = "fs.mkdirSync('build', {recursive: true}); \
+     fs.writeFileSync('build/totals.wasm', Buffer.from([0, 97, 115, 109, 13, 0, 1, 0]))";
+
+#[test]
+fn a_build_that_makes_no_handler_says_so_and_leaves_the_component_as_it_was() {
+    at_desk(async |desk| {
+        let folder = desk.folder("totals")?;
+        let package = json!({"scripts": {"build": format!("node -e \"{BUILDS_NOTHING}\"")}});
+        desk.write("totals/package.json", package.to_string().as_bytes())?;
+        desk.write("totals/totals.toml", b"")?;
+        let component = desk.write("totals/totals.wasm", b"the one before")?;
+
+        let built = desk.ran(&["handler", "build", &folder]).await?;
+
+        built.refused(1, &["what was built is no handler", "it exports nothing"])?;
+        assert_eq!(fs::read(component)?, b"the one before");
+        Ok(())
     });
 }
 

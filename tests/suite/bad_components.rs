@@ -8,6 +8,9 @@ use mailroom_tests::{Manifest, SOON, Setup, becomes, guest, in_world};
 
 use crate::arrange::Scripted;
 
+/// A component that defines one function, `canon task.return`, which WASI 0.3 brought.
+const TASK_RETURN: &[u8] = b"\0asm\x0d\0\x01\0\x08\x05\x01\x09\x01\0\0";
+
 #[test]
 fn a_file_that_is_no_handler_is_refused_by_check_with_what_is_wrong_named() {
     in_world(Setup::default(), async |world| {
@@ -21,7 +24,9 @@ fn a_file_that_is_no_handler_is_refused_by_check_with_what_is_wrong_named() {
         let newer = Core { contract: "0.2.0", ..Core::default() }.component()?;
         let newer = written("newer.wasm", &newer)?;
         let current = written("current.wasm", &Core::default().component()?)?;
+        let asynchronous = written("asynchronous.wasm", TASK_RETURN)?;
         let cases = [
+            (asynchronous, "WASI 0.2; build it without: componentize-qjs with --sync"),
             (text, "something else than WebAssembly"),
             (module, "a core WebAssembly module, not a WebAssembly component; build it for the target"),
             (

@@ -36,12 +36,12 @@ fn message(scripted: &Scripted, n: i64) -> Message {
 }
 
 /// Has all of them decided while the settlement of one before them waits, so that they go together.
-async fn sent_as_a_group(world: &World, scripted: &Scripted) -> Result<()> {
+async fn sent_as_a_group(world: &World, scripted: &Scripted, count: i64) -> Result<()> {
     let held = world.db.hold("lock table mailroom.outbox in share mode").await?;
     world.kafka.send(&scripted.emits("before", 1_000)).await?;
     let waits = async || world.db.waits_for_lock("insert into mailroom.outbox").await;
     eventually("a settlement waits", SOON, waits).await?;
-    let messages: Vec<Message> = (0..GROUP).map(|n| message(scripted, n)).collect();
+    let messages: Vec<Message> = (0..count).map(|n| message(scripted, n)).collect();
     world.kafka.send_all(&messages).await?;
     // Nothing outside the host tells that it has decided them. Too short, and the group is found too small.
     passes(Duration::from_secs(2)).await;
@@ -55,7 +55,7 @@ fn one_bad_message_in_a_group_of_500_fails_alone() {
         let scripted = Scripted::drop_into(world, 1).await?;
         let host = world.start_host("a")?;
 
-        sent_as_a_group(world, &scripted).await?;
+        sent_as_a_group(world, &scripted, GROUP).await?;
 
         let ended = "select count(*) from mailroom.inbox where status <> 'pending'";
         becomes("all have ended", GROUP + 1, LATER, async || world.db.one::<i64>(ended).await).await?;
@@ -83,6 +83,28 @@ fn one_bad_message_in_a_group_of_500_fails_alone() {
             // Those behind it never saw what it had added.
             assert_eq!(sums, (1..).take(values.len()).collect::<Vec<i64>>(), "{key}");
         }
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+/// Each of its statements takes less than Postgres gives it, four fifths of a second, and all more than the host has.
+const SLOW_GROUP: i64 = 50;
+const SLOW: &str = "
+    create function public.slow() returns trigger language plpgsql as $$
+    begin perform pg_sleep(0.012); return new; end $$;
+    create trigger slow before insert on mailroom.inbox for each row execute function public.slow();
+    create trigger slow before insert on mailroom.outbox for each row execute function public.slow();";
+
+#[test]
+fn a_settlement_that_takes_longer_than_the_host_has_is_divided() {
+    in_world(Setup::default(), async |world| {
+        sqlx::raw_sql(SLOW).execute(world.db.pool()).await?;
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        sent_as_a_group(world, &scripted, SLOW_GROUP).await?;
+        let all = SLOW_GROUP + 1;
+        becomes("all are completed", all, SOON, async || world.db.completed().await).await?;
         host.stop().await?;
         Ok(())
     });

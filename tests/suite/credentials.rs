@@ -135,6 +135,26 @@ fn the_first_of_several_servers_that_takes_writes_is_used() {
 }
 
 #[test]
+fn a_handlers_sql_goes_on_to_the_server_that_takes_it() {
+    in_world(Setup::default(), async |world| {
+        let (_, url) = sql_role(world, "shop").await?;
+        let input = world.kafka.topic("in", 1).await?;
+        let manifest = mailroom_tests::Manifest::takes(&[&input]).sql("shop");
+        world.drop_handler("sql-runner", "sql-runner", &manifest)?;
+        // Nobody listens at the first.
+        let several = url.replacen(&world.db.address(), &format!("127.0.0.1:1,{}", world.db.address()), 1);
+        let host = world.start_host_with("a", &[("MAILROOM__SQL__SHOP__URL", &several)])?;
+
+        let script = json!({"statements": [{"sql": "select 1"}]});
+        world.kafka.send(&mailroom_tests::Message::to(&input).key("k").id("one").json(&script)).await?;
+
+        becomes("it is through", 1, SOON, async || world.db.completed().await).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_url_that_asks_for_what_mailroom_cannot_do_is_refused_by_name() {
     in_world(Setup::default(), async |world| {
         let config = fs::read_to_string(world.settings_file()?)?;

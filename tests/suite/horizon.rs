@@ -18,24 +18,27 @@ const BACKSTOP: Duration = Duration::from_secs(3);
 /// How many rows are published and marked.
 const RELAYED: &str = "select count(*) from mailroom.outbox where status = 'completed'";
 
+/// Has producers commit out of the order of `seq`.
+pub(crate) async fn commits_out_of_order(world: &World) -> Result<()> {
+    let topic = world.kafka.topic("out", 1).await?;
+    let host = world.start_host("a")?;
+    for [early, late] in producer::pairs_of_one_lane(world, &topic).await? {
+        let mut open = world.db.pool().begin().await?;
+        producer::publish(&mut open, &topic, &late, 0).await?;
+        producer::publish_alone(world, &topic, &early, 0).await?;
+        relayed(world, &early, SOON).await?;
+
+        open.commit().await?;
+
+        relayed(world, &late, BACKSTOP).await?;
+    }
+    host.stop().await?;
+    Ok(())
+}
+
 #[test]
 fn a_lower_seq_that_is_committed_after_higher_ones_were_relayed_is_relayed_within_the_backstop() {
-    in_world(Setup::default(), async |world| {
-        let topic = world.kafka.topic("out", 1).await?;
-        let host = world.start_host("a")?;
-        for [early, late] in producer::pairs_of_one_lane(world, &topic).await? {
-            let mut open = world.db.pool().begin().await?;
-            producer::publish(&mut open, &topic, &late, 0).await?;
-            producer::publish_alone(world, &topic, &early, 0).await?;
-            relayed(world, &early, SOON).await?;
-
-            open.commit().await?;
-
-            relayed(world, &late, BACKSTOP).await?;
-        }
-        host.stop().await?;
-        Ok(())
-    });
+    in_world(Setup::default(), commits_out_of_order);
 }
 
 #[test]

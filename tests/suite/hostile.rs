@@ -1,6 +1,8 @@
 //! Guests that do their worst: each ends within its limits and under its own name, and nobody else notices.
 
+mod answers;
 mod at_load;
+mod bytes;
 mod in_calls;
 mod keys;
 mod outward;

@@ -2,7 +2,7 @@
 
 use mailroom_tests::{Manifest, SOON, Setup, becomes, in_world};
 
-use crate::arrange::Scripted;
+use crate::arrange::{Scripted, waits};
 
 #[test]
 fn a_subscribed_topic_that_does_not_exist_is_named_and_taken_once_it_is_there() {
@@ -16,11 +16,14 @@ fn a_subscribed_topic_that_does_not_exist_is_named_and_taken_once_it_is_there() 
         world.kafka.send(&present.emits("k", 1)).await?;
         becomes("the other topic is taken", 1, SOON, async || world.db.completed().await).await?;
         host.wait_log(&missing).await?;
+        let named = format!("topic {missing}, which handler scripted takes");
+        becomes("status names it", vec![named], SOON, async || waits(world).await).await?;
         world.kafka.topic("later", 1).await?;
         let late = Scripted { input: missing, output: present.output };
         world.kafka.send(&late.emits("k", 2)).await?;
 
         becomes("the new topic is taken too", 2, SOON, async || world.db.completed().await).await?;
+        becomes("status names it no more", vec![], SOON, async || waits(world).await).await?;
         host.stop().await?;
         Ok(())
     });

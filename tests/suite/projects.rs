@@ -1,33 +1,49 @@
-//! Handlers in each language, from an empty folder to handled messages by the commands that `handler new` prints.
+//! Handlers in each language, from an empty folder to handled messages by the commands that pages
+//! and `handler new` say.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use mailroom_tests::{SOON, Setup, World, becomes, in_world};
+use anyhow::{Context as _, Result, bail};
+use mailroom_tests::{Page, SOON, Setup, Shell, World, becomes, in_world};
 use serde_json::json;
+
+use crate::documented::commands;
 
 /// Time for a build that loads what it needs from registries, on a machine that is busy.
 const BUILT: Duration = Duration::from_secs(300);
 const ORDERS: usize = 50;
 const CUSTOMERS: usize = 5;
 
-/// Makes and builds a project, runs its cases, drops it into a host, and places orders.
+/// Types what the first page says, in this language: makes and builds a project, runs its cases and drops it into a host.
+/// Then orders are placed.
 async fn from_nothing_to_handled_orders(world: &World, language: &str) -> Result<()> {
     world.kafka.create("orders", 1).await?;
     world.kafka.create("totals", 1).await?;
-    let folder = Project::new(world, language).await?;
-    folder.build().await?;
-    let said = folder.ran(&["test"]).await?.ok()?;
+    fs::copy(world.settings_file()?, world.folder().join("mailroom.toml"))?;
+    let compiled = world.folder().join("compiled").display().to_string();
+    let shell = Shell::of(world.folder())?.with("MAILROOM__HOST__COMPILED", &compiled);
+    let first_page = commands("README.md", "A handler")?;
+    let guide = commands("docs/handlers.md", "A new handler")?;
+    let [new, build, test, drop] = first_page.as_slice() else { bail!("other commands: {first_page:?}") };
+    let Some((same, invoke)) = guide.split_at_checked(4) else { bail!("fewer commands: {guide:?}") };
+    assert_eq!(same, first_page, "the guide says the same");
+    let new = new.replace("--lang python", &format!("--lang {language}"));
+    let said = shell.ran(&new).await?.ok()?;
+    let printed: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert_eq!(printed, [build, test, drop], "`new` says the same");
+    shell.ran(build).await?.ok()?;
+    let said = shell.ran(test).await?.ok()?;
     assert!(said.contains("3 cases, 0 failed"), "{said}");
+    for command in invoke {
+        shell.ran(command).await?.ok()?;
+    }
+    as_its_own_page_says(world, language).await?;
 
     let host = world.start_host("a")?;
-    for ending in ["toml", "wasm"] {
-        let file = format!("totals.{ending}");
-        fs::copy(folder.path.join(&file), world.folder().join("handlers").join(&file))?;
-    }
+    shell.ran(drop).await?.ok()?;
     let place = "select count(mailroom.publish('orders', 'c' || n % $1, 'order.placed',
                         json_build_object('customer', 'c' || n % $1, 'amount_cents', n)))
                    from generate_series(1, $2) n";
@@ -52,6 +68,25 @@ async fn from_nothing_to_handled_orders(world: &World, language: &str) -> Result
     becomes("each order is settled at its first attempt", placed, SOON, async || world.db.one(settled).await)
         .await?;
     host.stop().await?;
+    Ok(())
+}
+
+/// Types what the page of the new project says. Its tools compile but once: commands that are the first page's without the
+/// folder are run for one language.
+async fn as_its_own_page_says(world: &World, language: &str) -> Result<()> {
+    let folder = world.folder().join("totals");
+    let page = Page::read(&folder.join("README.md").to_string_lossy())?;
+    let written: Vec<String> = page.commands().into_iter().map(|typed| typed.command).collect();
+    let typed = commands(&format!("host/templates/{language}/README.md"), "{{name}}")?;
+    let typed: Vec<String> = typed.iter().map(|command| command.replace("{{name}}", "totals")).collect();
+    assert!(typed.iter().all(|command| written.contains(command)), "{written:?}");
+    let same = ["mailroom handler build", "mailroom handler test", "cp totals.toml totals.wasm ../handlers/"];
+    assert!(same.iter().all(|same| typed.iter().any(|command| command == same)), "{typed:?}");
+    let is_run = |command: &&String| language == "c" || !same.contains(&command.as_str());
+    let shell = Shell::of(&folder)?;
+    for command in typed.iter().filter(is_run) {
+        shell.ran(command).await?.ok()?;
+    }
     Ok(())
 }
 

@@ -1,8 +1,12 @@
-//! The SDK of each language and its example pass their own tests, in the language's own runner.
+//! The SDK of each language and its example pass their own tests, in the language's own runner; the example's cases pass in
+//! the sandbox.
 
 use std::process::Command;
 
-use mailroom_tests::paths;
+use anyhow::{Context as _, Result};
+use mailroom_tests::{Shell, paths};
+
+use crate::documented::commands;
 
 #[expect(clippy::panic, reason = "a test that fails panics")]
 fn passes(folder: &str, program: &str, args: &[&str]) {
@@ -22,15 +26,10 @@ fn passes(folder: &str, program: &str, args: &[&str]) {
     }
 }
 
-/// Installs what a folder's `package.json` or `requirements.txt` names.
+/// Installs what a folder's `package.json` names.
 fn installs(folder: &str) {
-    let path = paths::root().join(folder);
-    if path.join("package.json").exists() && !path.join("node_modules").exists() {
+    if !paths::root().join(folder).join("node_modules").exists() {
         passes(folder, "npm", &["ci", "--no-audit", "--no-fund"]);
-    }
-    if path.join("requirements.txt").exists() && !path.join("venv").exists() {
-        passes(folder, "python3", &["-m", "venv", "venv"]);
-        passes(folder, "venv/bin/pip", &["install", "--quiet", "-r", "requirements.txt"]);
     }
 }
 
@@ -38,45 +37,70 @@ fn python(folder: &str) -> String {
     paths::root().join(folder).join("venv/bin/python").to_string_lossy().into_owned()
 }
 
-#[test]
-fn the_javascript_sdk_and_its_examples_pass_their_tests() {
-    for folder in ["guest-sdk/javascript", "handlers/totals-javascript", "handlers/totals-typescript"] {
-        installs(folder);
-        passes(folder, "npm", &["test"]);
+/// Types what the page of an example says: its build, its cases in the sandbox, its unit tests, one call.
+async fn as_its_page_says(example: &str) -> Result<()> {
+    let target = paths::target()?.join("guests");
+    let shell = Shell::of(&paths::root().join("handlers").join(example))?;
+    // Of the examples in Rust all is compiled there already.
+    let shell = shell.with("CARGO_TARGET_DIR", &target.to_string_lossy());
+    let typed = commands(&format!("handlers/{example}/README.md"), example)?;
+    for command in ["mailroom handler build", "mailroom handler test"] {
+        assert!(typed.iter().any(|typed| typed == command), "{example}: {typed:?}");
     }
-    passes("guest-sdk/javascript", "npm", &["run", "types"]);
-    passes("guest-sdk/javascript", "npm", &["pack", "--dry-run"]);
+    for command in typed {
+        shell.ran(&command).await?.ok().with_context(|| format!("{example}: {command}"))?;
+    }
+    Ok(())
 }
 
-#[test]
-fn the_python_sdk_and_its_example_pass_their_tests() {
-    let example = "handlers/totals-python";
-    installs(example);
-    let python = python(example);
-    passes(example, &python, &["-m", "unittest", "discover", "-s", "tests"]);
-    passes(example, &python, &["-m", "pip", "install", "--quiet", "pytest==9.2.0", "mypy==2.4.1"]);
+#[tokio::test]
+async fn the_javascript_sdk_and_its_examples_pass_their_tests() -> Result<()> {
+    as_its_page_says("totals-javascript").await?;
+    as_its_page_says("totals-typescript").await?;
+    installs("guest-sdk/javascript");
+    for args in [&["test"][..], &["run", "types"], &["pack", "--dry-run"]] {
+        passes("guest-sdk/javascript", "npm", args);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_python_sdk_and_its_example_pass_their_tests() -> Result<()> {
+    let example = "totals-python";
+    as_its_page_says(example).await?;
+    let folder = format!("handlers/{example}");
+    let python = python(&folder);
+    passes(&folder, &python, &["-m", "pip", "install", "--quiet", "pytest==9.2.0", "mypy==2.4.1"]);
     passes("guest-sdk/python", &python, &["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
     passes("guest-sdk/python", &python, &["-m", "mypy", "--cache-dir", "/dev/null"]);
+    passes(
+        "guest-sdk/python",
+        &python,
+        &["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "build", "."],
+    );
+    Ok(())
 }
 
-#[test]
-fn the_go_sdk_and_its_example_pass_their_tests() {
+#[tokio::test]
+async fn the_go_sdk_and_its_example_pass_their_tests() -> Result<()> {
     for folder in ["guest-sdk/go", "handlers/totals-go"] {
         // Generated bindings make pointers of what the host gives.
         passes(folder, "go", &["vet", "-unsafeptr=false", "./..."]);
-        passes(folder, "go", &["test", "./..."]);
     }
+    passes("guest-sdk/go", "go", &["test", "./..."]);
+    as_its_page_says("totals-go").await
 }
 
-#[test]
-fn the_c_sdk_and_its_example_pass_their_tests() {
-    for folder in ["guest-sdk/c", "handlers/totals-c"] {
-        passes(folder, "make", &["--silent", "test"]);
-    }
+#[tokio::test]
+async fn the_c_sdk_and_its_example_pass_their_tests() -> Result<()> {
+    passes("guest-sdk/c", "make", &["--silent", "test"]);
+    as_its_page_says("totals-c").await
 }
 
-#[test]
-fn the_example_in_rust_passes_its_tests() {
-    let target = ["--target-dir", "../target/guests"];
-    passes("handlers", "cargo", &[&["test", "--quiet", "-p", "totals-rust"], &target[..]].concat());
+#[tokio::test]
+async fn the_sdk_in_rust_is_fit_for_its_registry_and_its_example_passes_its_tests() -> Result<()> {
+    as_its_page_says("totals-rust").await?;
+    let publish = ["publish", "--dry-run", "--quiet", "--allow-dirty", "--package", "mailroom-guest"];
+    passes(".", "cargo", &[&publish[..], &["--target-dir", "target/guests"]].concat());
+    Ok(())
 }

@@ -7,6 +7,8 @@ use mailroom_tests::kafka::record::{ensure_rising_per_key, first_occurrences};
 use mailroom_tests::{Keep, LATER, Request, SOON, Setup, World, becomes, in_world_with_kafka_proxy};
 use tokio::time::Instant;
 
+use crate::arrange::waits;
+
 /// More than a relay has in hand.
 const MANY: i32 = 10_000;
 
@@ -55,6 +57,8 @@ fn a_topic_under_its_least_replicas_is_named_and_others_are_published_beside_it(
         assert!(slowest < Duration::from_secs(3), "a row of another topic took {slowest:?}");
         host.wait_log(&sick).await?;
         assert_eq!(completed(world, &sick).await?, 0);
+        let named = format!("topic {sick}, to publish there");
+        assert_eq!(waits(world).await?, std::slice::from_ref(&named), "status names it");
         broker.release();
         becomes("it is published too", i64::from(MANY), LATER, async || completed(world, &sick).await)
             .await?;
@@ -62,6 +66,7 @@ fn a_topic_under_its_least_replicas_is_named_and_others_are_published_beside_it(
         let first = first_occurrences(&records)?;
         assert_eq!(i32::try_from(first.len())?, MANY);
         ensure_rising_per_key(&first, "value")?;
+        becomes("status names it no more", vec![], SOON, async || waits(world).await).await?;
         host.stop().await?;
         Ok(())
     });

@@ -81,46 +81,50 @@ async fn letters(world: &World) -> Result<Vec<(String, String, Option<String>)>>
     world.db.rows("select message_id, error, code from mailroom.dead_letter order by message_id").await
 }
 
+/// Has a handler read and write by SQL, and fail once.
+pub(crate) async fn sales_by_sql(world: &World) -> Result<()> {
+    let shop = Shop::new(world).await?;
+    let host = shop.start(world)?;
+    let fails = json!({"statements": [{"sql": "insert into sale values ('lost', 1)"}], "fails": true});
+    let reads = json!({
+        "statements": [
+            {"sql": "select id, cents, cents::text, null::text, true, 1.5::float8, 'x'::bytea from sale where cents >= $1",
+             "params": [2]},
+            {"sql": "update sale set cents = cents + $1 where id = $2", "params": [1, "two"]},
+            {"sql": "insert into sale select 'three', coalesce($1, 3)", "params": [null]},
+        ],
+        "topic": shop.output,
+    });
+    world
+        .kafka
+        .send_all(&[
+            shop.sale("one", 1),
+            shop.sale("two", 2),
+            shop.says("fails", &fails),
+            shop.says("reads", &reads),
+        ])
+        .await?;
+
+    becomes("all have ended", 4, SOON, async || world.db.one::<i64>(ENDED).await).await?;
+    assert_eq!(world.db.one::<String>(SALES).await?, "one three two");
+    assert_eq!(world.db.one::<i64>("select cents from sale where id = 'two'").await?, 3);
+    assert_eq!(world.db.one::<i64>(COUNTED).await?, 2, "state committed with them");
+    becomes("what they emitted is on Kafka", 3, SOON, async || {
+        Ok(world.kafka.read_all(&shop.output).await?.len())
+    })
+    .await?;
+    let last = world.kafka.read_all(&shop.output).await?.pop();
+    let last = last.map(|record| record.json()).transpose()?;
+    let answers = last.and_then(|json| json.get("answers").cloned());
+    assert_eq!(answers, Some(json!([[["two", 2, "2", null, true, 1.5, [120]]], [], []])));
+    assert_eq!(letters(world).await?, [("fails".into(), "told to fail".into(), None)]);
+    host.stop().await?;
+    Ok(())
+}
+
 #[test]
 fn what_a_handler_writes_by_sql_commits_with_its_message_and_goes_with_it() {
-    in_world(Setup::default(), async |world| {
-        let shop = Shop::new(world).await?;
-        let host = shop.start(world)?;
-        let fails = json!({"statements": [{"sql": "insert into sale values ('lost', 1)"}], "fails": true});
-        let reads = json!({
-            "statements": [
-                {"sql": "select id, cents, cents::text, null::text, true, 1.5::float8, 'x'::bytea from sale where cents >= $1",
-                 "params": [2]},
-                {"sql": "update sale set cents = cents + $1 where id = $2", "params": [1, "two"]},
-                {"sql": "insert into sale select 'three', coalesce($1, 3)", "params": [null]},
-            ],
-            "topic": shop.output,
-        });
-        world
-            .kafka
-            .send_all(&[
-                shop.sale("one", 1),
-                shop.sale("two", 2),
-                shop.says("fails", &fails),
-                shop.says("reads", &reads),
-            ])
-            .await?;
-
-        becomes("all have ended", 4, SOON, async || world.db.one::<i64>(ENDED).await).await?;
-        assert_eq!(world.db.one::<String>(SALES).await?, "one three two");
-        assert_eq!(world.db.one::<i64>("select cents from sale where id = 'two'").await?, 3);
-        assert_eq!(world.db.one::<i64>(COUNTED).await?, 2, "state committed with them");
-        becomes("what they emitted is on Kafka", 3, SOON, async || {
-            Ok(world.kafka.read_all(&shop.output).await?.len())
-        })
-        .await?;
-        let last = world.kafka.read_all(&shop.output).await?.pop();
-        let answers = last.map(|record| record.json()).transpose()?.map(|json| json["answers"].clone());
-        assert_eq!(answers, Some(json!([[["two", 2, "2", null, true, 1.5, [120]]], [], []])));
-        assert_eq!(letters(world).await?, [("fails".into(), "told to fail".into(), None)]);
-        host.stop().await?;
-        Ok(())
-    });
+    in_world(Setup::default(), sales_by_sql);
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use mailroom_tests::{SOON, Setup, World, becomes, eventually, in_world};
+use mailroom_tests::{Message, SOON, Setup, World, becomes, eventually, in_world};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::arrange::Scripted;
+use crate::arrange::{Scripted, waits};
 
 /// As the suite's settings say.
 const EXPIRY_SECS: f64 = 3.0;
@@ -27,6 +27,14 @@ const A_MINUTE_ON_PAPER: [&str; 5] = [
     "update mailroom.inbox set created_at = created_at - interval '1 minute',
             scheduled_at = scheduled_at - interval '1 minute'",
     "update mailroom.partition_offset set updated_at = updated_at - interval '1 minute'",
+];
+
+/// Refuses what would be stored, as a full disk does.
+const FULL_DISK: [&str; 2] = [
+    "create function public.full_disk() returns trigger language plpgsql as
+     $$ begin raise exception 'No space left on device' using errcode = '53100'; end $$",
+    "create trigger full_disk before insert on mailroom.inbox
+     for each statement execute function public.full_disk()",
 ];
 
 async fn status(world: &World) -> Result<Value> {
@@ -241,6 +249,48 @@ fn what_an_aborted_transaction_left_in_a_log_is_not_taken_for_records_that_nobod
         send(world, &scripted, 1).await?;
         let seen = status(world).await?;
         assert_eq!(warnings(&seen, "a lag of 3").len(), 1, "a record behind them is to be read: {seen}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_host_whose_memory_for_messages_is_full_says_so() {
+    let env = &[("MAILROOM__INGEST__IN_HAND_MAX", "20"), ("MAILROOM__INGEST__BATCH_ROWS_MAX", "10")];
+    in_world(Setup { env, ..Setup::default() }, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        let sleeps = |n| scripted.says(&format!("k{n}"), &json!({"behave": "sleep"}));
+        let messages: Vec<Message> = (0..200).map(sleeps).collect();
+        world.kafka.send_all(&messages).await?;
+
+        let named = "room for more messages of handler scripted".to_owned();
+        eventually("status says so", SOON, async || Ok(waits(world).await?.contains(&named))).await?;
+
+        let shown = world.mailroom(&["status"]).await?.ok()?;
+        assert!(shown.contains("WAITS FOR"), "{shown}");
+        host.kill().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_host_to_which_postgres_refuses_something_says_what_and_why() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&scripted.emits("k", 1)).await?;
+        becomes("it works", 1, SOON, async || world.db.completed().await).await?;
+        for statement in FULL_DISK {
+            world.db.execute(statement).await?;
+        }
+        world.kafka.send(&scripted.emits("k", 2)).await?;
+
+        let why = async || Ok(status(world).await?["hosts"][0]["waits"].to_string());
+        eventually("status says why", SOON, async || Ok(why().await?.contains("No space left"))).await?;
+        world.db.execute("drop trigger full_disk on mailroom.inbox").await?;
+        becomes("it goes on", 2, SOON, async || world.db.completed().await).await?;
+        becomes("status says it no more", "[]".to_owned(), SOON, why).await?;
+        host.stop().await?;
         Ok(())
     });
 }

@@ -5,7 +5,7 @@
 mod jars;
 mod java;
 
-pub use jars::{fetch_kafka_jars, kafka_jars_are_there, kafka_jars_default};
+pub use jars::{KafkaRelease, kafka_jars_are_there};
 pub use java::java_is_there;
 
 use crate::child::{self, KILL_LIMIT, Process};
@@ -22,7 +22,7 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 pub struct KafkaOptions {
     /// The port on 127.0.0.1. `None` is the one of last time in this directory, else a free one.
     pub port: Option<u16>,
-    /// The folder that [`fetch_kafka_jars`] filled.
+    /// The folder that [`KafkaRelease::fetch`] filled.
     pub jars: PathBuf,
     /// Settings as in `server.properties`; they win over the defaults given here.
     pub properties: Vec<(String, String)>,

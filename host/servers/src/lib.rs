@@ -5,15 +5,14 @@
 mod child;
 mod error;
 mod kafka;
+mod maven;
 mod place;
 mod port;
 mod postgres;
 mod user;
 
 pub use error::Error;
-pub use kafka::{
-    Kafka, KafkaOptions, fetch_kafka_jars, java_is_there, kafka_jars_are_there, kafka_jars_default,
-};
+pub use kafka::{Kafka, KafkaOptions, KafkaRelease, java_is_there, kafka_jars_are_there};
 pub use place::stop_leftover;
-pub use postgres::{Postgres, PostgresOptions, postgres_programs};
+pub use postgres::{Postgres, PostgresOptions, PostgresRelease, postgres_programs};
 pub use user::reachable_dir;

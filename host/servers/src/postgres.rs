@@ -1,10 +1,12 @@
-//! A Postgres server from the installed programs, on a loopback port with a password of its own. It
+//! A Postgres server from programs that are installed or were fetched, on a loopback port with a password of its own. It
 //! keeps data, password and port in its directory and comes back with them. As root it runs as an
 //! ordinary user. No durability is traded for speed unless the caller's settings say so.
 
 mod programs;
+mod release;
 
 pub use programs::postgres_programs;
+pub use release::PostgresRelease;
 
 use crate::child::{self, KILL_LIMIT, Process};
 use crate::error::io;
@@ -25,6 +27,8 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How the server is to be started.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
+    /// The directory of its programs. `None` is that of the installed ones.
+    pub programs: Option<PathBuf>,
     /// The port on 127.0.0.1. `None` is the one of last time in this directory, else a free one.
     pub port: Option<u16>,
     /// Settings as in `postgresql.conf`; they win over the defaults given here.
@@ -51,10 +55,11 @@ impl Postgres {
     /// Starts the server of this directory and waits until it takes connections. An empty directory
     /// gets a new database cluster first. A server that a dead process left here is ended before.
     pub fn start(dir: &Path, options: PostgresOptions) -> Result<Self, Error> {
-        let programs = postgres_programs()?;
+        let programs = options.programs.map_or_else(postgres_programs, Ok)?;
         let place = Place::open(dir)?;
         let user = User::to_drop_to()?;
         if let Some(user) = &user {
+            check_way(&programs.join("postgres"), user)?;
             give(&place, user)?;
         }
         let port = place.port("port", options.port)?;
@@ -176,20 +181,20 @@ fn is_held_by_a_dead_server(launched: &Result<Process, Error>) -> bool {
     matches!(launched, Err(Error::Ended { log_tail, .. }) if log_tail.contains("pre-existing shared memory block"))
 }
 
+/// Fails where the user whom the server runs as cannot get there.
+fn check_way(path: &Path, user: &User) -> Result<(), Error> {
+    let Some(closed) = user.closed_on_the_way_to(path)? else { return Ok(()) };
+    let (name, path, closed) = (&user.name, path.display(), closed.display());
+    Err(Error::Missing {
+        what: format!("a way for user `{name}` to {path} ({closed} is closed to it)"),
+        remedy: "choose a directory elsewhere, as below /tmp; Postgres refuses to run as root".to_owned(),
+    })
+}
+
 /// Gives the directory to the user whom the server runs as, if that user can get there.
 fn give(place: &Place, user: &User) -> Result<(), Error> {
     let dir = place.dir();
-    if let Some(closed) = user.closed_on_the_way_to(dir)? {
-        return Err(Error::Missing {
-            what: format!(
-                "a way for user `{}` to {} ({} is closed to it)",
-                user.name,
-                dir.display(),
-                closed.display()
-            ),
-            remedy: "choose a directory elsewhere, as below /tmp; Postgres refuses to run as root".to_owned(),
-        });
-    }
+    check_way(dir, user)?;
     chown(dir, Some(user.uid), Some(user.gid)).map_err(io("give away", dir))?;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(io("close", dir))
 }

@@ -69,6 +69,7 @@ pub(super) async fn run(
         handler,
         guests: shared.guests.clone(),
         topics: shared.topics.clone(),
+        metrics: shared.metrics.clone(),
         looks: sweep.looks,
         lanes: sweep.lanes,
         outbox_wake: Arc::clone(&shared.outbox_wake),

@@ -36,6 +36,8 @@ pub(super) struct Handlers {
     /// Whose group belongs to another, and what was said of it.
     waiting: HashMap<HandlerName, String>,
     registry: Registry,
+    /// True once the folder was read.
+    listed: bool,
 }
 
 impl Handlers {
@@ -46,7 +48,17 @@ impl Handlers {
             leaving: HashSet::new(),
             waiting: HashMap::new(),
             registry: Registry::default(),
+            listed: false,
         }
+    }
+
+    /// Says which handlers do not run, and why; `None` where all do.
+    fn why_not(&self) -> Option<String> {
+        if !self.listed {
+            return Some("the handlers' folder was not read yet".to_owned());
+        }
+        let unready: Vec<String> = self.registry.unready().collect();
+        (!unready.is_empty()).then(|| unready.join("; "))
     }
 
     /// Shows a handler as it is now.
@@ -133,6 +145,7 @@ pub(super) async fn live(
         session: Arc::clone(session),
         lanes: relay_lanes,
         wake: Arc::clone(&shared.outbox_wake),
+        metrics: shared.metrics.clone(),
     };
     let mut keepers = keepers(shared, sweep, &sweep_stop);
     let mut relays: JoinSet<Result<(), Error>> = JoinSet::new();
@@ -234,6 +247,7 @@ async fn attend(
             Some(ended) = relays.join_next() => joined(ended)?,
             _ = tick.tick() => {}
         }
+        intakes.shared.readiness.handlers(handlers.why_not());
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = write(handlers, intakes) => {}
@@ -271,6 +285,7 @@ fn changed(handlers: &mut Handlers, intakes: &mut Intakes<'_>, change: Change) {
                 handlers.registry.show(name, Shown { last_error: Some(reason), ..refused });
             }
         }
+        Change::Listed => handlers.listed = true,
         Change::Removed(name) => {
             handlers.running.remove(&name);
             handlers.waiting.remove(&name);

@@ -99,6 +99,15 @@ impl Registry {
         self.shown.contains_key(name)
     }
 
+    /// Names the handlers of which nothing runs though their files are there, with the reason.
+    pub(super) fn unready(&self) -> impl Iterator<Item = String> {
+        let unready = self.shown.iter().filter(|(_, shown)| matches!(shown.state, "compiling" | "refused"));
+        unready.map(|(name, shown)| match &shown.last_error {
+            Some(why) => format!("{name} is {}: {why}", shown.state),
+            None => format!("{name} is {}", shown.state),
+        })
+    }
+
     /// A new life has no rows yet.
     pub(super) fn begin(&mut self) {
         self.at_work.clear();

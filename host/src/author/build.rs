@@ -28,7 +28,7 @@ pub(crate) struct Built {
 /// Builds the project's component and puts it beside its manifest, in the place of the one before.
 ///
 /// # Errors
-/// Where a tool is missing, too old, or fails; the component before stays where it is.
+/// Where a tool is missing, too old, or fails, or what it leaves takes no messages; the component before stays where it is.
 pub(crate) fn build(project: &Project) -> Result<Built, AuthorError> {
     let component = match project.language {
         Language::Rust => rust::build(project),
@@ -37,7 +37,7 @@ pub(crate) fn build(project: &Project) -> Result<Built, AuthorError> {
         Language::Go => component::of_module(go::build(project)?),
         Language::C => component::of_module(c::build(project)?),
     }?;
-    let imports = component::imports(&component)?;
+    let imports = component::imports_of_handler(&component)?;
     let file = project.component();
     let partial = file.with_extension("wasm.partial");
     fs::write(&partial, &component).map_err(AuthorError::file(&partial))?;

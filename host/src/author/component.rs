@@ -5,10 +5,11 @@ use std::error::Error;
 
 use wasi_preview1_component_adapter_provider as preview1;
 use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, embed_component_metadata};
-use wit_parser::{Resolve, SourceMap, UnresolvedPackageGroup};
+use wit_parser::{Resolve, SourceMap, UnresolvedPackageGroup, WorldKey};
 
 use super::AuthorError;
 use super::embedded::Wit;
+use crate::handler;
 
 /// The world that has all that a host can grant; what a module does not import of it is left out.
 const WORLD: &str = "mailroom:contract/full-handler";
@@ -59,18 +60,22 @@ fn contract() -> Result<(UnresolvedPackageGroup, Vec<UnresolvedPackageGroup>), B
     Ok((parsed(contract)?, dependencies))
 }
 
-/// Interfaces that a component imports, with their versions.
+/// Interfaces that a handler imports, with their versions.
 ///
 /// # Errors
-/// Where the bytes are no component.
-pub(super) fn imports(component: &[u8]) -> Result<Vec<String>, AuthorError> {
+/// Where the bytes are no component, or one that takes no messages.
+pub(super) fn imports_of_handler(component: &[u8]) -> Result<Vec<String>, AuthorError> {
     let no_component = |why: String| AuthorError::Build(format!("what was built is no component: {why}"));
     let decoded = wit_component::decode(component).map_err(|error| no_component(format!("{error:#}")))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(no_component("it holds interfaces and no code".to_owned()));
     };
-    let imports = resolve.worlds.get(world).into_iter().flat_map(|world| world.imports.keys());
-    Ok(imports.map(|key| resolve.name_world_key(key)).collect())
+    let world = resolve.worlds.get(world);
+    let names = |keys: Vec<&WorldKey>| keys.into_iter().map(|key| resolve.name_world_key(key)).collect();
+    let exports: Vec<String> = names(world.into_iter().flat_map(|world| world.exports.keys()).collect());
+    handler::takes_messages(&exports)
+        .map_err(|refused| AuthorError::Build(format!("what was built is no handler: {refused}")))?;
+    Ok(names(world.into_iter().flat_map(|world| world.imports.keys()).collect()))
 }
 
 #[cfg(test)]
@@ -82,5 +87,13 @@ mod tests {
         let refused = of_module(b"\0asm\x01\0\0\0".to_vec()).unwrap_err().to_string();
 
         assert!(refused.contains("mailroom:contract/handler@0.1.0"), "{refused}");
+    }
+
+    #[test]
+    fn a_component_that_takes_no_messages_is_no_handler() {
+        let refused = imports_of_handler(b"\0asm\x0d\0\x01\0").unwrap_err().to_string();
+
+        assert!(refused.contains("what was built is no handler: it does not export"), "{refused}");
+        assert!(refused.contains("(it exports nothing)"), "{refused}");
     }
 }

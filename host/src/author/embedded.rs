@@ -24,6 +24,7 @@ pub(super) struct Templates;
 #[exclude = "*/scripts/*"]
 #[exclude = "*/venv/*"]
 #[exclude = "*.egg-info/*"]
+#[exclude = "c/Makefile"]
 #[exclude = "*_test.go"]
 #[exclude = "*/wit/*"]
 pub(super) struct Sdks;

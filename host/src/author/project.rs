@@ -1,10 +1,12 @@
 //! A folder with the source of one handler.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::AuthorError;
 use super::language::Language;
@@ -97,6 +99,17 @@ impl Project {
         sources(&self.folder, self.language).into_iter().find(|source| is_older(&component, source))
     }
 
+    /// Reads what the component is built from, and how it is to run.
+    pub(crate) fn sources(&self) -> Sources {
+        let own = [self.manifest(), self.folder.join(self.language.project_file())];
+        let files = sources(&self.folder, self.language).into_iter().chain(own);
+        let digest = |file: PathBuf| {
+            let bytes = fs::read(&file).ok()?;
+            Some((file, Sha256::digest(bytes).into()))
+        };
+        Sources(files.filter_map(digest).collect())
+    }
+
     /// Runs a tool that leaves the component in `build`, and reads it.
     pub(super) fn built_by(&self, tool: &mut Command) -> Result<Vec<u8>, AuthorError> {
         let built = self.folder.join("build").join(format!("{}.wasm", self.name));
@@ -113,6 +126,10 @@ impl Project {
         serde_json::from_slice::<Value>(&text).ok()?.pointer(pointer).cloned()
     }
 }
+
+/// The sources of a project as they were at a moment: SHA-256 by file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sources(BTreeMap<PathBuf, [u8; 32]>);
 
 /// Files that end like a manifest and belong to tools.
 const TOOL_FILES: [&str; 6] =

@@ -49,3 +49,41 @@ fn filled(text: &str, name: &HandlerName) -> String {
     let name = name.as_str();
     text.replace("{{name}}", name).replace("{{ident}}", &name.replace(['-', '.'], "_"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn pages(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] })
+            .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+            .collect()
+    }
+
+    #[test]
+    fn links_of_a_new_projects_pages_lead_to_files_of_the_project() {
+        for language in Language::ALL {
+            let folder = std::env::temp_dir().join(format!("mailroom-new-{:x}", fastrand::u64(..)));
+            scaffold(&folder, &HandlerName::parse("totals").unwrap(), language).unwrap();
+            let root = folder.canonicalize().unwrap();
+            let pages = pages(&root);
+            assert!(pages.len() > 1, "its own and the SDK's: {pages:?}");
+            for page in pages {
+                let text = fs::read_to_string(&page).unwrap();
+                // Between fences is code, where brackets and parentheses may stand like a link's.
+                let prose = text.split("```").step_by(2);
+                let behind_brackets = prose.flat_map(|part| part.split("](").skip(1));
+                let links = behind_brackets.filter_map(|rest| Some(rest.split_once(')')?.0));
+                for link in links.filter(|link| !link.contains("://")) {
+                    let file = page.with_file_name(link.split('#').next().unwrap()).canonicalize();
+                    assert!(file.is_ok_and(|file| file.starts_with(&root)), "{language:?}: {link}");
+                }
+            }
+            fs::remove_dir_all(&folder).unwrap();
+        }
+    }
+}

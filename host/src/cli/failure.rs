@@ -77,6 +77,7 @@ impl Failure {
                 SchemaError::Behind { .. }
                 | SchemaError::Newer { .. }
                 | SchemaError::Changed(_)
+                | SchemaError::Old(_)
                 | SchemaError::Encoding(_)
                 | SchemaError::Pooled(_),
             )

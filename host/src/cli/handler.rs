@@ -132,6 +132,13 @@ fn refused(file: &Path, refused: &Refused) -> Failure {
     Failure::Refused(format!("{}: {refused}", file.display()))
 }
 
+/// The first key of `[handler-config]` that a manifest grants and that nobody has set, where that is what it is refused for.
+fn unset_config(refused: &Refused) -> Option<&str> {
+    let Refused::Manifest(errors) = refused else { return None };
+    let error = errors.0.iter().find(|error| error.key == "grants.config")?;
+    error.value.as_deref()?.strip_prefix('"')?.strip_suffix('"')
+}
+
 async fn known_groups(db: &Db, config: &Config, name: &str) -> Result<Vec<String>, Failure> {
     let groups = pauses::groups_of(db, config.namespace.as_str(), name).await?;
     if groups.is_empty() {

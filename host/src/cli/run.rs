@@ -9,19 +9,19 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use crate::config::Config;
 use crate::kafka::check_settings;
-use crate::{Host, telemetry};
+use crate::{Builder, Host, telemetry};
 
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     telemetry::init(&config.log);
-    until_stopped(config).await
+    check_settings(&config)?;
+    until_stopped(Host::builder(config)).await
 }
 
 /// Runs the host until it ends by itself or by a signal.
-pub(super) async fn until_stopped(config: Config) -> Result<(), Failure> {
-    check_settings(&config)?;
+pub(super) async fn until_stopped(host: Builder) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| Failure::Io("listening for signals", error))?;
     let stop = CancellationToken::new();
-    let mut host = Box::pin(Host::builder(config).run(stop.clone().cancelled_owned()));
+    let mut host = Box::pin(host.run(stop.clone().cancelled_owned()));
     tokio::select! {
         ended = &mut host => return ended.map_err(|error| Failure::Host(error.to_string())),
         () = signals.next() => tracing::info!("Stopping; a second signal ends the process at once"),

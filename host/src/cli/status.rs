@@ -1,7 +1,6 @@
 //! `mailroom status`: what runs, what waits, how long, and what an operator should look at.
 
 mod lanes;
-mod log_ends;
 mod offsets;
 mod stalls;
 mod warnings;
@@ -16,8 +15,9 @@ use crate::db::breakers::{self, Open};
 use crate::db::handlers_list::{self, Loaded};
 use crate::db::pauses::{self, Paused};
 use crate::db::status::{self, Backlog, Deaths, HostRow, LaneRow};
+use crate::kafka::LogEnds;
 use crate::message::one_line;
-use log_ends::LogEnds;
+use crate::waits::Shown;
 use offsets::Offset;
 
 /// The whole status, as `--json` gives it.
@@ -41,6 +41,7 @@ pub(super) async fn status(config: &Config, db: &Db, output: Output) -> Result<(
         return print::json(&status);
     }
     hosts(&status.hosts)?;
+    waits(&status.hosts)?;
     print::line("")?;
     handler::table(&status.handlers)?;
     print::line("")?;
@@ -62,7 +63,7 @@ impl Status {
     async fn read(config: &Config, db: &Db) -> Result<Self, Failure> {
         let reads = status::offsets(db).await?;
         // Asked for after the offsets are read: what is stored in between makes no lag negative.
-        let ends = LogEnds::ask(&config.kafka, &reads).await;
+        let ends = LogEnds::ask(&config.kafka, &status::partitions(&reads)).await;
         let mut status = Self {
             hosts: status::hosts(db).await?,
             handlers: handlers_list::list(db).await?,
@@ -111,6 +112,26 @@ fn hosts(hosts: &[HostRow]) -> Result<(), Failure> {
         hosts.iter().map(row).collect(),
         "No host has registered.",
     )
+}
+
+/// Prints what living hosts wait for beside messages; nothing where that is nothing.
+fn waits(hosts: &[HostRow]) -> Result<(), Failure> {
+    let alive = hosts.iter().filter(|host| host.expires_in_secs > 0.0);
+    let row = |(host, wait): (&HostRow, &Shown)| {
+        vec![
+            host.worker.clone(),
+            wait.what.clone(),
+            print::moment(wait.since),
+            one_line(&wait.why).into_owned(),
+        ]
+    };
+    let rows: Vec<_> =
+        alive.flat_map(|host| host.waits.iter().map(move |wait| (host, wait))).map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    print::line("")?;
+    print::table(&["HOST", "WAITS FOR", "SINCE", "WHY"], rows, "")
 }
 
 fn backlogs(status: &Status) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use mailroom_core::relay::Wake;
 use tracing_subscriber::EnvFilter;
 
+use super::admin::admin;
 use super::handler_values::handler_values;
 use super::manifest::{BreakerPolicy, RetryPolicy, dead_letter_topic};
 use super::name::{Namespace, WorkerName};
@@ -33,6 +34,7 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
         namespace: namespace.unwrap_or_else(Namespace::standard),
         postgres: postgres(reader, servers, host.expiry),
         host,
+        admin: admin(reader),
         sql: sql_roles(reader),
         handler_config: handler_values(reader),
         kafka: kafka(reader, servers),
@@ -101,16 +103,16 @@ fn ingest(reader: &mut Reader) -> Ingest {
     Ingest {
         batch_rows_max: reader.count("ingest.batch-rows-max", 500, 1..=10_000),
         in_hand_max: reader.count("ingest.in-hand-max", 10_000, 1..=1_000_000),
-        in_hand_bytes_max: usize::try_from(reader.size(
-            "ingest.in-hand-bytes-max",
-            128 * MIB,
-            MIB..=65_536 * MIB,
-        ))
-        .unwrap_or(usize::MAX),
+        in_hand_bytes_max: memory(reader, "ingest.in-hand-bytes-max", 128 * MIB),
         waiting_keys_max: reader.count("ingest.waiting-keys-max", 1_000_000, 1..=100_000_000),
         gap: reader.choice("ingest.gap", &[("stop", Gap::Stop), ("skip", Gap::Skip)], Gap::Stop),
         id_header: id_header(reader),
     }
+}
+
+/// Bytes of something in this process.
+fn memory(reader: &mut Reader, key: &'static str, default: u64) -> usize {
+    usize::try_from(reader.size(key, default, MIB..=65_536 * MIB)).unwrap_or(usize::MAX)
 }
 
 fn id_header(reader: &mut Reader) -> Option<String> {
@@ -127,6 +129,7 @@ fn worker(reader: &mut Reader) -> Worker {
         concurrency: reader.count("worker.concurrency", 16, 1..=1000),
         threads: reader.count("worker.threads", threads(), 1..=1024),
         settle_rows_max: reader.count("worker.settle-rows-max", 500, 1..=10_000),
+        effects_bytes_max: memory(reader, "worker.effects-bytes-max", 64 * MIB),
     }
 }
 
@@ -189,6 +192,7 @@ fn relay(reader: &mut Reader) -> Relay {
         enabled: reader.flag("relay.enabled", true),
         batch_rows_max: reader.count("relay.batch-rows-max", 1000, 1..=10_000),
         in_flight_max: reader.count("relay.in-flight-max", 4000, 1..=100_000),
+        in_flight_bytes_max: memory(reader, "relay.in-flight-bytes-max", 32 * MIB),
         publish_timeout: reader.duration(
             "relay.publish-timeout",
             20 * SECOND,

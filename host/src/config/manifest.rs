@@ -41,8 +41,8 @@ pub struct Manifest {
     pub dead_letter_topic: Option<Arc<str>>,
     /// Calls of this handler that run at once in a host.
     pub concurrency: usize,
-    /// Whether an instance of it has more than one call.
-    pub instances: Instances,
+    /// Whether an instance of it has more than one call; `None` is [`Instances::New`], and reuse for a script.
+    pub instances: Option<Instances>,
     /// How often a message may be handed over.
     pub ack: Ack,
     /// Which offset Kafka is told.
@@ -201,6 +201,18 @@ pub struct CallLimits {
 const CALLS_MAX: u32 = 1000;
 
 impl Manifest {
+    /// How many calls an instance has.
+    #[must_use]
+    pub(crate) fn instances(&self) -> Instances {
+        self.instances.unwrap_or(Instances::New)
+    }
+
+    /// The same for a script, which every new instance reads anew: it is reused unless the manifest has another word.
+    pub(crate) fn of_script(&self) -> Self {
+        let instances = self.instances.or(Some(Instances::Reuse { calls_max: CALLS_MAX }));
+        Self { instances, ..self.clone() }
+    }
+
     /// Reads a manifest over the host's defaults.
     ///
     /// # Errors
@@ -279,14 +291,15 @@ fn grants(reader: &mut Reader, config: &Config) -> Grants {
     }
 }
 
-fn instances(reader: &mut Reader) -> Instances {
+fn instances(reader: &mut Reader) -> Option<Instances> {
+    let is_said = reader.has("instances");
     let bounded = reader.has("instances-calls-max");
     let calls_max = reader.count("instances-calls-max", CALLS_MAX, 2..=1_000_000);
     let reuse = reader.choice("instances", &[("new", false), ("reuse", true)], false);
     if bounded && !reuse {
         reader.refuse_pair("instances-calls-max", "instances", "means nothing with");
     }
-    if reuse { Instances::Reuse { calls_max } } else { Instances::New }
+    is_said.then_some(if reuse { Instances::Reuse { calls_max } } else { Instances::New })
 }
 
 fn limits(reader: &mut Reader, config: &Config) -> CallLimits {

@@ -1,6 +1,7 @@
 //! Reads a URL of Postgres as libpq does, several servers included. What the client here cannot do is refused by its
 //! name, since a parameter that is skipped (a certificate that is not asked for) would be missed too late.
 
+use std::env;
 use std::path::PathBuf;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -40,6 +41,24 @@ impl PostgresUrl {
     /// Says why there is none in the file.
     pub fn read_again(&self) -> Result<Option<Self>, String> {
         self.file.as_ref().map(|file| Self::of_file(&file.to_string_lossy())).transpose()
+    }
+
+    /// The file that `sslrootcert`, `sslcert` or `sslkey` names, in the URL or else in libpq's variable, such as
+    /// `PGSSLROOTCERT`, which may also hold the certificate itself.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the client goes by libpq's variables where a URL says nothing"
+    )]
+    pub(crate) fn tls_file(&self, param: &str) -> Option<String> {
+        self.shared_param(param).or_else(|| env::var(format!("PG{}", param.to_uppercase())).ok())
+    }
+
+    /// The value of a parameter that is the same for all servers.
+    fn shared_param(&self, param: &str) -> Option<String> {
+        let (_, params) = self.servers.first()?.expose().split_once('?')?;
+        let mut params = params.split('&').filter_map(|param| param.split_once('='));
+        let (_, value) = params.find(|(name, _)| *name == param)?;
+        Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
     }
 }
 
@@ -280,5 +299,13 @@ mod tests {
     fn a_refusal_shows_no_secret() {
         let refused = PostgresUrl::parse("postgres://u:hunter2@h/d?pasword=hunter2").unwrap_err();
         assert!(refused.contains("pasword") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn files_of_tls_are_given_as_the_url_names_them() {
+        let url =
+            PostgresUrl::parse("postgres://u@a,b/d?sslmode=require&sslrootcert=/etc/my%20ca.pem").unwrap();
+        assert_eq!(url.tls_file("sslrootcert").as_deref(), Some("/etc/my ca.pem"));
+        assert_eq!(url.tls_file("sslkey"), None);
     }
 }

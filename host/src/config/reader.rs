@@ -101,7 +101,19 @@ impl Reader {
 
     /// Whether somebody set a key that was read.
     pub(super) fn is_given(&self, key: &str) -> bool {
-        self.settings.iter().any(|setting| setting.key == key && setting.source != Source::Default)
+        self.source(key).is_some_and(|source| source != Source::Default)
+    }
+
+    /// Where the value of a key that was read comes from.
+    pub(super) fn source(&self, key: &str) -> Option<Source> {
+        self.settings.iter().find(|setting| setting.key == key).map(|setting| setting.source)
+    }
+
+    /// Shows a key as if nobody had set it: another takes its place.
+    pub(super) fn overrule(&mut self, key: &str) {
+        for setting in self.settings.iter_mut().filter(|setting| setting.key == key) {
+            (setting.value, setting.source) = (String::new(), Source::Default);
+        }
     }
 
     /// Whether a key's value has been refused.

@@ -1,6 +1,7 @@
 //! The kinds of settings: what each accepts and what it says when it does not.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -134,6 +135,22 @@ impl Reader {
             format!("must be {}", words.join(" or "))
         };
         self.setting(key, default, |value| format!("{:?}", word(value)), read, allowed)
+    }
+
+    /// An address to listen at, or `"off"`.
+    pub(super) fn listen(&mut self, key: &str, default: SocketAddr) -> Option<SocketAddr> {
+        let show = |address: &Option<SocketAddr>| {
+            address.map_or_else(|| "\"off\"".to_owned(), |address| format!("\"{address}\""))
+        };
+        let read = |given: &Given| match given.text()?.trim() {
+            "off" => Some(None),
+            text => text.parse().ok().map(Some),
+        };
+        let allowed = || {
+            "must be \"off\", or an IP address and a port, such as \"127.0.0.1:9180\" or \"[::]:9180\""
+                .to_owned()
+        };
+        self.setting(key, Some(default), show, read, allowed)
     }
 
     /// Where a topic is begun: one of two words, or a moment.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mailroom_core::relay::Wake;
 
-use super::{PostgresUrl, WorkerName};
+use super::{PostgresUrl, Secret, WorkerName};
 
 /// `[host]`: this process.
 #[derive(Debug, Clone)]
@@ -41,6 +42,20 @@ impl Host {
     pub fn calls_grace(&self) -> Duration {
         self.stop_grace.saturating_sub(Self::WIND_DOWN).max(self.stop_grace / 2)
     }
+}
+
+/// `[admin]`: what can be read of this process over HTTP.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where it listens; `None` where nothing does.
+    pub listen: Option<SocketAddr>,
+    /// Whether somebody set that: what somebody set has to be had.
+    pub is_listen_given: bool,
+    /// What a request has to show, from `token` or from the file that `token-file` names; always there where others than
+    /// this machine can ask.
+    pub token: Option<Secret>,
+    /// Pause between two counts of what waits in the database.
+    pub backlog_every: Duration,
 }
 
 /// `[postgres]`: the database.
@@ -160,6 +175,8 @@ pub struct Worker {
     pub threads: usize,
     /// Messages that are settled in one transaction.
     pub settle_rows_max: usize,
+    /// Bytes of what one handler's calls left and Postgres does not have; beyond it none of them begins.
+    pub effects_bytes_max: usize,
 }
 
 /// `[limits]`: what one call may use, the defaults of every handler.
@@ -226,6 +243,8 @@ pub struct Relay {
     pub batch_rows_max: usize,
     /// Records that the broker has not acknowledged yet.
     pub in_flight_max: usize,
+    /// Bytes of these.
+    pub in_flight_bytes_max: usize,
     /// How long a record may wait for its acknowledgement, at most two thirds of the host's expiry.
     pub publish_timeout: Duration,
     /// The shortest wait between two looks, while there is work.

@@ -7,7 +7,7 @@ use super::Servers;
 use super::host::{HOUR, MILLISECOND, SECOND};
 use super::postgres_url::PostgresUrl;
 use super::properties::properties;
-use super::reader::Reader;
+use super::reader::{Reader, Source};
 use super::section::{Kafka, PoolMode, Postgres, SqlRole};
 
 pub(super) fn postgres(reader: &mut Reader, servers: Servers, expiry: Duration) -> Postgres {
@@ -73,10 +73,23 @@ fn refuse_missing(reader: &mut Reader, section: &str, remedy: &str) {
     }
 }
 
-/// The URL of a setting, or what the file holds that the other setting names.
+/// The URL of a setting, or what the file holds that the other setting names; one of the environment takes the place of
+/// either.
 fn read_url(reader: &mut Reader, key: &str) -> Option<PostgresUrl> {
     let file_key = format!("{key}-file");
-    let (key, url) = match (reader.secret(key), reader.text(&file_key, None)) {
+    let (mut url, mut file) = (reader.secret(key), reader.text(&file_key, None));
+    match (reader.source(key), reader.source(&file_key)) {
+        (Some(Source::Env), Some(Source::File)) => {
+            reader.overrule(&file_key);
+            file = None;
+        }
+        (Some(Source::File), Some(Source::Env)) => {
+            reader.overrule(key);
+            url = None;
+        }
+        (_, _) => {}
+    }
+    let (key, url) = match (url, file) {
         (Some(_), Some(file)) => {
             let problem = format!("must not be given together with {key}; remove one of the two");
             reader.refuse(&file_key, Some(format!("{file:?}")), problem);

@@ -100,7 +100,7 @@ fn a_bad_line_is_named_with_its_value_and_what_is_allowed() {
         ),
         (
             "hots.expiry = \"1s\"",
-            "hots.expiry: unknown key; allowed are breaker, dead-letters, handler-config, handler-config-files, host, http",
+            "hots.expiry: unknown key; allowed are admin, breaker, dead-letters, handler-config, handler-config-files, host, http",
         ),
         ("breaker.threshold = 0", "breaker.threshold = 0: must be a whole number from 1 to 1000000"),
         ("breaker.recovery = \"1ms\"", "from \"100ms\" to"),
@@ -241,8 +241,15 @@ fn the_url_may_lie_in_a_file_but_not_in_two_places() {
     let url = load(&line, &[]).unwrap().0.postgres.url;
     assert_eq!(url.servers, PostgresUrl::parse("postgres://from-file").unwrap().servers);
     assert_eq!(url.read_again(), Ok(Some(url)), "the file is known");
-    let both = errors(&line, &[("MAILROOM__POSTGRES__URL", "postgres://env")]);
+    let both = errors(&line.replace("url-file", "url = \"postgres://here\"\nurl-file"), &[]);
     assert!(both[0].contains("together with postgres.url"), "{both:?}");
+    let (of_env, settings) = load(&line, &[("MAILROOM__POSTGRES__URL", "postgres://env")]).unwrap();
+    assert_eq!(of_env.postgres.url, PostgresUrl::parse("postgres://env").unwrap(), "the environment wins");
+    let shown = settings.iter().find(|setting| setting.key == "postgres.url-file").unwrap();
+    assert_eq!((shown.value.as_str(), shown.source), ("", Source::Default));
+    let file = [("MAILROOM__POSTGRES__URL_FILE", secret.0.to_str().unwrap())];
+    let of_env = load(SERVERS, &file).unwrap().0.postgres.url;
+    assert_eq!(of_env.servers, PostgresUrl::parse("postgres://from-file").unwrap().servers);
     let absent = errors("postgres.url-file = \"/nowhere\"\nkafka.brokers = \"k\"\n", &[]);
     assert!(absent.len() == 1 && absent[0].contains("/nowhere"), "{absent:?}");
     let wrong = errors("postgres.url = \"mysql://u:hunter2@h\"\nkafka.brokers = \"k\"\n", &[]);
@@ -405,4 +412,40 @@ fn properties_that_operators_need_are_taken() {
                  \"sasl.oauthbearer.method\" = \"oidc\"\n\"partitioner\" = \"murmur2_random\"\n\
                  \"queue.buffering.max.kbytes\" = 2000\n\"message.max.bytes\" = 2000000\n\"isolation.level\" = \"read_committed\"\n";
     load(&format!("{SERVERS}[kafka.properties]\n{lines}"), &[]).unwrap();
+}
+
+#[test]
+fn an_admin_port_that_others_reach_needs_a_token_that_nothing_shows() {
+    let listen = |address: &str, token: Option<&str>| {
+        let mut env = vec![("MAILROOM__ADMIN__LISTEN", address)];
+        env.extend(token.map(|token| ("MAILROOM__ADMIN__TOKEN", token)));
+        load(SERVERS, &env)
+    };
+    let default = load(SERVERS, &[]).unwrap().0.admin;
+    assert_eq!(default.listen.unwrap().to_string(), "127.0.0.1:9180");
+    assert!(!default.is_listen_given && default.token.is_none());
+    assert_eq!(listen("off", None).unwrap().0.admin.listen, None);
+    for local in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:9180", "[::ffff:127.0.0.1]:9180"] {
+        assert!(listen(local, None).unwrap().0.admin.is_listen_given, "{local}");
+    }
+    let token = "0123456789abcdef";
+    for open in ["0.0.0.0:9180", "[::]:9180", "10.0.0.1:9180", "[::ffff:10.0.0.1]:9180"] {
+        let errors = listen(open, None).unwrap_err().to_string();
+        assert!(errors.contains("admin.listen") && errors.contains("needs a token"), "{errors}");
+        let (config, settings) = listen(open, Some(token)).unwrap();
+        assert_eq!(config.admin.token.as_ref().map(Secret::expose), Some(token));
+        assert!(!format!("{config:?}{settings:?}").contains(token));
+    }
+    for wrong in ["9180", "localhost:9180", ":9180", "on", ""] {
+        let errors = listen(wrong, None).unwrap_err().to_string();
+        assert!(errors.contains("must be \"off\", or an IP address and a port"), "{errors}");
+    }
+    for wrong in ["0123456789abcde", "0123456789 abcdef", "0123456789abcd\u{e9}f"] {
+        let errors = listen("0.0.0.0:9180", Some(wrong)).unwrap_err();
+        assert_eq!(errors.0.len(), 1, "{errors}");
+        let errors = errors.to_string();
+        assert!(errors.contains("admin.token: must be at least 16") && !errors.contains(wrong), "{errors}");
+    }
+    let both = errors(&format!("{SERVERS}[admin]\ntoken = \"{token}\"\ntoken-file = \"x\"\n"), &[]);
+    assert!(both.iter().any(|error| error.contains("together with admin.token")), "{both:?}");
 }

@@ -7,6 +7,9 @@ use sqlx::error::DatabaseError;
 use super::meaning::{self, Meaning};
 use crate::outage::Urgency;
 
+/// Postgres ended a statement that took too long.
+const QUERY_CANCELED: &str = "57014";
+
 /// An error of Postgres or of the way to it.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {source}")]
@@ -55,6 +58,13 @@ impl DbError {
     /// Postgres' own code, where it said one.
     pub(crate) fn sqlstate(&self) -> Option<std::borrow::Cow<'_, str>> {
         self.source.as_database_error().and_then(DatabaseError::code)
+    }
+
+    /// Whether it took longer than Postgres, or the host, gives it: less at once may do.
+    pub(crate) fn is_late(&self) -> bool {
+        let is_cancelled = self.sqlstate().is_some_and(|code| code == QUERY_CANCELED);
+        let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+        is_cancelled || matches!(&self.source, sqlx::Error::Io(error) if timed_out(error))
     }
 
     /// How far the command had got.
@@ -125,6 +135,14 @@ pub(super) fn progress_once_sent(error: &sqlx::Error) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_did_not_come_in_time_is_late_and_one_that_was_refused_is_not() {
+        assert!(DbError::new("settling")(no_answer(Duration::from_secs(1))).is_late());
+        assert!(!DbError::new("settling")(sqlx::Error::PoolTimedOut).is_late(), "nothing was sent");
+        let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(!DbError::new("settling")(sqlx::Error::Io(lost)).is_late());
+    }
 
     #[test]
     fn a_lost_answer_is_unknown_only_where_it_was_a_commits() {

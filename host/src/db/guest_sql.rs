@@ -20,7 +20,7 @@ use super::roles::Role;
 use super::{Db, DbError, SqlError};
 
 /// Bytes of one answer.
-const TABLE_BYTES_MAX: usize = 4 << 20;
+pub(super) const TABLE_BYTES_MAX: usize = 4 << 20;
 /// Parameters of one statement: the protocol counts them in two bytes.
 const PARAMETERS_MAX: usize = u16::MAX as usize;
 /// The first number of a type that somebody made. The client keeps what it learns of such types for as long as the

@@ -22,4 +22,9 @@ impl HostThreads {
         let made = AbortOnDropHandle::new(self.0.spawn(connecting)).await;
         made.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed))
     }
+
+    /// Runs a task that ends by itself.
+    pub(super) fn detach(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.spawn(task));
+    }
 }

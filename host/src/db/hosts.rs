@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{Db, DbError, dead_letters};
@@ -32,12 +33,14 @@ pub(crate) async fn register(
     Ok(SettleKey::new(key))
 }
 
-/// Renews this host's expiry. `false`: the host was buried, and what it held may be another's.
+/// Renews this host's expiry, and shows what it waits for. `false`: the host was buried, and what it held may be
+/// another's.
 pub(crate) async fn renew(db: &Db, id: Uuid, expiry: Duration) -> Result<bool, DbError> {
     let renewed = sqlx::query!(
-        "update mailroom.host set expires_at = clock_timestamp() + make_interval(secs => $2) where id = $1",
+        "update mailroom.host set expires_at = clock_timestamp() + make_interval(secs => $2), waits = $3 where id = $1",
         id,
         expiry.as_secs_f64(),
+        Json(db.waits().shown()) as _,
     )
     .execute(db.heartbeat())
     .await

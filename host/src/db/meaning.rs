@@ -182,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_errors_has_every_remedy() {
+        let page = include_str!("../../../docs/errors.md");
+        for (code, meaning) in CODES.into_iter().chain(CLASSES) {
+            if let Operator(remedy) = meaning {
+                assert!(page.contains(remedy), "{code}: {remedy}");
+            }
+        }
+    }
+
+    #[test]
     fn a_failure_of_the_client_is_no_outage() {
         let io = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         assert_eq!(of(&sqlx::Error::Io(io())), Outage);

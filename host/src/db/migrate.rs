@@ -11,6 +11,8 @@ use super::pooler::REMEDY;
 use super::{Db, DbError};
 
 const TABLE: &str = "mailroom.migrations";
+/// The first major version of Postgres that has all that the schema needs.
+const POSTGRES_MIN: i32 = 14;
 /// How long Postgres has to say what is applied.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -45,6 +47,9 @@ pub(crate) enum SchemaError {
         "migration {0} was applied with another text than this binary has: use the binary that applied it"
     )]
     Changed(i64),
+    /// The schema cannot be made there.
+    #[error("Postgres {0} is too old: mailroom needs Postgres {POSTGRES_MIN} or later")]
+    Old(String),
     /// Texts of a message could not be stored as they are.
     #[error("the database has the encoding {0}: mailroom needs one that was made with `encoding 'UTF8'`")]
     Encoding(String),
@@ -91,10 +96,12 @@ impl Pending {
 /// [`SchemaError::Newer`] and [`SchemaError::Changed`] where the database is not of this binary's line.
 pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>), SchemaError> {
     let doing = "reading which migrations are applied";
-    let applied =
-        tokio::time::timeout(ANSWERS_WITHIN, async { Ok((encoding(db).await?, applied(db).await?)) });
+    let applied = tokio::time::timeout(ANSWERS_WITHIN, async { Ok((server(db).await?, applied(db).await?)) });
     let answered = applied.await.map_err(|_| DbError::new(doing)(no_answer(ANSWERS_WITHIN)))?;
-    let (encoding, applied) = answered.map_err(SchemaError::Db)?;
+    let (Server { encoding, version, version_number }, applied) = answered.map_err(SchemaError::Db)?;
+    if version_number / 10_000 < POSTGRES_MIN {
+        return Err(SchemaError::Old(version));
+    }
     // What has no encoding stores any bytes.
     if !["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
         return Err(SchemaError::Encoding(encoding));
@@ -174,11 +181,25 @@ pub(crate) async fn check(db: &Db) -> Result<(), SchemaError> {
     }
 }
 
-async fn encoding(db: &Db) -> Result<String, DbError> {
-    sqlx::query_scalar!(r#"select current_setting('server_encoding') as "encoding!""#)
-        .fetch_one(db.pool())
-        .await
-        .map_err(DbError::new("asking for the database's encoding"))
+/// What the server and the database are.
+struct Server {
+    encoding: String,
+    /// As people know it.
+    version: String,
+    /// Ten thousand times the major version, and the minor.
+    version_number: i32,
+}
+
+async fn server(db: &Db) -> Result<Server, DbError> {
+    sqlx::query_as!(
+        Server,
+        r#"select current_setting('server_encoding') as "encoding!",
+                  current_setting('server_version') as "version!",
+                  current_setting('server_version_num')::integer as "version_number!""#
+    )
+    .fetch_one(db.pool())
+    .await
+    .map_err(DbError::new("asking for the server's version and the database's encoding"))
 }
 
 /// A migration that the database has.

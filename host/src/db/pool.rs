@@ -21,6 +21,8 @@ use super::silence::Silence;
 /// Idle time after which a connection is asked whether it is still there, and the limit of that.
 const ASKED_AFTER: Duration = Duration::from_secs(1);
 const ASKED_FOR: Duration = Duration::from_secs(1);
+/// Idle time after which a connection gives back the memory of its last commands.
+const SHRUNK_AFTER: Duration = Duration::from_secs(1);
 /// Idle time after which a connection is dropped.
 const IDLE_MAX: Duration = Duration::from_secs(600);
 /// Age above which a connection is not kept: servers behind a name change.
@@ -35,6 +37,17 @@ pub(super) struct Limits {
     pub(super) connect: Duration,
 }
 
+/// Numbers of a pool's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Those that commands have or are about to get.
+    pub(crate) used: usize,
+    /// Those that wait for a command.
+    pub(crate) idle: usize,
+    /// Those that there may be.
+    pub(crate) max: usize,
+}
+
 /// Connections to one database as one role.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -42,6 +55,7 @@ pub(super) struct Pool {
     session: Session,
     limits: Limits,
     places: Arc<Semaphore>,
+    connections_max: usize,
     /// Clean connections, the one that was used last at the end.
     idle: Mutex<Vec<(Live, Instant)>>,
     silence: Arc<Silence>,
@@ -55,6 +69,16 @@ pub(super) struct Pool {
 pub(super) struct Live {
     pub(super) connection: PgConnection,
     made_at: Instant,
+    /// Its buffers may be as large as the largest command that it had.
+    may_be_large: bool,
+}
+
+impl Live {
+    fn shrink(&mut self) {
+        if std::mem::take(&mut self.may_be_large) {
+            self.connection.shrink_buffers();
+        }
+    }
 }
 
 impl Pool {
@@ -69,6 +93,7 @@ impl Pool {
             session,
             limits,
             places: Arc::new(Semaphore::new(connections_max)),
+            connections_max,
             idle: Mutex::default(),
             silence: Arc::clone(silence),
             gated: true,
@@ -84,6 +109,12 @@ impl Pool {
     /// Whether an answer on it tells that Postgres commits.
     pub(super) fn is_probe(&self) -> bool {
         !self.gated
+    }
+
+    /// Counts the connections.
+    pub(super) fn usage(&self) -> Usage {
+        let used = self.connections_max.saturating_sub(self.places.available_permits());
+        Usage { used, idle: self.idle().len(), max: self.connections_max }
     }
 
     pub(super) fn silence(&self) -> &Arc<Silence> {
@@ -121,6 +152,7 @@ impl Pool {
         }
         loop {
             let Some((mut live, since)) = self.idle().pop() else { break };
+            live.may_be_large = true;
             if since.elapsed() < ASKED_AFTER {
                 return Ok((live, place));
             }
@@ -130,7 +162,7 @@ impl Pool {
             }
         }
         let connection = self.connect().await?;
-        Ok((Live { connection, made_at: Instant::now() }, place))
+        Ok((Live { connection, made_at: Instant::now(), may_be_large: true }, place))
     }
 
     /// Makes a connection of nobody's, with the same settings; its statements have no limit.
@@ -155,6 +187,8 @@ impl Pool {
         let mut idle = self.idle();
         let old = idle.iter().take_while(|(_, since)| since.elapsed() > IDLE_MAX).count();
         idle.drain(..old);
+        let at_rest = idle.iter_mut().filter(|(_, since)| since.elapsed() > SHRUNK_AFTER);
+        at_rest.for_each(|(live, _)| live.shrink());
         idle.push((live, Instant::now()));
     }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, Postgres};
 
-use super::DbError;
 use super::error::no_answer;
+use super::guest_proxy::{self, Entrance};
+use super::host_threads::HostThreads;
 use super::servers::Servers;
 use super::session::refuse_standby;
+use super::{Db, DbError};
 use crate::config::SqlRole;
 
 /// How long a wipe may take.
@@ -25,7 +27,8 @@ pub(super) type Roles = BTreeMap<String, Role>;
 #[derive(Debug)]
 pub(super) struct Role {
     pool: PgPool,
-    servers: Servers,
+    servers: Arc<Servers>,
+    entrance: Entrance,
     refused: Refused,
 }
 
@@ -38,9 +41,35 @@ pub(super) fn pools(roles: &BTreeMap<String, SqlRole>) -> Result<Roles, DbError>
     roles.iter().map(|(name, role)| Ok((name.clone(), Role::new(name, role)?))).collect()
 }
 
+/// Makes a role that SQL of handlers can run as, or gives the one that there is this password. It has what the host needs
+/// of it, and no table.
+///
+/// # Errors
+/// What Postgres says.
+pub(crate) async fn make_sql_role(db: &Db, name: &str, password: &str) -> Result<(), DbError> {
+    let doing = || DbError::new("making a role for SQL");
+    let statements = sqlx::query_scalar!(
+        r#"select format(statement, $1::text, $2::text) as "statement!"
+             from unnest(array[
+                 case when exists (select from pg_roles where rolname = $1) then 'alter' else 'create' end
+                     || ' role %1$I login password %2$L',
+                 'grant usage on schema mailroom to %1$I',
+                 'grant execute on function mailroom.settle_with_sql to %1$I']) statement"#,
+        name,
+        password,
+    );
+    let statements = statements.fetch_all(db.pool()).await.map_err(doing())?;
+    let statements = AssertSqlSafe(statements.join("; "));
+    sqlx::raw_sql(statements).execute(db.pool()).await.map_err(doing())?;
+    Ok(())
+}
+
 impl Role {
     fn new(name: &str, role: &SqlRole) -> Result<Self, DbError> {
-        let servers = Servers::new(&role.url, format!("sql.{name}.url"), "mailroom sql")?;
+        let servers = Arc::new(Servers::new(&role.url, format!("sql.{name}.url"), "mailroom sql")?);
+        let (entrance, listener) = Entrance::open()
+            .map_err(sqlx::Error::Io)
+            .map_err(DbError::new("opening a Unix socket for handlers' SQL"))?;
         let refused = Refused::default();
         let of_newest = Arc::clone(&refused);
         let pool = PgPoolOptions::new()
@@ -50,8 +79,12 @@ impl Role {
             .after_connect(move |connection, _| judge(connection, Arc::clone(&of_newest)))
             // What a guest set, listened to, locked or prepared goes no further than its call.
             .after_release(|connection, _| Box::pin(wipe(connection)))
-            .connect_lazy_with(of_guests(servers.chosen()));
-        Ok(Self { pool, servers, refused })
+            .connect_lazy_with(entrance.before(of_guests(servers.chosen())));
+        let mut closing = pool.close_event();
+        let threads = HostThreads::current();
+        let serving = guest_proxy::serve(listener, Arc::clone(&servers), threads.clone());
+        threads.detach(async move { drop(closing.do_until(serving).await) });
+        Ok(Self { pool, servers, entrance, refused })
     }
 
     /// Waits for a connection of the pool.
@@ -76,7 +109,7 @@ impl Role {
     /// something new.
     pub(super) fn choose_next(&self) -> bool {
         let is_new = self.servers.choose_next();
-        self.pool.set_connect_options(of_guests(self.servers.chosen()));
+        self.pool.set_connect_options(self.entrance.before(of_guests(self.servers.chosen())));
         is_new
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
+use sqlx_core::net::tls::CertificateInput;
 use tokio::time::timeout;
 
 use super::DbError;
@@ -19,6 +20,14 @@ pub(super) struct Servers {
     setting: String,
     application_name: &'static str,
     known: Mutex<Arc<Known>>,
+}
+
+/// A server, and the files by which it is known and knows us.
+pub(super) struct Target {
+    pub(super) options: PgConnectOptions,
+    pub(super) root_certificate: Option<CertificateInput>,
+    pub(super) certificate: Option<CertificateInput>,
+    pub(super) key: Option<CertificateInput>,
 }
 
 /// What the setting says, or its file said last.
@@ -55,10 +64,19 @@ impl Servers {
 
     /// The options of the server that took us last.
     pub(super) fn chosen(&self) -> PgConnectOptions {
+        self.known().chosen()
+    }
+
+    /// The same for whoever speaks TLS to that server in the client's place.
+    pub(super) fn target(&self) -> Target {
         let known = self.known();
-        let chosen = known.chosen.load(Ordering::Relaxed);
-        // There is one at least.
-        known.options.iter().cycle().nth(chosen).cloned().unwrap_or_default()
+        let file = |param| known.url.tls_file(param).map(CertificateInput::from);
+        Target {
+            options: known.chosen(),
+            root_certificate: file("sslrootcert"),
+            certificate: file("sslcert"),
+            key: file("sslkey"),
+        }
     }
 
     /// Connects to the first server that takes us, within the limit. Where none does and the URL's file says something
@@ -125,6 +143,12 @@ impl Known {
             return Err(sqlx::Error::Configuration("no server is named".into()));
         }
         Ok(Self { url, options, chosen: AtomicUsize::new(0) })
+    }
+
+    fn chosen(&self) -> PgConnectOptions {
+        let chosen = self.chosen.load(Ordering::Relaxed);
+        // There is one at least.
+        self.options.iter().cycle().nth(chosen).cloned().unwrap_or_default()
     }
 
     async fn connect<T, F>(

@@ -1,10 +1,14 @@
 //! What `status` shows, each by one statement that reads little: counts end at [`COUNTED_MAX`] a lane.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{Db, DbError};
+use crate::waits::Shown;
 
 /// Pending messages of a lane that are counted; beyond, the number is "at least".
 pub(crate) const COUNTED_MAX: i64 = 100_000;
@@ -17,6 +21,8 @@ pub(crate) struct HostRow {
     pub(crate) up_secs: f64,
     /// Negative where the host is dead and not buried yet.
     pub(crate) expires_in_secs: f64,
+    /// What it waited for at its last heartbeat, beside messages.
+    pub(crate) waits: Json<Vec<Shown>>,
 }
 
 /// What waits in the inbox of a group, or in the outbox where there is no group.
@@ -101,13 +107,23 @@ pub(crate) struct Read {
     pub(crate) stopped_reason: Option<String>,
 }
 
+/// The partitions that are read, by their topics.
+pub(crate) fn partitions(reads: &[Read]) -> BTreeMap<&str, BTreeSet<i32>> {
+    let mut partitions: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for read in reads {
+        partitions.entry(read.topic.as_str()).or_default().insert(read.partition);
+    }
+    partitions
+}
+
 /// The hosts, the youngest last.
 pub(crate) async fn hosts(db: &Db) -> Result<Vec<HostRow>, DbError> {
     sqlx::query_as!(
         HostRow,
         r#"select worker, version,
                   extract(epoch from clock_timestamp() - started_at)::float8 as "up_secs!",
-                  extract(epoch from expires_at - clock_timestamp())::float8 as "expires_in_secs!"
+                  extract(epoch from expires_at - clock_timestamp())::float8 as "expires_in_secs!",
+                  waits as "waits: Json<Vec<Shown>>"
              from mailroom.host order by started_at"#
     )
     .fetch_all(db.pool())
@@ -170,6 +186,18 @@ pub(crate) async fn deaths(db: &Db) -> Result<Vec<Deaths>, DbError> {
     .fetch_all(db.pool())
     .await
     .map_err(DbError::new("counting dead letters"))
+}
+
+/// Counts the keys of each group that wait, or are parked, behind a dead letter; of all together so many at most.
+pub(crate) async fn blocked_keys(db: &Db) -> Result<Vec<(String, i64)>, DbError> {
+    let groups = sqlx::query!(
+        r#"select consumer_group, count(*) as "keys!"
+             from (select consumer_group from mailroom.blocked_key limit $1) counted
+            group by consumer_group"#,
+        COUNTED_MAX,
+    );
+    let groups = groups.fetch_all(db.pool()).await.map_err(DbError::new("counting blocked keys"))?;
+    Ok(groups.into_iter().map(|group| (group.consumer_group, group.keys)).collect())
 }
 
 /// How far each partition is read.

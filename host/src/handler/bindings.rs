@@ -11,3 +11,6 @@ wasmtime::component::bindgen!({
 pub(super) mod config;
 pub(super) mod keyvalue;
 pub(super) mod logging;
+pub(super) mod messaging;
+pub(super) mod script;
+pub(super) mod wasmcloud;

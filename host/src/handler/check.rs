@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tokio::runtime::Handle;
 
-use super::compile::Wasm;
+use super::compile::{CompilePace, Wasm};
 use super::component::Component;
 use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
@@ -133,13 +133,15 @@ pub(crate) async fn load(
         }
     };
     let bytes = wasm.len();
+    let wasm = Wasm::of_file(path, wasm);
     let http = match reach {
         Reach::Nothing => None,
         Reach::Http => Some(config.http.clone()),
     };
-    let settings = EngineSettings { http, ..EngineSettings::of(&config.host, &config.limits, 1) };
+    let settings = EngineSettings::of(&config.host, &config.limits, 1);
+    let settings = EngineSettings { http, pace: CompilePace::Foreground, ..settings };
     let engine = Engine::new(settings, Handle::current())?;
-    let component = engine.load(&name, Wasm::new(wasm), Arc::new(manifest)).await?;
+    let component = engine.load(&name, wasm, Arc::new(manifest)).await?;
     let group = component.manifest().group.clone();
     let group = group.unwrap_or_else(|| name.default_group(&config.namespace));
     Ok(Checked { name, group, bytes, component })
@@ -155,7 +157,7 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
     let imports = component.world().map(|world| world.imports.as_slice()).unwrap_or_default();
     let imports = standing::of(imports, &manifest.grants);
     let limits = &manifest.limits;
-    let (instances, instances_calls_max) = match manifest.instances {
+    let (instances, instances_calls_max) = match manifest.instances() {
         Instances::New => ("new", 1),
         Instances::Reuse { calls_max } => ("reuse", calls_max),
     };
@@ -165,7 +167,7 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
         bytes,
         group,
         exports: component.world().map(|world| world.exports.clone()).unwrap_or_default(),
-        guarantee: promise::guarantee(&imports, manifest),
+        guarantee: promise::of(component.world().map(|world| world.contract), &imports, manifest),
         imports,
         subscriptions: component.subscriptions().to_vec(),
         grants_publish: manifest.grants.publish.clone(),

@@ -5,10 +5,13 @@ mod child;
 mod in_process;
 mod processes;
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytesize::ByteSize;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use wasmtime::Engine;
@@ -16,11 +19,12 @@ use wasmtime::component::Component;
 
 use super::compiled::{Store, deserialized};
 use super::refused::Refused;
+use super::script::{Script, interpreter};
 use crate::config::HandlerName;
 pub(crate) use child::{COMMAND as COMPILE_COMMAND, CompileLimits, run as compile_in_this_process};
 use in_process::Thread;
 use processes::Processes;
-pub(crate) use processes::this_binary_compiles;
+pub(crate) use processes::{CompilePace, this_binary_compiles};
 
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -31,14 +35,32 @@ const NICENESS: i32 = 10;
 
 /// A component as it is distributed.
 pub(crate) struct Wasm {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Cow<'static, [u8]>,
     /// SHA-256 of them, hex.
     pub(super) digest: Arc<str>,
+    /// What it interprets, where the handler is a script.
+    pub(super) script: Option<Arc<Script>>,
 }
 
 impl Wasm {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self { digest: digest(&bytes), bytes }
+        Self { digest: digest(&bytes), bytes: Cow::Owned(bytes), script: None }
+    }
+
+    /// What a file holds: a component, or a script for the one that interprets it.
+    pub(super) fn of_file(path: &Path, bytes: Vec<u8>) -> Self {
+        match Script::of(path, &bytes) {
+            None => Self::new(bytes),
+            Some(script) => {
+                let (bytes, digest) = interpreter();
+                Self { bytes, digest, script: Some(Arc::new(script)) }
+            }
+        }
+    }
+
+    /// The digest of the file that it came from.
+    pub(super) fn version(&self) -> &Arc<str> {
+        self.script.as_ref().map_or(&self.digest, |script| &script.digest)
     }
 }
 
@@ -47,6 +69,8 @@ pub(super) struct Compiler {
     engine: Engine,
     store: Option<Arc<Store>>,
     place: Place,
+    /// What all scripts run in, once one was loaded.
+    interpreter: OnceCell<Component>,
 }
 
 /// Where it compiles.
@@ -61,16 +85,25 @@ impl Compiler {
         engine: Engine,
         store: Option<Arc<Store>>,
         limits: CompileLimits,
+        pace: CompilePace,
     ) -> std::io::Result<Self> {
-        let place = match Processes::new(limits) {
+        let place = match Processes::new(limits, pace) {
             Some(processes) => Place::Processes(processes),
             None => Place::Thread(Thread::start(engine.clone())?),
         };
-        Ok(Self { engine, store, place })
+        Ok(Self { engine, store, place, interpreter: OnceCell::new() })
     }
 
     /// Takes what was compiled before, or compiles in its turn.
     pub(super) async fn compile(&self, name: &HandlerName, wasm: Wasm) -> Result<Component, Refused> {
+        if wasm.script.is_none() {
+            return self.found_or_compiled(name, wasm).await;
+        }
+        // Reading megabytes of code from the store takes longer than all else that an edit of a script does.
+        self.interpreter.get_or_try_init(|| self.found_or_compiled(name, wasm)).await.cloned()
+    }
+
+    async fn found_or_compiled(&self, name: &HandlerName, wasm: Wasm) -> Result<Component, Refused> {
         kind(&wasm.bytes)?;
         let digest = Arc::clone(&wasm.digest);
         if let Some(component) = self.find(&digest).await? {
@@ -91,7 +124,7 @@ impl Compiler {
                 let (component, code) = loaded
                     .await
                     .map_err(|error| Refused::Unavailable(error.to_string()))?
-                    .map_err(|error| Refused::Compile(format!("{error:#}")))?;
+                    .map_err(|error| Refused::by_compiler(format!("{error:#}")))?;
                 (component, Some(code))
             }
             Place::Thread(thread) => (thread.compile(wasm).await?, None),

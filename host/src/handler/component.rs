@@ -68,9 +68,13 @@ impl Component {
 
     /// The same code under another manifest.
     pub(super) fn with_manifest(self, manifest: Arc<Manifest>) -> Result<Self, Refused> {
-        let code = match self.code {
-            Code::Sandboxed(sandbox) => Code::Sandboxed(sandbox.under(&manifest)),
-            Code::Native(native) => Code::Native(native),
+        let (code, manifest) = match self.code {
+            Code::Sandboxed(sandbox) => {
+                let manifest =
+                    if sandbox.script.is_some() { Arc::new(manifest.of_script()) } else { manifest };
+                (Code::Sandboxed(sandbox.under(&manifest)), manifest)
+            }
+            Code::Native(native) => (Code::Native(native), manifest),
         };
         Self::new(self.digest, code, self.declared, manifest)
     }
@@ -91,6 +95,14 @@ impl Component {
     #[must_use]
     pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Counts its instances that wait for another call.
+    pub(crate) fn idle_instances(&self) -> usize {
+        match &self.code {
+            Code::Sandboxed(sandbox) => sandbox.kept.idle(),
+            Code::Native(_) => 0,
+        }
     }
 
     /// Its own world; native code has none.

@@ -13,12 +13,15 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use super::bindings::SqlHandler;
 use super::bindings::config::wasi::config::store as config_store;
 use super::bindings::keyvalue::Imports as KeyValue;
 use super::bindings::logging::wasi::logging::logging;
-use super::bindings::{SqlHandler, SqlHandlerPre};
+use super::bindings::messaging::Messages as WasiMessages;
+use super::bindings::script::mailroom::contract::script;
+use super::bindings::wasmcloud::Messages as WasmcloudMessages;
 use super::clock::Clock;
-use super::compile::{CompileLimits, Compiler, Wasm};
+use super::compile::{CompileLimits, CompilePace, Compiler, Wasm};
 use super::compiled::{Store, StoreSettings};
 use super::component::{Code, Component};
 use super::fault::Stopped;
@@ -26,6 +29,7 @@ use super::guest::Guest;
 use super::http::Clients;
 use super::imports;
 use super::kept::Keeping;
+use super::linked::Linked;
 use super::refused::Refused;
 use super::sandbox::Sandbox;
 use super::subscription::Subscription;
@@ -67,6 +71,8 @@ pub(crate) struct EngineSettings {
     pub(crate) compiled: Option<StoreSettings>,
     /// What one compilation may use.
     pub(crate) compile: CompileLimits,
+    /// How it goes about that.
+    pub(crate) pace: CompilePace,
     /// How guests reach hosts that are granted; `None` lets no request through.
     pub(crate) http: Option<Http>,
 }
@@ -81,7 +87,12 @@ impl EngineSettings {
             table_elements_max: limits.table_elements_max(),
             stack: limits.stack,
             compiled: (host.compiled_bytes_max > 0).then_some(compiled),
-            compile: CompileLimits { time: host.compile_timeout, memory: host.compile_memory_max },
+            compile: CompileLimits {
+                time: host.compile_timeout,
+                memory: host.compile_memory_max,
+                threads: 1,
+            },
+            pace: CompilePace::Background,
             http: None,
         }
     }
@@ -134,6 +145,9 @@ impl Engine {
         KeyValue::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         config_store::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         logging::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        WasmcloudMessages::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        WasiMessages::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        script::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticking = wasmtime.weak();
         let store = settings.compiled.and_then(|settings| Store::open(settings, &wasmtime)).map(Arc::new);
         Ok(Arc::new(Self {
@@ -141,7 +155,7 @@ impl Engine {
             keeping: Keeping::new(settings.instances_max),
             quick_loading: Semaphore::new(QUICK_LOADS_MAX),
             loading: Semaphore::new(LOADS_MAX),
-            compiler: Compiler::new(wasmtime.clone(), store, settings.compile)?,
+            compiler: Compiler::new(wasmtime.clone(), store, settings.compile, settings.pace)?,
             guests,
             clients: settings.http.map(Clients::new),
             clock: Clock::start(move || {
@@ -165,16 +179,24 @@ impl Engine {
         wasm: Wasm,
         manifest: Arc<Manifest>,
     ) -> Result<Component, Refused> {
-        let digest = Arc::clone(&wasm.digest);
+        let (digest, script) = (Arc::clone(wasm.version()), wasm.script.clone());
+        let manifest = if script.is_some() { Arc::new(manifest.of_script()) } else { manifest };
         let compiled = self.compiler.compile(name, wasm).await?;
         let found = world::check(&compiled, &self.wasmtime)?;
         let pre = self.linker.instantiate_pre(&compiled);
         let pre = pre.map_err(|error| found.unlinked(&error))?;
-        let pre = SqlHandlerPre::new(pre).map_err(|error| Refused::WrongExport(format!("{error:#}")))?;
+        let linked = Arc::new(Linked::new(found.contract, pre)?);
         let kept = self.keeping.version(&manifest);
         let client = self.clients.as_ref().map(Clients::client);
-        let sandbox =
-            Sandbox { engine: Arc::clone(self), name: name.clone(), pre, world: found, client, kept };
+        let sandbox = Sandbox {
+            engine: Arc::clone(self),
+            name: name.clone(),
+            linked,
+            script,
+            world: found,
+            client,
+            kept,
+        };
         let declared = self.declared(&sandbox, &manifest).await.map_err(|stopped| match stopped {
             Stopped::Faulted(fault) => Refused::SubscriptionsFaulted(fault),
             Stopped::Unavailable(why) => Refused::Unavailable(why),
@@ -215,8 +237,7 @@ impl fmt::Debug for Engine {
 }
 
 /// Measured: the pool's resident pages are worth more than all else, and both meters are needed (fuel
-/// so that a computing neighbour yields, epochs for the wall clock). Compiling is single-threaded because
-/// wasmtime's feature for the other is not built in.
+/// so that a computing neighbour yields, epochs for the wall clock).
 fn config(settings: &EngineSettings) -> Result<Config, EngineError> {
     let too_many = |_| EngineError::Settings(format!("{settings:?} is more than a pool can hold"));
     let calls = u32::try_from(settings.instances_max).map_err(too_many)?;
@@ -254,7 +275,7 @@ fn config(settings: &EngineSettings) -> Result<Config, EngineError> {
 
 /// What machine code depends on: whoever compiles has to agree with whoever runs.
 ///
-/// Debug information is left out. What it says is the guest's own, and to look up one line in a few kilobytes of it can
+/// One thread compiles; processes that compile take more of them where somebody waits. Debug information is left out. What it says is the guest's own, and to look up one line in a few kilobytes of it can
 /// take any time.
 pub(super) fn code_config() -> Config {
     let mut config = Config::new();
@@ -262,6 +283,7 @@ pub(super) fn code_config() -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .consume_fuel(true)
         .epoch_interruption(true)
-        .concurrency_support(false);
+        .concurrency_support(false)
+        .parallel_compilation(false);
     config
 }

@@ -6,6 +6,7 @@ use wasmtime_wasi::I32Exit;
 use super::backtrace::backtrace;
 use super::effects::TooManyLines;
 use super::guest::{self, Guest};
+use super::imports::messaging::HoldsTooMuch;
 use crate::config::CallLimits;
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::outcome::Fault;
@@ -50,6 +51,8 @@ pub(super) fn classify(error: &wasmtime::Error, guest: &Guest, limits: &CallLimi
         Fault::Deadline { limit: limits.deadline, backtrace, awaited: guest.effects.awaited() }
     } else if error.is::<TooManyLines>() {
         Fault::LogLines { limit: limits.log_lines, backtrace }
+    } else if let Some(held) = error.downcast_ref::<HoldsTooMuch>() {
+        Fault::Trap { reason: held.to_string(), backtrace }
     } else if trap == Some(&Trap::OutOfFuel) {
         Fault::OutOfFuel { limit: limits.fuel, backtrace }
     } else if trap == Some(&Trap::StackOverflow) {
@@ -68,7 +71,8 @@ pub(super) fn classify(error: &wasmtime::Error, guest: &Guest, limits: &CallLimi
 /// A trap with what it says, or else a reply that is none.
 fn other(error: &wasmtime::Error, backtrace: String, guest: &Guest, limits: &CallLimits) -> Fault {
     let fault = if let Some(I32Exit(code)) = error.downcast_ref() {
-        Fault::Trap { reason: format!("it called exit({code})"), backtrace }
+        // Go's runtime ends so where it gives up.
+        Fault::Trap { reason: reason(&format!("it called exit({code})"), &guest.output.since(0)), backtrace }
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         Fault::Trap { reason: reason(&trap.to_string(), &guest.output.since(0)), backtrace }
     } else {
@@ -109,6 +113,7 @@ fn lacked_table(trap: Option<&Trap>, guest: &Guest) -> bool {
 /// A panic's or exception's words are on stderr only.
 fn reason(trap: &str, output: &str) -> String {
     let reason = match last_words(output) {
+        Some(words) if words.contains(EXCEPTION.0) => exception(words).unwrap_or_else(|| words.to_owned()),
         Some(words) if words.starts_with(PANICKED) => {
             words.lines().filter(|line| !line.starts_with(NOTE)).collect::<Vec<_>>().join("\n")
         }
@@ -118,16 +123,41 @@ fn reason(trap: &str, output: &str) -> String {
     bounded(&reason, LAST_ERROR_BYTES_MAX)
 }
 
+/// Around the words of an exception in the panic that the runtime of QuickJS makes of it, and between these and the
+/// stack.
+const EXCEPTION: (&str, &str, &str) = ("Exception { message: Some(\"", "\"), stack: Some(\"", "\") })");
+
+/// An uncaught exception of JavaScript as its author would see it.
+fn exception(panic: &str) -> Option<String> {
+    let (_, told) = panic.split_once(EXCEPTION.0)?;
+    let (words, rest) = told.split_once(EXCEPTION.1)?;
+    let (stack, _) = rest.split_once(EXCEPTION.2)?;
+    // Rust quotes them as its own text.
+    let plain = |quoted: &str| quoted.replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
+    Some(format!("{}\n{}", plain(words), plain(stack).trim_end()))
+}
+
 /// How a panic of Rust begins, and what Rust says beside its last words.
 const PANICKED: &str = "panicked at ";
 const NOTE: &str = "note: ";
 
-/// The words of Rust's last panic are found by their form; of any other language the last line is the likeliest.
+/// How Go's runtime begins its last words, and the stacks that it prints behind them.
+const GO: ([&str; 2], &str) = (["fatal error: ", "panic: "], "\ngoroutine ");
+
+/// The words of Rust's last panic and of Go's runtime are found by their form; of any other language the last line is the
+/// likeliest.
 fn last_words(output: &str) -> Option<&str> {
-    match output.rfind(PANICKED) {
-        Some(at) => output.get(at..),
-        None => output.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with(NOTE)),
+    if let Some(at) = output.rfind(PANICKED) {
+        return output.get(at..);
     }
+    words_of_go(output)
+        .or_else(|| output.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with(NOTE)))
+}
+
+fn words_of_go(output: &str) -> Option<&str> {
+    let (begins, stack) = GO;
+    let (before, _) = output.rsplit_once(stack)?;
+    before.lines().map(str::trim).rfind(|line| begins.iter().any(|begin| line.starts_with(begin)))
 }
 
 #[cfg(test)]
@@ -148,27 +178,51 @@ mod tests {
         let python = "Traceback (most recent call last):\n  File \"app.py\"\nValueError: bad\n\n";
         assert_eq!(reason(trap, python), format!("{trap}; its last output was: ValueError: bad"));
         assert_eq!(reason(trap, ""), trap);
+        let quickjs = "thread '<unnamed>' panicked at crates/runtime/src/interpreter.rs:51:31:\nFailed to call 'subscriptions': Exception(Exception { message: Some(\"no \\\"topic\\\"\"), stack: Some(\"    at load (a.js:1:2)\\n\") })\nnote: run\n";
+        assert_eq!(reason(trap, quickjs), "no \"topic\"\n    at load (a.js:1:2)");
+        let go = "hello\nfatal error: all goroutines are asleep - deadlock!\n\ngoroutine 1 [chan receive]:\nmain.handle()\n\tmain.go:9\n\ngoroutine 3 [sleep]:\nmain.f()\n\tmain.go:4 +0x3\n";
+        let words = "fatal error: all goroutines are asleep - deadlock!";
+        assert_eq!(reason(trap, go), format!("{trap}; its last output was: {words}"));
+        let again = "panic: one [recovered]\n\tpanic: two\n\ngoroutine 4 [running]:\nmain.g()\n";
+        assert_eq!(reason(trap, again), format!("{trap}; its last output was: panic: two"));
     }
 
     /// `f` grows its table by a hundred elements, and gives up where it may not.
     const GROWS_A_TABLE: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x04\x04\x01\x70\0\x01\
         \x07\x05\x01\x01f\0\0\x0a\x13\x01\x11\0\xd0\x70\x41\xe4\0\xfc\x0f\0\x41\x7f\x46\x04\x40\0\x0b\x0b";
 
+    /// A store for a guest with this manifest.
+    fn store(engine: &wasmtime::Engine, manifest: &str) -> (wasmtime::Store<Guest>, CallLimits) {
+        let config = Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0;
+        let manifest = Arc::new(Manifest::parse(manifest, &config).unwrap());
+        let effects = Effects::denied(Arc::clone(&manifest), Instant::now());
+        let name = HandlerName::parse("f").unwrap();
+        (guest::store(engine, &name, None, &manifest.limits, effects), manifest.limits.clone())
+    }
+
+    #[test]
+    fn an_exit_is_told_with_the_last_output() {
+        let (store, limits) = store(&wasmtime::Engine::default(), "");
+        let exited = || {
+            let stopped = classify(&I32Exit(1).into(), store.data(), &limits);
+            let Stopped::Faulted(Fault::Trap { reason, .. }) = &stopped else { panic!("{stopped:?}") };
+            reason.clone()
+        };
+        assert_eq!(exited(), "it called exit(1)");
+        store.data().output.keep_line("fatal error: concurrent map writes\n\ngoroutine 6 [running]:\n");
+        assert_eq!(exited(), "it called exit(1); its last output was: fatal error: concurrent map writes");
+    }
+
     #[test]
     fn a_table_beyond_its_limit_has_a_fault_of_its_own() {
-        let config = Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0;
         let grown = |limit: u64| {
-            let manifest = Manifest::parse(&format!("[limits]\ntable-elements = {limit}"), &config).unwrap();
-            let manifest = Arc::new(manifest);
-            let effects = Effects::denied(Arc::clone(&manifest), Instant::now());
             let engine = wasmtime::Engine::default();
-            let mut store =
-                guest::store(&engine, &HandlerName::parse("f").unwrap(), &manifest.limits, effects);
+            let (mut store, limits) = store(&engine, &format!("[limits]\ntable-elements = {limit}"));
             let module = wasmtime::Module::from_binary(&engine, GROWS_A_TABLE).unwrap();
             let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
             let grow = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
             let error = grow.call(&mut store, ()).err()?;
-            Some(classify(&error, store.data(), &manifest.limits))
+            Some(classify(&error, store.data(), &limits))
         };
         let Some(Stopped::Faulted(Fault::Table { limit: 100, backtrace })) = grown(100) else {
             panic!("not a table fault")

@@ -46,6 +46,8 @@ pub(crate) enum Change {
     },
     /// Its file is gone.
     Removed(HandlerName),
+    /// The folder was read for the first time: all handlers that are there were told of.
+    Listed,
 }
 
 /// Why there is nothing to watch.
@@ -108,6 +110,9 @@ impl Folder {
                         tokio::select! {
                             () = stop.cancelled() => return Ok(()),
                             listening = shelf.take(files) => if listening.is_err() { return Ok(()) },
+                        }
+                        if first && shelf.listed().await.is_err() {
+                            return Ok(());
                         }
                     }
                     Err(source) if first => {

@@ -2,6 +2,7 @@
 //!
 //! Every limit is set before the instance exists, since a component's start may run forever, too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use super::fault::DeadlinePassed;
 use super::meter::Meter;
 use super::output::Output;
 use super::rehearsal::Rehearsal;
+use super::script::Script;
 use crate::config::{CallLimits, HandlerName};
 
 /// A guest that computes gives way to others after about 50 µs.
@@ -40,6 +42,23 @@ pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) output: Output,
     pub(super) effects: Effects,
+    /// What is left out of the messages of other contracts than ours.
+    pub(super) in_hand: InHand,
+    /// What the component interprets, where it does.
+    pub(super) script: Option<Arc<Script>>,
+}
+
+/// What a component that was written for another contract cannot say of what it publishes, or hold beside the call.
+#[derive(Debug, Default)]
+pub(super) struct InHand {
+    /// Key of the message in hand; what is published has it too.
+    pub(super) key: Option<Vec<u8>>,
+    /// Messages that the guest holds.
+    pub(super) messages: u32,
+    /// Bytes of those that it has made or changed.
+    pub(super) held: u64,
+    /// Bound of that.
+    pub(super) held_max: u64,
 }
 
 impl Guest {
@@ -47,9 +66,10 @@ impl Guest {
     /// new one has to say here what becomes of it.
     pub(super) fn renew(&mut self) -> Effects {
         // The guest's memory holds handles into the table, so what it left open stays, and so does the bound.
-        let Self { wasi: _, http: _, table: _, name: _, meter, output, effects } = self;
+        let Self { wasi: _, http: _, table: _, name: _, meter, output, effects, in_hand, script: _ } = self;
         meter.renew();
         output.clear();
+        in_hand.key = None;
         effects.end()
     }
 
@@ -76,6 +96,7 @@ impl WasiHttpView for Guest {
 pub(super) fn store(
     engine: &wasmtime::Engine,
     name: &HandlerName,
+    script: Option<Arc<Script>>,
     limits: &CallLimits,
     mut effects: Effects,
 ) -> Store<Guest> {
@@ -86,7 +107,8 @@ pub(super) fn store(
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(FIELDS_BYTES_MAX);
     let (wasi, meter) = (wasi(&output, effects.rehearsal()), Meter::new(limits, output.clone()));
-    let guest = Guest { wasi, http, table, name: name.clone(), meter, output, effects };
+    let in_hand = InHand { held_max: limits.output_bytes, ..InHand::default() };
+    let guest = Guest { wasi, http, table, name: name.clone(), meter, output, effects, in_hand, script };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.meter);
     store.set_hostcall_fuel(usize::try_from(hostcall_bytes(limits)).unwrap_or(usize::MAX));

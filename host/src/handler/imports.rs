@@ -5,9 +5,12 @@ mod config;
 pub(super) mod http;
 pub(super) mod keyvalue;
 mod logging;
+pub(super) mod messaging;
 mod outbox;
+mod script;
 mod sql;
 mod state;
+pub(super) mod wasmcloud;
 
 use super::bindings::mailroom::contract::types;
 use super::guest::Guest;

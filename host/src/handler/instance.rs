@@ -4,18 +4,19 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::Store;
 
-use super::bindings::mailroom::contract::types::{Failure, Message, Outcome};
-use super::bindings::{SqlHandler, SqlHandlerPre};
 use super::effects::Effects;
 use super::guest::{self, Guest};
-use crate::config::CallLimits;
-use crate::pipeline::outcome::End;
+use super::linked::{Exports, Linked};
+use super::reply::Failure;
+use crate::config::{CallLimits, Form};
+use crate::message::Message;
+use crate::pipeline::outcome::{End, Outcome};
 
 /// It has one call at a time.
 pub(super) struct Instance {
     pub(super) store: Store<Guest>,
     /// The first call makes it: its start runs under the call's limits.
-    exports: Option<SqlHandler>,
+    exports: Option<Exports>,
     /// Calls that it was given.
     pub(super) calls: u32,
 }
@@ -35,10 +36,11 @@ impl Instance {
     /// Handles one message, with fuel and time of its own.
     pub(super) async fn handle(
         &mut self,
-        pre: &SqlHandlerPre<Guest>,
+        linked: &Linked,
         limits: &CallLimits,
         deadline: Instant,
-        delivery: &Message,
+        message: &Message,
+        form: Form,
     ) -> Result<wasmtime::Result<Result<Outcome, Failure>>, Elapsed> {
         self.calls = self.calls.saturating_add(1);
         let Self { store, exports, .. } = self;
@@ -46,9 +48,9 @@ impl Instance {
             guest::wind_up(store, limits, deadline)?;
             let exports = match exports {
                 Some(exports) => exports,
-                none @ None => none.insert(pre.instantiate_async(&mut *store).await?),
+                none @ None => none.insert(linked.instantiate(store).await?),
             };
-            exports.mailroom_contract_handler().call_handle(store, delivery).await
+            exports.handle(store, message, form).await
         };
         timeout_at(guest::timeout_at(deadline), reply).await
     }
@@ -58,13 +60,14 @@ impl Instance {
     /// After a trap or a deadline it cannot be entered again. A failure of the handler's own unwinds through its code
     /// and may leave its memory half written, and the message's next attempt must not fail of that; what only was
     /// decided does not. One that was refused something would be refused it again: its memory is full, or it is lost.
-    /// And what a call leaves under way ends with it.
+    /// What a call leaves under way ends with it, and so does what it leaves in the host.
     pub(super) fn is_sound_after(&self, end: &End) -> bool {
         let guest = self.store.data();
         let effects = &guest.effects;
         let lost = effects.lost_sql().is_some() || effects.awaited().is_some();
         let refused = guest.meter.has_refused() || effects.refused().is_some();
-        matches!(end, End::Decided(_)) && !refused && !lost
+        let leaks = guest.in_hand.messages > 0;
+        matches!(end, End::Decided(_)) && !refused && !lost && !leaks
     }
 
     /// Ends its last call, and it.

@@ -44,7 +44,7 @@ impl Keeping {
 
     /// For a version under this manifest: nothing yet.
     pub(super) fn version(self: &Arc<Self>, manifest: &Manifest) -> Arc<Kept> {
-        let (calls_max, instances_max) = match manifest.instances {
+        let (calls_max, instances_max) = match manifest.instances() {
             Instances::New => (1, 0),
             Instances::Reuse { calls_max } => (calls_max, manifest.concurrency),
         };
@@ -98,6 +98,11 @@ impl Kept {
             return None;
         }
         lock(&self.idle).pop_back().map(|idle| idle.instance)
+    }
+
+    /// Counts those that wait for a call.
+    pub(super) fn idle(&self) -> usize {
+        lock(&self.idle).len()
     }
 
     /// Ends a call: gives what it asked for, and keeps the instance where it may have another.

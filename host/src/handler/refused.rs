@@ -27,6 +27,18 @@ pub(crate) enum Refused {
         "its export {EXPORT} differs from the contract: {0}; build it against wit/mailroom.wit of this host"
     )]
     WrongExport(String),
+    /// The interface of another contract has other functions or types than this host knows.
+    #[error(
+        "it takes messages by {contract}, of which this host knows another draft: {why}; build it against {folder} of this host"
+    )]
+    WrongDraft {
+        /// The package.
+        contract: &'static str,
+        /// What wasmtime says.
+        why: String,
+        /// Where this host's draft is.
+        folder: &'static str,
+    },
     /// It was built for a contract that this host does not know yet.
     #[error(
         "it exports {has}, and this host knows {knows}; update the host, or build the component against wit/mailroom.wit of this one"
@@ -46,6 +58,14 @@ pub(crate) enum Refused {
         name: String,
         /// What the linker says.
         why: String,
+    },
+    /// Two files would be one handler.
+    #[error("{} is a handler of the same name as {}; keep one", other.display(), of.display())]
+    TwoFiles {
+        /// The one.
+        of: PathBuf,
+        /// The other.
+        other: PathBuf,
     },
     /// The file is there and cannot be read.
     #[error("{} cannot be read: {source}{}", path.display(), remedy(source))]
@@ -86,10 +106,14 @@ pub(crate) enum Refused {
     #[error("the stem of its file is the handler's name and {0}; rename it")]
     Name(#[from] BadName),
     /// It is not valid, or larger than the pool allows.
-    #[error(
-        "it cannot be compiled: {0}; if the file was still being written, it is read again when it is complete"
-    )]
+    #[error("it cannot be compiled: {0}{remedy}", remedy = remedy_of_compiler(.0))]
     Compile(String),
+    /// It needs what WASI 0.3 brought.
+    #[error(
+        "it has functions of WASI 0.3, which are asynchronous ({0}), and this host runs those of WASI 0.2; build it without: \
+         componentize-qjs with --sync, wit-bindgen without `async`, a world of WASI 0.2"
+    )]
+    Asynchronous(String),
     /// It would keep the compiler busy.
     #[error(
         "compiling it took more than {} of processor time; make its largest functions smaller (opt-level = \"s\"), or \
@@ -108,6 +132,22 @@ pub(crate) enum Refused {
     /// No engine to check it with.
     #[error(transparent)]
     Engine(#[from] super::EngineError),
+}
+
+impl Refused {
+    /// Of what the compiler says.
+    pub(super) fn by_compiler(words: String) -> Self {
+        if words.contains("component model async") { Self::Asynchronous(words) } else { Self::Compile(words) }
+    }
+}
+
+/// A file that ends too soon may be half of one.
+fn remedy_of_compiler(words: &str) -> &'static str {
+    if words.contains("unexpected end") {
+        "; if the file was still being written, it is read again when it is complete"
+    } else {
+        "; build it anew, for the target wasm32-wasip2 or as its toolchain makes components"
+    }
 }
 
 /// Where there is one.

@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 use wasmtime::Store;
 
-use super::bindings::SqlHandlerPre;
 use super::component::Ran;
 use super::effects::Effects;
 use super::engine::Engine;
@@ -20,10 +19,11 @@ use super::guest::{self, Guest};
 use super::http::Client;
 use super::instance::Instance;
 use super::kept::Kept;
+use super::linked::Linked;
 use super::output::Output;
 use super::reply;
+use super::script::Script;
 use super::subscription::Subscription;
-use super::translate;
 use super::world::World;
 use crate::config::{CallLimits, Form, HandlerName, Manifest};
 use crate::message::Message;
@@ -35,7 +35,9 @@ pub(super) struct Sandbox {
     pub(super) engine: Arc<Engine>,
     /// For its lines in the log.
     pub(super) name: HandlerName,
-    pub(super) pre: SqlHandlerPre<Guest>,
+    pub(super) linked: Arc<Linked>,
+    /// What it interprets, where the handler is a script.
+    pub(super) script: Option<Arc<Script>>,
     pub(super) world: World,
     /// `None` where no request may leave.
     pub(super) client: Option<Arc<Client>>,
@@ -70,12 +72,17 @@ impl Sandbox {
         let kept = if effects.rehearsal().is_none() { self.kept.take() } else { None };
         let mut instance = match kept {
             Some(kept) => kept.again(effects),
-            None => Instance::new(guest::store(&self.engine.wasmtime, &self.name, limits, effects)),
+            None => Instance::new(guest::store(
+                &self.engine.wasmtime,
+                &self.name,
+                self.script.clone(),
+                limits,
+                effects,
+            )),
         };
-        let delivery = translate::to_guest(message, form);
-        let reply = instance.handle(&self.pre, limits, deadline, &delivery).await;
+        let reply = instance.handle(&self.linked, limits, deadline, message, form).await;
         let end = match judged(&instance.store, limits, reply) {
-            Ok(reply) => reply::end(translate::to_host(reply)),
+            Ok(reply) => reply::end(reply),
             Err(Stopped::Faulted(fault)) => End::Faulted(fault),
             Err(Stopped::Unavailable(why)) => End::Unavailable(why),
         };
@@ -118,15 +125,14 @@ impl Sandbox {
         let _ticking = self.engine.clock.call();
         let deadline = Instant::now() + within;
         let effects = Effects::denied(Arc::clone(manifest), deadline);
-        let mut store = guest::store(&self.engine.wasmtime, &self.name, limits, effects);
+        let mut store = guest::store(&self.engine.wasmtime, &self.name, self.script.clone(), limits, effects);
         let reply = timeout_at(guest::timeout_at(deadline), async {
             guest::wind_up(&mut store, limits, deadline)?;
-            let instance = self.pre.instantiate_async(&mut store).await?;
-            instance.mailroom_contract_handler().call_subscriptions(&mut store).await
+            let exports = self.linked.instantiate(&mut store).await?;
+            exports.subscriptions(&mut store).await
         });
         let reply = reply.await;
-        let said = judged(&store, limits, reply)?;
-        Ok(said.into_iter().map(Subscription::from).collect())
+        judged(&store, limits, reply)
     }
 
     /// Nothing is copied where nobody reads it.

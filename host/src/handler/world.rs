@@ -13,9 +13,23 @@ const EXPORT_ANY: &str = "mailroom:contract/handler@";
 /// The minor version of this contract.
 const KNOWN: (u64, u64) = (0, 1);
 
+/// What components for wasmCloud export instead.
+const EXPORT_WASMCLOUD: &str = "wasmcloud:messaging/handler@0.2.0";
+/// What those for WASI's draft export.
+const EXPORT_WASI: &str = "wasi:messaging/incoming-handler@0.2.0-draft";
+
+/// The contract by which a component takes messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contract {
+    Mailroom,
+    Wasmcloud,
+    Wasi,
+}
+
 /// The names of a component's own world.
 #[derive(Debug, Clone)]
 pub(super) struct World {
+    pub(super) contract: Contract,
     pub(super) exports: Vec<String>,
     pub(super) imports: Vec<String>,
 }
@@ -23,17 +37,36 @@ pub(super) struct World {
 /// Reads the component's world and looks for the handler's interface in it.
 pub(super) fn check(component: &Component, engine: &wasmtime::Engine) -> Result<World, Refused> {
     let own = component.component_type();
-    let world = World {
-        exports: own.exports(engine).map(|(name, _)| name.to_owned()).collect(),
-        imports: own.imports(engine).map(|(name, _)| name.to_owned()).collect(),
-    };
-    if world.exports.iter().any(|name| name.starts_with(EXPORT_ANY_PATCH)) {
-        return Ok(world);
+    let exports: Vec<String> = own.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let imports = own.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let contract = contract(&exports)?;
+    Ok(World { contract, exports, imports })
+}
+
+/// Looks for the handler's interface among the names of a component's exports.
+///
+/// # Errors
+/// Says what is exported instead.
+pub(crate) fn takes_messages(exports: &[String]) -> Result<(), Refused> {
+    contract(exports).map(drop)
+}
+
+/// The first of these that the component exports.
+fn contract(exports: &[String]) -> Result<Contract, Refused> {
+    if exports.iter().any(|name| name.starts_with(EXPORT_ANY_PATCH)) {
+        return Ok(Contract::Mailroom);
     }
-    if let Some(has) = world.exports.iter().find(|name| is_newer(name)) {
+    if let Some(has) = exports.iter().find(|name| is_newer(name)) {
         return Err(Refused::NewerContract { has: has.clone(), knows: EXPORT });
     }
-    let others = if world.exports.is_empty() { "nothing".to_owned() } else { world.exports.join(", ") };
+    let has = |export: &str| exports.iter().any(|name| name == export);
+    if has(EXPORT_WASMCLOUD) {
+        return Ok(Contract::Wasmcloud);
+    }
+    if has(EXPORT_WASI) {
+        return Ok(Contract::Wasi);
+    }
+    let others = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
     Err(Refused::MissingExport(others))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use mailroom_core::handler_machine::command::{Read, ReadWhat};
 use mailroom_core::handler_machine::event::{InboxRow, RowsRead};
 use mailroom_core::ids::{LaneId, Lease, OrderBy, OrderKey, Seq};
@@ -48,10 +48,43 @@ async fn read_lane(db: &Db, of: &Origin, read: &Read, after: Seq) -> Result<Rows
         bound(read.limit),
     );
     let mut conn = db.conn("reading a lane").await?;
+    let mut page = Page::new(read);
     let rows = rows.fetch(&mut conn).map_ok(|row| row.into_inbox_row(lane, of));
-    let rows: Vec<InboxRow> = rows.try_collect().await.map_err(DbError::new("reading a lane"))?;
-    let more_of_lane = rows.len() >= read.limit;
-    Ok(RowsRead { rows, more: BTreeSet::new(), more_of_lane })
+    page.take(rows).await.map_err(DbError::new("reading a lane"))?;
+    let more_of_lane = page.is_full() || page.rows.len() >= read.limit;
+    Ok(RowsRead { rows: page.rows, more: BTreeSet::new(), more_of_lane })
+}
+
+/// Rows up to a bound of bytes. Those beyond it are not waited for: the connection is closed on them.
+struct Page {
+    rows: Vec<InboxRow>,
+    /// Bytes for which there is room.
+    room: usize,
+}
+
+impl Page {
+    fn new(read: &Read) -> Self {
+        Self { rows: Vec::new(), room: read.bytes_max }
+    }
+
+    /// True if rows may have been left out for their bytes.
+    fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
+    async fn take(
+        &mut self,
+        rows: impl Stream<Item = Result<InboxRow, sqlx::Error>>,
+    ) -> Result<(), sqlx::Error> {
+        let mut rows = std::pin::pin!(rows);
+        while !self.is_full()
+            && let Some(row) = rows.try_next().await?
+        {
+            self.room = self.room.saturating_sub(row.message.bytes());
+            self.rows.push(row);
+        }
+        Ok(())
+    }
 }
 
 async fn read_keys(
@@ -70,24 +103,30 @@ async fn read_keys(
     });
     let keyless: Vec<i64> = keyless.collect();
     let mut conn = db.conn(READING_HELD).await?;
-    let mut found = RowsRead::default();
+    let mut page = Page::new(read);
     if !keyed.is_empty() {
-        found.rows = read_keyed(&mut conn, of, read, &keyed, up_to).await?;
-        found.more = full(&found.rows, read.limit);
+        read_keyed(&mut conn, of, read, &mut page, (&keyed, up_to)).await?;
     }
-    if !keyless.is_empty() {
-        found.rows.extend(read_keyless(&mut conn, of, read, &keyless).await?);
+    let mut more = full(&page.rows, read.limit);
+    if !page.is_full() && !keyless.is_empty() {
+        read_keyless(&mut conn, of, read, &mut page, &keyless).await?;
     }
-    Ok(found)
+    if page.is_full() {
+        let came: BTreeSet<i64> = page.rows.iter().map(|row| row.message.seq).collect();
+        let left_out = keyless.iter().filter(|seq| !came.contains(seq));
+        more.extend(left_out.map(|seq| OrderBy::Nothing(Seq(*seq))));
+        more.extend(keyed.iter().map(|(key, _)| OrderBy::Key(*key)));
+    }
+    Ok(RowsRead { rows: page.rows, more, more_of_lane: false })
 }
 
 async fn read_keyed(
     conn: &mut Conn,
     of: &Origin,
     read: &Read,
-    keys: &[(OrderKey, Seq)],
-    up_to: Seq,
-) -> Result<Vec<InboxRow>, DbError> {
+    page: &mut Page,
+    (keys, up_to): (&[(OrderKey, Seq)], Seq),
+) -> Result<(), DbError> {
     let Lease { lane, token } = read.lease;
     let rows = sqlx::query_file_as!(
         Row,
@@ -100,22 +139,20 @@ async fn read_keyed(
         bound(read.limit),
     );
     let rows = rows.fetch(conn).map_ok(|row| row.into_inbox_row(lane, of));
-    let mut rows: Vec<InboxRow> = rows.try_collect().await.map_err(DbError::new(READING_HELD))?;
-    // A join promises no order, whatever it does.
-    rows.sort_by_key(|row| row.message.seq);
-    Ok(rows)
+    page.take(rows).await.map_err(DbError::new(READING_HELD))
 }
 
 async fn read_keyless(
     conn: &mut Conn,
     of: &Origin,
     read: &Read,
+    page: &mut Page,
     seqs: &[i64],
-) -> Result<Vec<InboxRow>, DbError> {
+) -> Result<(), DbError> {
     let Lease { lane, token } = read.lease;
     let rows = sqlx::query_file_as!(Row, "src/inbox/read_keyless.sql", lane.0, token.0, seqs);
     let rows = rows.fetch(conn).map_ok(|row| row.into_inbox_row(lane, of));
-    rows.try_collect().await.map_err(DbError::new(READING_HELD))
+    page.take(rows).await.map_err(DbError::new(READING_HELD))
 }
 
 /// Keys of which as many rows came as were asked for.

@@ -7,10 +7,11 @@ use mailroom_core::ids::{LaneId, LaneToken, TopicPartition};
 use tokio::time::Instant;
 
 use super::positions::{Finder, Found, Lost, Unfound};
-use super::{Event, Ingest};
+use super::{Event, Ingest, Missing};
 use crate::config::Start;
 use crate::db::{DbError, offsets};
 use crate::kafka::KafkaError;
+use crate::reminder::Reminder;
 
 /// Interval of the looks after missing topics.
 const TOPICS_TICK: Duration = Duration::from_secs(3);
@@ -101,7 +102,7 @@ impl Ingest {
         match found {
             None => FoundPosition::Unknown,
             Some(Err(error)) => {
-                log.not_found(partition, &error);
+                log.not_found(partition, &error, &self.waits);
                 FoundPosition::Unknown
             }
             Some(Ok(position)) => {
@@ -154,7 +155,14 @@ impl Ingest {
                 let now = Instant::now();
                 self.missing.retain(|topic, _| missing.contains(topic));
                 for topic in missing {
-                    if !self.missing.entry(topic.clone()).or_default().is_due(now) {
+                    let missing = self.missing.entry(topic.clone()).or_insert_with(|| Missing {
+                        told: Reminder::default(),
+                        _shown: self.waits.begin(
+                            format!("topic {topic}, which handler {name} takes"),
+                            &"it does not exist: create it",
+                        ),
+                    });
+                    if !missing.told.is_due(now) {
                         continue;
                     }
                     tracing::warn!(

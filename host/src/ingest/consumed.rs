@@ -29,7 +29,7 @@ impl Ingest {
             kafka::Event::Damaged(partition, damage) => self.damaged(partition, damage),
             kafka::Event::Sick(partition, error) => {
                 if let Some(log) = self.logs.get_mut(&partition) {
-                    log.is_sick(&partition, &error);
+                    log.is_sick(&partition, &error, &self.waits);
                 }
                 None
             }

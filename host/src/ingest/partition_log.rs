@@ -1,6 +1,7 @@
 //! What is known of a partition's log beside the machine: which topic it is of, and how far it was read.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -15,9 +16,12 @@ use crate::db::offsets::StoredRecord;
 use crate::kafka::Damage;
 use crate::message::Record;
 use crate::reminder::Reminder;
+use crate::waits::{Wait, Waits};
 
 /// A failure to find a position that lasts longer is named in the log.
 const NAMED_AFTER: Duration = Duration::from_secs(5);
+/// A partition is shown as one that gives nothing for so long after that was last said.
+const SICK_FOR: Duration = Duration::from_secs(15);
 
 /// A partition's log as it was last found.
 #[derive(Debug, Default)]
@@ -31,6 +35,8 @@ pub(super) struct PartitionLog {
     search: Search,
     /// When the log last told that the partition gives nothing.
     sick: Reminder,
+    /// Shows that to others, since it was last met at this moment.
+    sick_shown: Option<(Wait, Instant)>,
     leaderless_since: Option<Instant>,
 }
 
@@ -57,6 +63,7 @@ pub(super) struct FoundLog {
 struct Search {
     began: Option<Instant>,
     named: Reminder,
+    shown: Option<Wait>,
 }
 
 impl PartitionLog {
@@ -78,9 +85,11 @@ impl PartitionLog {
     }
 
     /// Notes that the position was not found, and names that once it lasts.
-    pub(super) fn not_found(&mut self, partition: &TopicPartition, error: &dyn std::fmt::Display) {
+    pub(super) fn not_found(&mut self, partition: &TopicPartition, error: &dyn Display, waits: &Waits) {
         let now = Instant::now();
         let began = *self.search.began.get_or_insert(now);
+        let begin = || waits.begin(format!("the position in {partition}, to read there"), error);
+        self.search.shown.get_or_insert_with(begin).lasts(error);
         if now - began >= NAMED_AFTER && self.search.named.is_due(now) {
             let TopicPartition { topic, partition } = partition;
             tracing::warn!(
@@ -94,25 +103,43 @@ impl PartitionLog {
     }
 
     /// Takes whether a broker leads the partition, and names one that has been without for a while.
-    pub(super) fn has_leader(&mut self, partition: &TopicPartition, has: bool) {
+    pub(super) fn has_leader(&mut self, partition: &TopicPartition, has: bool, waits: &Waits) {
         if has {
             self.leaderless_since = None;
             return;
         }
         let now = Instant::now();
         if now - *self.leaderless_since.get_or_insert(now) >= NAMED_AFTER {
-            self.is_sick(partition, "it has no leader, as no broker that has it is alive and in sync");
+            let why = "it has no leader, as no broker that has it is alive and in sync";
+            self.is_sick(partition, why, waits);
         }
     }
 
     /// Notes that the partition gives nothing for now, and names it once a minute.
-    pub(super) fn is_sick(&mut self, partition: &TopicPartition, error: &str) {
-        if self.sick.is_due(Instant::now()) {
+    pub(super) fn is_sick(&mut self, partition: &TopicPartition, error: &str, waits: &Waits) {
+        let now = Instant::now();
+        let begin = || (waits.begin(format!("{partition}, to read it"), &error), now);
+        let (shown, met_at) = self.sick_shown.get_or_insert_with(begin);
+        shown.lasts(&error);
+        *met_at = now;
+        if self.sick.is_due(now) {
             let TopicPartition { topic, partition } = partition;
             tracing::warn!(
                 "Partition {partition} of topic {topic} gives nothing for now, and is asked again: {error}"
             );
         }
+    }
+}
+
+impl PartitionLog {
+    /// Notes that the partition gives records.
+    pub(super) fn gives(&mut self) {
+        self.sick_shown = None;
+    }
+
+    /// Shows a partition no longer as sick of which nothing was said for a while.
+    pub(super) fn tell_no_more(&mut self) {
+        self.sick_shown.take_if(|(_, met_at)| met_at.elapsed() >= SICK_FOR);
     }
 }
 

@@ -7,6 +7,7 @@ use mailroom_core::handler_machine::event::{Polled, PolledRecord};
 use mailroom_core::ids::TopicPartition;
 use uuid::Uuid;
 
+use super::partition_log::PartitionLog;
 use super::{Ingest, matching};
 use crate::config::{Ack, Form};
 use crate::handler::{Component, Handler};
@@ -18,7 +19,7 @@ impl Ingest {
         let component = self.handler.current();
         let id_header = self.config.ingest.id_header.as_deref();
         let mut polled: BTreeMap<TopicPartition, Polled> = BTreeMap::new();
-        let mut unmatched = 0;
+        let mut unmatched = 0_u64;
         for (topic, record) in records {
             let partition = TopicPartition { topic, partition: record.partition };
             let Some(log) = self.logs.get_mut(&partition).and_then(|log| log.found.as_mut()) else {
@@ -29,6 +30,7 @@ impl Ingest {
                 continue;
             }
             log.next = record.offset + 1;
+            self.metrics.consumed(&partition.topic);
             let of_partition = polled.entry(partition.clone()).or_insert_with(|| Polled {
                 partition: partition.clone(),
                 to: 0,
@@ -44,7 +46,11 @@ impl Ingest {
                 None => unmatched += 1,
             }
         }
+        for partition in polled.keys() {
+            self.logs.get_mut(partition).into_iter().for_each(PartitionLog::gives);
+        }
         if unmatched > 0 {
+            self.metrics.unmatched(unmatched);
             let name = &self.handler.name;
             tracing::debug!(handler.name = %name, "{unmatched} records match no subscription");
         }

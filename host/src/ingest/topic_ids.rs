@@ -20,7 +20,7 @@ impl Ingest {
             let Some(TopicState::Known { id, leaderless, .. }) = look.topics.get(&*partition.topic) else {
                 continue;
             };
-            log.has_leader(partition, !leaderless.contains(&partition.partition));
+            log.has_leader(partition, !leaderless.contains(&partition.partition), &self.waits);
             let Some(found) = &mut log.found else { continue };
             if found.stopped.is_some() || look.asked_at < found.found_at {
                 continue;

@@ -343,6 +343,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_errors_has_every_remedy() {
+        let page = include_str!("../../../docs/errors.md");
+        for (remedy, codes) in REMEDIES {
+            assert!(page.contains(remedy), "{codes:?}: {remedy}");
+        }
+    }
+
+    #[test]
     fn what_an_operator_chose_wrongly_kills_no_record() {
         for code in [
             Code::UnsupportedCompressionType,

@@ -106,7 +106,7 @@ impl Member {
             match self.queue.poll(Duration::ZERO) {
                 None => break,
                 Some(QueueEvent::Record(topic, record)) => {
-                    bytes += record.payload.as_ref().map_or(0, Vec::len);
+                    bytes += record.bytes();
                     records.push((topic, record));
                 }
                 Some(other) => {

@@ -12,8 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::topics::{TopicState, Topics};
 use crate::clock;
+use crate::server_health::ServerHealth;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interval of the questions whether Kafka answers at all, where nobody wants to know of a topic.
+const ASK_EVERY: Duration = Duration::from_secs(15);
 /// Shortest pause between two looks, however many errors ask for one.
 const LOOK_APART: Duration = Duration::from_millis(200);
 
@@ -33,11 +36,18 @@ pub(crate) struct TopicWatch {
     wanted: Arc<Mutex<BTreeMap<String, usize>>>,
     hurry: Arc<Notify>,
     look: watch::Sender<Option<TopicLook>>,
+    health: ServerHealth,
 }
 
 impl TopicWatch {
     pub(crate) fn new(topics: Topics) -> Self {
-        Self { topics, wanted: Arc::default(), hurry: Arc::default(), look: watch::Sender::new(None) }
+        Self {
+            topics,
+            wanted: Arc::default(),
+            hurry: Arc::default(),
+            look: watch::Sender::new(None),
+            health: ServerHealth::default(),
+        }
     }
 
     /// Wants to know of these topics until it is dropped.
@@ -50,11 +60,17 @@ impl TopicWatch {
         WatchedTopics { names: names.to_vec(), looks: self.look.subscribe(), of: self.clone() }
     }
 
+    /// Whether Kafka answers, by the last look.
+    pub(crate) fn health(&self) -> ServerHealth {
+        self.health.clone()
+    }
+
     /// Looks until it is stopped.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = Instant::now();
+        let mut asked: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -64,24 +80,36 @@ impl TopicWatch {
             last = Instant::now();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.look_at_all() => {}
+                () = self.look_at_all(&mut asked) => {}
             }
         }
     }
 
-    async fn look_at_all(&self) {
+    /// Looks at all topics; where there is none, asks now and then whether Kafka answers.
+    async fn look_at_all(&self, asked: &mut Option<Instant>) {
         let asked_at = clock::now();
         let names: Vec<String> =
             self.wanted.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         if names.is_empty() {
+            if asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+                *asked = Some(Instant::now());
+                match self.topics.answers().await {
+                    Ok(()) => self.health.answered(),
+                    Err(error) => self.health.failed(&error),
+                }
+            }
             return;
         }
         match self.topics.describe(names).await {
             Ok(topics) => {
+                self.health.answered();
                 self.look.send_replace(Some(TopicLook { asked_at, topics: Arc::new(topics) }));
             }
             // What was known stays; consumers tell of an outage.
-            Err(error) => tracing::debug!(%error, "Looking at the topics"),
+            Err(error) => {
+                tracing::debug!(%error, "Looking at the topics");
+                self.health.failed(&error);
+            }
         }
     }
 }

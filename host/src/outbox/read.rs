@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{Stream, TryStreamExt as _};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::db::{Db, DbError};
@@ -33,9 +35,17 @@ pub(crate) struct Pending {
     pub(crate) traceparent: Option<String>,
     pub(crate) correlation_id: Option<String>,
     pub(crate) causation_id: Option<String>,
+    /// Its age when it was read, by Postgres' clock, and that moment by ours. A scheduled one's counts from its time.
+    pub(crate) age_when_read: Duration,
+    pub(crate) read_at: Instant,
 }
 
 impl Pending {
+    /// Its age, told by one clock up to its reading and by another one since: what they differ in does not count.
+    pub(crate) fn age(&self) -> Duration {
+        self.age_when_read + self.read_at.elapsed()
+    }
+
     /// About how many bytes its record has in a request.
     fn bytes(&self) -> usize {
         let headers = self.headers.iter().flatten();
@@ -43,6 +53,22 @@ impl Pending {
             .map(|header| header.name.size() + header.value.as_ref().map_or(0, Vec::len) + HEADER_BYTES);
         let key_and_value = [&self.key, &self.payload].into_iter().flatten().map(Vec::len);
         RECORD_BYTES + OWN_HEADERS_BYTES + headers.chain(key_and_value).sum::<usize>()
+    }
+
+    /// The bytes that it takes in memory.
+    fn memory(&self) -> usize {
+        let optional = [
+            &self.schema_version,
+            &self.content_type,
+            &self.trace_id,
+            &self.traceparent,
+            &self.correlation_id,
+            &self.causation_id,
+        ];
+        let texts = self.event_type.len() + optional.into_iter().flatten().map(String::len).sum::<usize>();
+        let data = [&self.key, &self.payload].into_iter().flatten().map(Vec::len).sum::<usize>();
+        let headers = self.headers.iter().flatten().map(Header::bytes).sum::<usize>();
+        size_of::<Self>() + texts + data + headers
     }
 }
 
@@ -70,11 +96,36 @@ macro_rules! pending {
             traceparent: $row.traceparent,
             correlation_id: $row.correlation_id,
             causation_id: $row.causation_id,
+            age_when_read: Duration::try_from_secs_f64($row.age_secs.unwrap_or(0.0)).unwrap_or_default(),
+            read_at: Instant::now(),
         };
-        let (lane, seq, bytes) = (pending.lane, pending.seq, pending.bytes());
-        let unfit = $unfit(&pending);
-        Some(Row { lane, seq, topic, bytes, unfit, record: Arc::new(pending) })
+        let (lane, seq) = (pending.lane, pending.seq);
+        let (bytes, memory, unfit) = (pending.bytes(), pending.memory(), $unfit(&pending));
+        Some(Row { lane, seq, topic, bytes, memory, unfit, record: Arc::new(pending) })
     }};
+}
+
+/// Rows of a look, and whether some may have been left out for their bytes.
+type Rows = (Vec<Row<Arc<Pending>>>, bool);
+
+/// Takes rows in their order up to a bound of bytes. Those beyond it are not waited for: the connection is closed on them,
+/// which costs less than to ask for their lengths each time.
+async fn take<T>(
+    stored: impl Stream<Item = Result<T, sqlx::Error>>,
+    bytes_max: usize,
+    mut read: impl FnMut(T) -> Option<Row<Arc<Pending>>>,
+) -> Result<Rows, sqlx::Error> {
+    let mut stored = std::pin::pin!(stored);
+    let (mut rows, mut room) = (Vec::new(), bytes_max);
+    while room > 0
+        && let Some(row) = stored.try_next().await?
+    {
+        // What a look says beside rows comes without one where there is none.
+        let Some(row) = read(row) else { continue };
+        room = room.saturating_sub(row.memory);
+        rows.push(row);
+    }
+    Ok((rows, room == 0))
 }
 
 /// Says why no broker can take a row, where that can be seen.
@@ -98,19 +149,23 @@ pub(crate) async fn read(db: &Db, look: &Look, unfit: Unfit) -> Result<Page<Arc<
         look.schedule,
     );
     let mut conn = db.conn("reading the outbox").await?;
-    let mut rows = rows.fetch_all(&mut conn).await.map_err(DbError::new("reading the outbox"))?;
-    let snapshot = rows.first_mut().map_or_else(Snapshot::default, |row| Snapshot {
-        server: row.server,
-        last_seq: row.last_seq,
-        xmax: row.xmax,
-        own_id: row.own_id,
-        open: std::mem::take(&mut row.open),
-        ended: std::mem::take(&mut row.ended),
+    let (mut snapshot, mut next_due, mut topic): (_, _, Option<Arc<str>>) = (None, None, None);
+    let rows = take(rows.fetch(&mut conn), look.bytes_max, |row| {
+        if snapshot.is_none() {
+            next_due = row.next_due_secs.map(wait);
+            snapshot = Some(Snapshot {
+                server: row.server,
+                last_seq: row.last_seq,
+                xmax: row.xmax,
+                own_id: row.own_id,
+                open: row.open,
+                ended: row.ended,
+            });
+        }
+        pending!(row, topic, unfit)
     });
-    let next_due = rows.first().and_then(|row| row.next_due_secs).map(wait);
-    let mut topic: Option<Arc<str>> = None;
-    let rows = rows.into_iter().filter_map(|row| pending!(row, topic, unfit)).collect();
-    Ok(Page { rows, snapshot, next_due })
+    let (rows, is_cut) = rows.await.map_err(DbError::new("reading the outbox"))?;
+    Ok(Page { rows, is_cut, snapshot: snapshot.unwrap_or_default(), next_due })
 }
 
 /// Reads scheduled rows that are due.
@@ -128,13 +183,14 @@ pub(crate) async fn read_due(
         bound(look.rows_max)
     );
     let doing = "reading scheduled rows of the outbox";
-    let rows = rows.fetch_all(&mut db.conn(doing).await?).await.map_err(DbError::new(doing))?;
-    // A row comes in any case.
-    let server = rows.first().map_or(0, |row| row.server);
-    let next_due = rows.first().and_then(|row| row.next_due_secs).map(wait);
-    let mut topic: Option<Arc<str>> = None;
-    let rows = rows.into_iter().filter_map(|row| pending!(row, topic, unfit)).collect();
-    Ok(DuePage { server, rows, next_due })
+    let mut conn = db.conn(doing).await?;
+    let (mut server, mut next_due, mut topic): (_, _, Option<Arc<str>>) = (0, None, None);
+    let rows = take(rows.fetch(&mut conn), look.bytes_max, |row| {
+        (server, next_due) = (row.server, row.next_due_secs.map(wait));
+        pending!(row, topic, unfit)
+    });
+    let (rows, is_cut) = rows.await.map_err(DbError::new(doing))?;
+    Ok(DuePage { server, rows, is_cut, next_due })
 }
 
 /// Reads the first rows of one topic.
@@ -151,11 +207,14 @@ pub(crate) async fn read_aside(
         bound(look.rows_max)
     );
     let doing = "reading a topic's rows of the outbox";
-    let rows = rows.fetch_all(&mut db.conn(doing).await?).await.map_err(DbError::new(doing))?;
-    let server = rows.first().map(|row| row.server);
-    let mut topic: Option<Arc<str>> = None;
-    let rows = rows.into_iter().filter_map(|row| pending!(row, topic, unfit)).collect();
-    Ok(AsidePage { server, rows })
+    let mut conn = db.conn(doing).await?;
+    let (mut server, mut topic): (_, Option<Arc<str>>) = (None, None);
+    let rows = take(rows.fetch(&mut conn), look.bytes_max, |row| {
+        server = Some(row.server);
+        pending!(row, topic, unfit)
+    });
+    let (rows, is_cut) = rows.await.map_err(DbError::new(doing))?;
+    Ok(AsidePage { server, rows, is_cut })
 }
 
 fn names(topics: &[Arc<str>]) -> Vec<String> {

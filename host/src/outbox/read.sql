@@ -26,14 +26,15 @@ select case when s.is_called then s.last_value else s.last_value - 1 end as "las
                     order by p.scheduled_at, p.seq limit 1) f) end as "next_due_secs?",
        r.lane as "lane?", r.seq as "seq?", r.id as "id?", r.topic as "topic?", r.key, r.event_type as "event_type?",
        r.schema_version, r.payload, r.content_type, r.headers::text, r.trace_id, r.traceparent, r.correlation_id,
-       r.causation_id
+       r.causation_id,
+       date_part('epoch', statement_timestamp() - greatest(r.created_at, r.scheduled_at)) as "age_secs?"
   from mailroom.outbox_seq_seq s
   left join (
        select o.*
          from unnest($1::integer[], $2::bigint[], $3::bigint[]) l(id, late, bound)
         cross join lateral (
               select p.lane, p.seq, p.id, p.topic, p.key, p.event_type, p.schema_version, p.payload, p.content_type,
-                     p.headers, p.trace_id, p.traceparent, p.correlation_id, p.causation_id
+                     p.headers, p.trace_id, p.traceparent, p.correlation_id, p.causation_id, p.created_at, p.scheduled_at
                 from mailroom.outbox p
                where p.lane = l.id and p.status = 'pending' and not p.held
                  and p.seq > least(l.late, (select min(e.floor) from ended e))

@@ -18,6 +18,7 @@ use crate::kafka::{KafkaError, Topics};
 use crate::lane::Lease;
 use crate::outage::Outage;
 use crate::outbox::Pending;
+use crate::waits::Wait;
 use mailroom_core::relay::{
     AsidePage, Command, Delivery, DuePage, Event, Failure, Marked, Page, ProducerId, RelayMachine, Tell,
 };
@@ -54,6 +55,8 @@ pub(super) struct RelayLoop {
     outlets: Outlets,
     topics: Topics,
     outage: Outage,
+    /// Topics whose messages wait.
+    held: BTreeMap<Arc<str>, Wait>,
     tasks: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Producers that are being ended; their lanes are not given back before.
     purges: FuturesUnordered<BoxFuture<'static, ProducerId>>,
@@ -70,9 +73,10 @@ impl RelayLoop {
         let mut new = Self {
             machine,
             leases: BTreeMap::new(),
-            outlets: Outlets::new(Arc::clone(&relay.config)),
+            outlets: Outlets::new(Arc::clone(&relay.config), relay.metrics.of_relay()),
             topics: Topics::new(&relay.config.kafka)?,
             outage: relay.db.outage(),
+            held: BTreeMap::new(),
             tasks: FuturesUnordered::new(),
             purges: FuturesUnordered::new(),
             events: VecDeque::new(),
@@ -112,6 +116,7 @@ impl RelayLoop {
 
     /// Ends without a trace: what is in flight is dropped.
     pub(super) async fn end(mut self) {
+        self.relay.metrics.has_outbox_lanes(0);
         self.purge_all().await;
     }
 
@@ -145,7 +150,9 @@ impl RelayLoop {
                 self.events.push_back(Event::Delivered(answers));
             }
         }
-        self.take_events()
+        self.take_events()?;
+        self.relay.metrics.has_outbox_lanes(self.leases.len());
+        Ok(())
     }
 
     /// Waits for the next thing to happen. Cancel safe.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::record;
 use crate::config::Config;
 use crate::kafka::{self, KafkaError, Outbound, ProduceMeaning, Producer};
+use crate::metrics::RelayMetrics;
 use crate::outbox::Pending;
 use mailroom_core::relay::{Delivery, ProducerId, Refusal, RefusalMeaning, Row, Ticket};
 
@@ -35,12 +36,13 @@ pub(super) struct Outlets {
     answers: mpsc::UnboundedReceiver<kafka::Delivery>,
     answer: mpsc::UnboundedSender<kafka::Delivery>,
     taken: Vec<kafka::Delivery>,
+    metrics: RelayMetrics,
 }
 
 impl Outlets {
-    pub(super) fn new(config: Arc<Config>) -> Self {
+    pub(super) fn new(config: Arc<Config>, metrics: RelayMetrics) -> Self {
         let (answer, answers) = mpsc::unbounded_channel();
-        Self { config, all: BTreeMap::new(), answers, answer, taken: Vec::new() }
+        Self { config, all: BTreeMap::new(), answers, answer, taken: Vec::new(), metrics }
     }
 
     pub(super) fn open(&mut self, id: ProducerId) -> Result<(), KafkaError> {
@@ -59,13 +61,15 @@ impl Outlets {
         timestamp: bool,
     ) -> Option<Delivery> {
         let outlet = self.all.get_mut(&id)?;
+        self.metrics.sends(ticket, &row.topic, row.record.age());
         let waiting = Waiting { ticket, row, timestamp };
-        if outlet.waiting.is_empty() {
-            outlet.send(waiting)
-        } else {
+        if !outlet.waiting.is_empty() {
             outlet.waiting.push_back(waiting);
-            None
+            return None;
         }
+        let answer = outlet.send(waiting)?;
+        self.metrics.answered(answer.ticket, &answer.result);
+        Some(answer)
     }
 
     /// Hands over what had no room; gives the answers that the client has at once.
@@ -75,7 +79,10 @@ impl Outlets {
             for _ in 0..outlet.waiting.len() {
                 let Some(next) = outlet.waiting.pop_front() else { break };
                 let before = outlet.waiting.len();
-                answers.extend(outlet.send(next));
+                if let Some(answer) = outlet.send(next) {
+                    self.metrics.answered(answer.ticket, &answer.result);
+                    answers.push(answer);
+                }
                 if outlet.waiting.len() > before {
                     break;
                 }
@@ -87,17 +94,22 @@ impl Outlets {
     /// The next answers. Cancel safe.
     pub(super) async fn answers(&mut self) -> Vec<Delivery> {
         self.answers.recv_many(&mut self.taken, ANSWERS_MAX).await;
-        self.taken.drain(..).map(answer_of).collect()
+        let taken = self.taken.drain(..).map(answer_of);
+        taken.inspect(|answer| self.metrics.answered(answer.ticket, &answer.result)).collect()
     }
 
     /// Answers that are there already.
     pub(super) fn answers_already(&mut self) -> Vec<Delivery> {
-        std::iter::from_fn(|| self.answers.try_recv().ok()).map(answer_of).collect()
+        let taken = std::iter::from_fn(|| self.answers.try_recv().ok()).map(answer_of);
+        taken.inspect(|answer| self.metrics.answered(answer.ticket, &answer.result)).collect()
     }
 
     /// Ends a producer with everything in flight. Once that is done all its answers are there.
     pub(super) fn purge(&mut self, id: ProducerId) -> impl Future<Output = ()> + Send + 'static {
-        end(self.all.remove(&id))
+        let outlet = self.all.remove(&id);
+        let waiting = outlet.iter().flat_map(|outlet| &outlet.waiting);
+        waiting.for_each(|waiting| self.metrics.withdrawn(waiting.ticket));
+        end(outlet)
     }
 
     /// Ends all producers.

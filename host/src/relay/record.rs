@@ -91,6 +91,8 @@ mod tests {
             traceparent: Some("00-a-b-01".into()),
             correlation_id: None,
             causation_id: None,
+            age_when_read: std::time::Duration::ZERO,
+            read_at: tokio::time::Instant::now(),
         }
     }
 

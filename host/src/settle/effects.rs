@@ -25,3 +25,14 @@ pub(crate) struct Effects {
     /// True if the database refused what the call left, and the message was judged anew without it.
     pub(crate) refused: bool,
 }
+
+impl Effects {
+    /// Gives the bytes that they take in memory until they are written.
+    pub(crate) fn bytes(&self) -> usize {
+        let outgoing = self.outgoing.iter().map(Outgoing::bytes).sum::<usize>();
+        let reads = self.reads.iter().map(Read::bytes).sum::<usize>();
+        let writes = self.writes.iter().map(Write::bytes).sum::<usize>();
+        let words = self.verdict.bytes() + self.last_output.as_ref().map_or(0, String::len);
+        size_of::<Self>() + outgoing + reads + writes + words
+    }
+}

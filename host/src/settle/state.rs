@@ -83,6 +83,11 @@ impl StateView {
         self.known.values()
     }
 
+    /// Gives the bytes that it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.known.bytes()
+    }
+
     /// The value of that name, as this key's earlier messages and this call left it.
     ///
     /// # Errors

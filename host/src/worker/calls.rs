@@ -55,6 +55,11 @@ impl Calls {
         self.under_way == 0
     }
 
+    /// Counts those that were started and have not ended.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
     /// Starts a call of a component.
     pub(super) fn start(&mut self, component: Arc<Component>, call: Call) {
         self.under_way += 1;

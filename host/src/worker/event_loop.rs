@@ -1,6 +1,6 @@
 //! The loop: waits for what happens, tells the machine, carries out what it commands.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use mailroom_core::handler_machine::command::{self, EndedBy, LaneWrite, Write};
 use mailroom_core::handler_machine::event::{self, Outcome};
 use mailroom_core::handler_machine::{HandlerMachine, Settings};
-use mailroom_core::ids::{CallId, LaneId};
+use mailroom_core::ids::{CallId, LaneId, TopicPartition};
 use mailroom_core::time::Moment;
 use tokio::time::Instant;
 
@@ -26,9 +26,11 @@ use crate::db::GuestTx;
 use crate::inbox::Origin;
 use crate::ingest::{Happened, Ingest, matching};
 use crate::message::Message;
+use crate::metrics::HandlerMetrics;
 use crate::outage::Outage;
 use crate::pipeline::decide::DeadReason;
 use crate::settle::{Effects, Settler, StateView};
+use crate::waits::Wait;
 
 /// The longest sleep: a version may have been swapped, or the session renewed.
 const SLEEP_MAX: Duration = Duration::from_millis(200);
@@ -63,8 +65,13 @@ pub(super) struct EventLoop {
     noted: BTreeSet<LaneId>,
     session_until: Moment,
     postgres: Outage,
+    metrics: HandlerMetrics,
     /// Moment at which a command failed last.
     failed_at: Instant,
+    /// Shows to others that nothing is fetched.
+    paused: Option<Wait>,
+    /// Shows to others which partitions are not fetched, since too many keys of theirs wait.
+    crowded: BTreeMap<TopicPartition, Wait>,
 }
 
 impl EventLoop {
@@ -86,12 +93,16 @@ impl EventLoop {
             blamed_after: 2 * worker.config.host.expiry,
             topics: ingest.topics(),
             dropped: Arc::default(),
+            metrics: worker.metrics.of_settlements(worker.handler.name.as_str()),
         };
         Self {
             machine: HandlerMachine::new(settings, Arc::clone(&running.version), clock::now()),
             calls: Calls::new(worker.guests.clone(), worker.db.clone()),
             postgres: worker.db.outage(),
+            metrics: worker.metrics.of_handler(&worker.handler),
             failed_at: Instant::now(),
+            paused: None,
+            crowded: BTreeMap::new(),
             running,
             executor,
             tasks: FuturesUnordered::new(),
@@ -164,6 +175,7 @@ impl EventLoop {
             Step::Looked => {
                 let look = Arc::clone(&self.worker.looks.borrow_and_update());
                 let look = look.of(&self.worker.handler.group, self.machine.lanes());
+                self.metrics.has_breaker(look.open_until.is_some());
                 events.push(Event::Looked(Arc::new(look)));
             }
             Step::Ingest(happened) => {
@@ -175,7 +187,7 @@ impl EventLoop {
     }
 
     fn judge(&mut self, finished: Finished) -> event::CallEnd<StateView, Effects> {
-        let Judged { end, sql } = judge(finished, self.worker.handler.name.as_str());
+        let Judged { end, sql } = judge(finished, self.worker.handler.name.as_str(), &mut self.metrics);
         if let Some(tx) = sql {
             self.open_sql.insert(end.call, tx);
         }
@@ -208,6 +220,36 @@ impl EventLoop {
         }
         self.calls.go();
         self.note_lanes();
+        self.metrics.has(self.calls.under_way(), self.noted.len());
+        self.show_pauses();
+    }
+
+    /// Shows to others what is not fetched for want of room.
+    fn show_pauses(&mut self) {
+        if !self.machine.is_paused() {
+            self.paused = None;
+        }
+        let is_shown = self.machine.is_paused() == self.paused.is_some();
+        if is_shown && self.machine.with_too_many_keys().eq(self.crowded.keys()) {
+            return;
+        }
+        let (waits, name) = (self.worker.db.waits(), &self.worker.handler.name);
+        if !is_shown {
+            let why = "as much is in hand as ingest.in-hand-max and ingest.in-hand-bytes-max allow; records are read on \
+                       as messages are settled";
+            self.paused = Some(waits.begin(format!("room for more messages of handler {name}"), &why));
+        }
+        let crowded = self.machine.with_too_many_keys().cloned();
+        let mut before = std::mem::take(&mut self.crowded);
+        self.crowded = crowded
+            .map(|partition| {
+                let why = "more keys wait than ingest.waiting-keys-max allows to be remembered; mailroom dead list shows \
+                           what they wait behind";
+                let begin = || waits.begin(format!("fewer waiting keys of handler {name}, to read {partition}"), &why);
+                let wait = before.remove(&partition).unwrap_or_else(begin);
+                (partition, wait)
+            })
+            .collect();
     }
 
     fn note_lanes(&mut self) {
@@ -331,6 +373,7 @@ fn settings(config: &Config, command_limit: Duration) -> Settings {
     Settings {
         in_hand_max: config.ingest.in_hand_max,
         in_hand_bytes_max: config.ingest.in_hand_bytes_max,
+        effects_bytes_max: config.worker.effects_bytes_max,
         batch_rows_max: config.ingest.batch_rows_max,
         settle_rows_max: config.worker.settle_rows_max,
         expiry: config.host.expiry,

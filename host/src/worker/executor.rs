@@ -15,10 +15,9 @@ use super::{judge, taking};
 use crate::db::{Db, DbError, GuestTx, Meaning, Progress, breakers, lanes};
 use crate::inbox::{self, Origin};
 use crate::lane::Session;
+use crate::metrics::SettleMetrics;
+use crate::pipeline::decide::DeadReason;
 use crate::settle::{self, Effects, SettledWithSql, Settler, StateView};
-
-/// Postgres ended a statement that took too long.
-const QUERY_CANCELED: &str = "57014";
 
 pub(super) type Event = event::Event<StateView, Effects>;
 pub(super) type ToDo = Command<StateView, Effects>;
@@ -51,8 +50,7 @@ fn outage(error: DbError) -> Option<DbError> {
 }
 
 fn failure(error: &DbError) -> Failure {
-    let too_much = error.sqlstate().is_some_and(|code| code == QUERY_CANCELED);
-    if too_much { Failure::TooMuch } else { Failure::Away }
+    if error.is_late() { Failure::TooMuch } else { Failure::Away }
 }
 
 /// Parts of a handler's work that its commands need.
@@ -68,6 +66,7 @@ pub(super) struct Executor {
     /// Topics that the handler takes.
     pub(super) topics: Arc<[String]>,
     pub(super) dropped: Arc<DropLog>,
+    pub(super) metrics: SettleMetrics,
 }
 
 impl Executor {
@@ -171,6 +170,7 @@ impl Executor {
         Box::pin(async move {
             let (outcome, error) = match settle::settle(&self.db, &self.settler, &write).await {
                 Ok(settle::Settled::Done(written, dropped)) => {
+                    self.record(&write);
                     if let Some(dropped) = dropped {
                         self.dropped.note(&self.settler.handler, &dropped);
                     }
@@ -184,6 +184,16 @@ impl Executor {
             };
             Done { event: event::Event::Written { write: write.id, outcome }, error }
         })
+    }
+
+    /// Records a settlement.
+    fn record(&self, write: &Write<Effects>) {
+        let (mut messages, mut quarantined) = (0, 0);
+        for (_, how) in write.lanes.iter().flat_map(LaneWrite::ended) {
+            messages += 1;
+            quarantined += usize::from(matches!(how.end, EndedBy::Host(DeadReason::Quarantined, _)));
+        }
+        self.metrics.settled(messages, quarantined);
     }
 
     fn write_failed(
@@ -232,6 +242,7 @@ impl Executor {
             };
             let (outcome, error) = match answer {
                 Ok(SettledWithSql::Done { rereads }) => {
+                    self.metrics.settled(1, 0);
                     (SqlOutcome::Done { rereads, emitted: emits(&settled) }, None)
                 }
                 Ok(SettledWithSql::LaneLost) => (SqlOutcome::LaneLost, None),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use mailroom_core::handler_machine::command::{EndedBy, How};
-use mailroom_core::handler_machine::event::{CallEnd, Decision, EndOfCall, Ending};
+use mailroom_core::handler_machine::event::{self, Decision, EndOfCall, Ending, HandedState};
 use mailroom_core::handler_machine::version::Version;
 use mailroom_core::state::Taken;
 
 use super::call::{Call, CallResult, Finished};
 use crate::db::{DbError, GuestTx};
 use crate::message::Message;
+use crate::metrics::{CallEnd, HandlerMetrics};
 use crate::pipeline::breaker::Sign;
 use crate::pipeline::decide::{Budget, Verdict, decide};
 use crate::pipeline::outcome::{Called, End, Fault, Outcome, Usage};
@@ -17,17 +18,17 @@ use crate::settle::{Effects, StateView};
 
 /// A call's end for the machine, and the transaction that it left open.
 pub(super) struct Judged {
-    pub(super) end: CallEnd<StateView, Effects>,
+    pub(super) end: event::CallEnd<StateView, Effects>,
     pub(super) sql: Option<GuestTx>,
 }
 
-/// Judges how a call ended.
-pub(super) fn judge(finished: Finished, handler: &str) -> Judged {
+/// Judges how a call ended, and records it.
+pub(super) fn judge(finished: Finished, handler: &str, metrics: &mut HandlerMetrics) -> Judged {
     let Finished { call: Call { call, message, version, .. }, result } = finished;
     let called = match result {
         CallResult::Called(called) => *called,
         CallResult::RowChanged => {
-            let end = CallEnd { call, end: EndOfCall::RowChanged, sign: (Sign::None, "".into()) };
+            let end = event::CallEnd { call, end: EndOfCall::RowChanged, sign: (Sign::None, "".into()) };
             return Judged { end, sql: None };
         }
         CallResult::NotCalled(reason) => {
@@ -36,6 +37,9 @@ pub(super) fn judge(finished: Finished, handler: &str) -> Judged {
         }
     };
     let Called { end, outgoing, mut state, sql, last_output, digest, usage } = called;
+    if let Some(end) = CallEnd::of(&end) {
+        metrics.called(&message.topic, end, usage);
+    }
     let (sign, never_called) = (sign_of(&end), matches!(end, End::NotCalled(_)));
     let verdict = judged(end, &message, &version);
     log(&message, &verdict, (handler, &digest), usage);
@@ -48,22 +52,12 @@ pub(super) fn judge(finished: Finished, handler: &str) -> Judged {
     let taken = state.take(message.seq, !outgoing.is_empty() || sql.is_some());
     // A call that cannot be repeated stands, whatever became of what it read.
     let Taken { reads, writes, .. } = if version.once { taken.unchecked() } else { taken };
-    let decision = Decision {
-        ending: ending_of(&verdict),
-        wrote_state: !writes.is_empty(),
-        has_sql: sql.is_some(),
-        effects: Arc::new(Effects {
-            verdict,
-            digest,
-            outgoing,
-            reads,
-            writes,
-            last_output,
-            usage,
-            refused: false,
-        }),
-    };
-    let end = CallEnd { call, end: EndOfCall::Decided { decision, state }, sign };
+    let (ending, wrote_state, has_sql) = (ending_of(&verdict), !writes.is_empty(), sql.is_some());
+    let effects = Effects { verdict, digest, outgoing, reads, writes, last_output, usage, refused: false };
+    let decision =
+        Decision { ending, wrote_state, has_sql, bytes: effects.bytes(), effects: Arc::new(effects) };
+    let state = HandedState { bytes: state.bytes(), state };
+    let end = event::CallEnd { call, end: EndOfCall::Decided { decision, state }, sign };
     Judged { end, sql }
 }
 
@@ -71,14 +65,14 @@ fn again(
     call: mailroom_core::ids::CallId,
     verdict: &Verdict,
     never_called: bool,
-) -> CallEnd<StateView, Effects> {
+) -> event::CallEnd<StateView, Effects> {
     let delay = match verdict {
         Verdict::Again { delay, .. } => *delay,
         Verdict::Completed | Verdict::Skipped { .. } | Verdict::Retry { .. } | Verdict::Dead { .. } => {
             std::time::Duration::ZERO
         }
     };
-    CallEnd { call, end: EndOfCall::Again { delay, never_called }, sign: (Sign::None, "".into()) }
+    event::CallEnd { call, end: EndOfCall::Again { delay, never_called }, sign: (Sign::None, "".into()) }
 }
 
 fn judged(end: End, message: &Message, version: &Version) -> Verdict {
@@ -143,7 +137,8 @@ pub(super) fn blame(
         ..Effects::clone(&decision.effects)
     };
     let ending = ending_of(&verdict);
-    Some(Decision { ending, wrote_state: false, has_sql: false, effects: Arc::new(effects) })
+    let bytes = effects.bytes();
+    Some(Decision { ending, wrote_state: false, has_sql: false, bytes, effects: Arc::new(effects) })
 }
 
 fn log(message: &Message, verdict: &Verdict, (handler, digest): (&str, &str), usage: Usage) {

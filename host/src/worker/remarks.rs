@@ -34,6 +34,10 @@ pub(super) fn log(remark: &Remark, handler: &str, group: &str) {
             handler.name = handler,
             "The memory for messages of {handler} is full: its partitions are read on once there is room"
         ),
+        Remark::EffectsFull => tracing::debug!(
+            handler.name = handler,
+            "Calls of {handler} left as much as worker.effects-bytes-max allows: the next begin once some of it is written"
+        ),
         Remark::TooManyWaitingKeys(partition) => tracing::warn!(
             handler.name = handler,
             "More keys of {handler} wait than ingest.waiting-keys-max allows to be remembered: {partition} is not \

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mailroom_core::handler_machine::command::{Begin, Command, ReadWhat};
+use mailroom_core::handler_machine::command::{Begin, Command, ReadWhat, Remark};
 use mailroom_core::handler_machine::event::{
     BreakerReply, EndOfCall, Ending, Event, FoundPosition, Outcome, SqlOutcome, WriteOutcome,
 };
@@ -17,7 +17,7 @@ pub(crate) struct Coverage {
 }
 
 /// What every large number of runs has to reach.
-pub(crate) const EXPECTED: [&str; 66] = [
+pub(crate) const EXPECTED: [&str; 67] = [
     "event assigned",
     "event revoked",
     "event polled",
@@ -84,6 +84,7 @@ pub(crate) const EXPECTED: [&str; 66] = [
     "command settle-sql",
     "command open-breaker",
     "command claim-probe",
+    "command say-effects-full",
 ];
 
 impl Coverage {
@@ -243,6 +244,7 @@ pub(crate) fn command_name(command: &Command<KeyState, Effects>) -> &'static str
         Command::CloseBreaker => "close-breaker",
         Command::ClaimProbe { .. } => "claim-probe",
         Command::WakeRelay => "wake-relay",
+        Command::Say(Remark::EffectsFull) => "say-effects-full",
         Command::Say(_) => "say",
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailroom_core::handler_machine::command::{EndedBy, How};
-use mailroom_core::handler_machine::event::{CallEnd, Decision, EndOfCall, Ending};
+use mailroom_core::handler_machine::event::{CallEnd, Decision, EndOfCall, Ending, HandedState};
 use mailroom_core::handler_machine::version::Version;
 use mailroom_core::ids::{CallId, OrderKey};
 use mailroom_core::message::Message;
@@ -141,6 +141,9 @@ impl Script {
         self.0.get(at).or(self.0.last()).copied().unwrap_or(Act::Complete)
     }
 }
+
+/// The bytes that what a call left takes in memory, and as many the state of its key.
+pub(crate) const BYTES: usize = 100;
 
 /// The payload of a record that the database refuses.
 pub const REFUSED_PAYLOAD: [u8; 1] = [1];
@@ -278,7 +281,8 @@ fn decided(verdict: Verdict, effects: Effects, state: KeyState) -> EndOfCall<Key
         ending,
         wrote_state: !effects.writes.is_empty(),
         has_sql: effects.sql,
+        bytes: BYTES,
         effects: Arc::new(effects),
     };
-    EndOfCall::Decided { decision, state }
+    EndOfCall::Decided { decision, state: HandedState { state, bytes: BYTES } }
 }

@@ -9,10 +9,12 @@ use mailroom_core::ids::TopicPartition;
 use mailroom_core::verdict::{BehindDead, BreakerPolicy, RetryPolicy};
 
 use crate::choices::Choices;
-use crate::guest::{ACTS, Act};
+use crate::guest::{ACTS, Act, BYTES};
 
 /// The time after which a silent host is buried.
 pub const EXPIRY: u64 = 6000;
+/// The most calls at once of any version.
+pub(crate) const CONCURRENCY_MAX: usize = 8;
 /// The longest that a command may take.
 pub(crate) const COMMAND_LIMIT: u64 = 2000;
 
@@ -63,6 +65,7 @@ pub(crate) struct Setup {
     pub(crate) hazards: Vec<(Hazard, u32)>,
     pub(crate) in_hand_max: usize,
     pub(crate) in_hand_bytes_max: usize,
+    pub(crate) effects_bytes_max: usize,
     pub(crate) batch_rows_max: usize,
     pub(crate) settle_rows_max: usize,
     pub(crate) waiting_keys_max: usize,
@@ -87,6 +90,7 @@ impl Setup {
         let mut of = |sizes: &[usize]| choices.pick(sizes).unwrap_or(1);
         let in_hand_max = of(&[1000, 1000, 20, 8, 4, 2, 1]);
         let in_hand_bytes_max = of(&[10_000_000, 10_000_000, 10_000, 1000]);
+        let effects_bytes_max = of(&[10_000_000, 10_000_000, 4 * BYTES, 2 * BYTES, 1]);
         let batch_rows_max = of(&[1000, 1000, 3, 1]);
         let settle_rows_max = of(&[1000, 1000, 4, 2, 1]);
         let waiting_keys_max = of(&[1000, 1000, 3, 1]);
@@ -102,6 +106,7 @@ impl Setup {
             hazards,
             in_hand_max,
             in_hand_bytes_max,
+            effects_bytes_max,
             batch_rows_max,
             settle_rows_max,
             waiting_keys_max,
@@ -114,6 +119,7 @@ impl Setup {
         Settings {
             in_hand_max: self.in_hand_max,
             in_hand_bytes_max: self.in_hand_bytes_max,
+            effects_bytes_max: self.effects_bytes_max,
             batch_rows_max: self.batch_rows_max,
             settle_rows_max: self.settle_rows_max,
             expiry: Duration::from_millis(EXPIRY),
@@ -143,7 +149,7 @@ pub(crate) fn draw_version(choices: &mut Choices, id: u64, once: bool) -> Versio
     let behind = [BehindDead::Skip, BehindDead::Block, BehindDead::Park];
     Version {
         id,
-        concurrency: choices.pick(&[8, 8, 3, 1]).unwrap_or(1),
+        concurrency: choices.pick(&[CONCURRENCY_MAX, CONCURRENCY_MAX, 3, 1]).unwrap_or(1),
         deadline: Duration::from_secs(1),
         breaker: BreakerPolicy {
             threshold: choices.pick(&[20, 20, 2]).unwrap_or(20),

@@ -21,14 +21,14 @@ use mailroom_core::time::Moment;
 
 use crate::choices::Choices;
 use crate::coverage::Coverage;
-use crate::guest::{Effects, KeyState};
+use crate::guest::{BYTES, Effects, KeyState};
 use crate::history::History;
 use crate::host::{Host, Life, Machine};
 use crate::job::{Job, Orphan};
 use crate::kafka::{Kafka, Told};
 use crate::oracle::{Oracle, Violation};
 use crate::postgres::Postgres;
-use crate::setup::{COMMAND_LIMIT, EXPIRY, Setup, shared};
+use crate::setup::{COMMAND_LIMIT, CONCURRENCY_MAX, EXPIRY, Setup, shared};
 use crate::twin::Witness;
 
 /// The state of a run.
@@ -261,7 +261,11 @@ impl World {
         }
         machine.on(event, now);
         let commands = machine.commands();
-        let checked = machine.check();
+        // Calls begin below the bound; what they leave comes on top.
+        let most = self.setup.effects_bytes_max + CONCURRENCY_MAX * 2 * BYTES;
+        let left = machine.effects();
+        let is_bounded = if left <= most { Ok(()) } else { Err(format!("calls left {left} bytes")) };
+        let checked = machine.check().and(is_bounded);
         if let Some(said) = said {
             self.history.fed(index, &said, &commands);
         }

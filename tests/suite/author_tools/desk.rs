@@ -35,6 +35,13 @@ impl Desk {
         Ok(Self { folder, start })
     }
 
+    /// Makes a folder and gives its path.
+    pub(super) fn folder(&self, name: &str) -> Result<String> {
+        let path = self.folder.join(name);
+        fs::create_dir(&path)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
     /// Writes a file and gives its path.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<String> {
         let path = self.folder.join(name);

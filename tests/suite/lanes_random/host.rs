@@ -95,6 +95,7 @@ impl<'g> Host<'g> {
         let renewed = sqlx::query(AssertSqlSafe(self.game.statements.renew.as_str()))
             .bind(self.id)
             .bind(EXPIRY.as_secs_f64())
+            .bind(serde_json::json!([]))
             .execute(self.game.pool)
             .await?;
         if renewed.rows_affected() == 0 {

@@ -40,9 +40,6 @@ use crate::time::Moment;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Bytes that a message is taken to have before one was read.
-const READ_SIZE_FIRST: usize = 16 * 1024;
-
 /// When Postgres is asked again after it was away.
 #[derive(Debug, Clone, Default, Hash)]
 struct Backoff {
@@ -107,6 +104,8 @@ pub struct HandlerMachine<S, E> {
     /// The partitions are paused since memory is full.
     paused: bool,
     full_since: Option<Moment>,
+    /// Calls left as much as may wait to be written: none begins.
+    effects_full: bool,
     /// Partitions that are not read since too many of their keys wait.
     too_many_keys: BTreeSet<TopicPartition>,
     /// Few messages make no other settlement beside those under way before.
@@ -134,7 +133,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             calls: BTreeMap::new(),
             kept_ends: BTreeMap::new(),
             reads: BTreeMap::new(),
-            read_size: READ_SIZE_FIRST,
+            read_size: 0,
             read_last: LaneId(i32::MIN),
             writes: BTreeMap::new(),
             marks: Marks::default(),
@@ -147,6 +146,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             write_backoff: Backoff::default(),
             paused: false,
             full_since: None,
+            effects_full: false,
             too_many_keys: BTreeSet::new(),
             settle_apart: now,
             adopt_at: now,

@@ -31,7 +31,7 @@ pub(crate) use waiting::Spilled;
 pub(crate) use writing::Share;
 
 use crate::handler_machine::command::{How, ReadId, Spill};
-use crate::handler_machine::event::{DueCursor, TakenLane};
+use crate::handler_machine::event::{DueCursor, HandedState, TakenLane};
 use crate::ids::{CallId, Lease, OrderBy, OrderKey, RereadCount, Seq, TopicPartition, WriteId};
 use crate::time::Moment;
 use crate::verdict::Blocking;
@@ -105,7 +105,7 @@ pub(crate) struct ReadInFlight {
     /// No settlement may run beside it.
     pub(crate) exclusive: bool,
     /// The room in memory that is kept for it.
-    pub(crate) reserved: usize,
+    pub(crate) reserved: Weight,
 }
 
 impl InFlight {
@@ -159,6 +159,8 @@ pub(crate) struct Lane<S, E> {
     pub(crate) items: Items<E>,
     /// Keys with messages in memory.
     keys: BTreeMap<OrderBy, KeyQueue<S>>,
+    /// Bytes of the state that calls left for the next of their keys.
+    states: usize,
     /// Keys with held rows that are not in memory, and what wakes them.
     pub(crate) spilled: BTreeMap<OrderBy, Spilled>,
     /// Of these, keys to be read now.
@@ -218,6 +220,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             phase: Phase::Opening { after: None },
             items: Items::default(),
             keys: BTreeMap::new(),
+            states: 0,
             spilled: BTreeMap::new(),
             to_read: BTreeSet::new(),
             blocked: BTreeMap::new(),
@@ -270,6 +273,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.doubted_at = now;
         self.items = Items::default();
         self.keys.clear();
+        self.states = 0;
         self.spilled.clear();
         self.to_read.clear();
         self.blocked.clear();
@@ -308,6 +312,31 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let under_way = self.under_way.as_ref().filter(|_| source == Source::Polled);
         let under_way = under_way.map_or(Weight::default(), |of| of.weight);
         self.items.weight(source) + queued + under_way
+    }
+
+    /// Gives the bytes of what calls left: effects that are not written, and state for the next calls.
+    pub(crate) fn effects(&self) -> usize {
+        self.items.effects() + self.states
+    }
+
+    /// Hands a key's state to its next call, or to nobody.
+    fn set_state(&mut self, order: OrderBy, state: Option<HandedState<S>>) -> Option<S> {
+        let queue = self.keys.get_mut(&order)?;
+        let before = queue.state_bytes();
+        let taken = std::mem::replace(&mut queue.state, state);
+        self.states = (self.states + queue.state_bytes()).saturating_sub(before);
+        taken.map(|taken| taken.state)
+    }
+
+    /// Drops the state of keys of which nothing is decided or runs: their next calls read it.
+    pub(crate) fn forget_states(&mut self) {
+        if self.states == 0 {
+            return;
+        }
+        for queue in self.keys.values_mut().filter(|queue| queue.is_unbegun()) {
+            self.states = self.states.saturating_sub(queue.state_bytes());
+            queue.state = None;
+        }
     }
 
     /// Gives how many keys it remembers that wait in Postgres, about.

@@ -34,6 +34,8 @@ pub struct Settings {
     /// Rows in hand, read and not marked yet, beyond which nothing is read. What waits for a slow topic counts
     /// apart, as many again.
     pub in_flight_max: usize,
+    /// Bytes in memory of rows in hand, likewise.
+    pub in_flight_bytes_max: usize,
     /// How long a record may wait for its acknowledgement.
     pub publish_timeout: Duration,
     /// Shortest wait between two looks.
@@ -72,6 +74,8 @@ pub struct Row<R> {
     pub topic: Arc<str>,
     /// About how many bytes it has in a request.
     pub bytes: usize,
+    /// The bytes that it takes in memory.
+    pub memory: usize,
     /// Why no broker can take it, where that can be seen beforehand.
     pub unfit: Option<String>,
     /// The record, cheap to clone.
@@ -100,6 +104,8 @@ pub struct Snapshot {
 pub struct Page<R> {
     /// A prefix of what each lane has from the look's start on, in order of `seq`.
     pub rows: Vec<Row<R>>,
+    /// Rows may have been left out for their bytes.
+    pub is_cut: bool,
     /// What the look saw of others.
     pub snapshot: Snapshot,
     /// How long until the first scheduled row is due, zero where one is; asked for by [`Look::schedule`].
@@ -113,6 +119,8 @@ pub struct DuePage<R> {
     pub server: i64,
     /// Rows that are due, of each lane in order of their times.
     pub rows: Vec<Row<R>>,
+    /// See [`Page::is_cut`].
+    pub is_cut: bool,
     /// How long until the first is due that is not.
     pub next_due: Option<Duration>,
 }
@@ -124,6 +132,8 @@ pub struct AsidePage<R> {
     pub server: Option<i64>,
     /// Rows in order of `seq`.
     pub rows: Vec<Row<R>>,
+    /// See [`Page::is_cut`].
+    pub is_cut: bool,
 }
 
 /// The next rows of all lanes, but for scheduled ones.
@@ -139,6 +149,8 @@ pub struct Look {
     pub without: Vec<Arc<str>>,
     /// Bound of rows in all.
     pub rows_max: usize,
+    /// Bound of their bytes in memory, which the last one may exceed.
+    pub bytes_max: usize,
     /// Transactions that may have ended.
     pub stragglers: Vec<i64>,
     /// Per transaction: rows above it are looked for if so.
@@ -164,6 +176,8 @@ pub struct LookDue {
     pub without: Vec<Arc<str>>,
     /// Bound of rows in all.
     pub rows_max: usize,
+    /// See [`Look::bytes_max`].
+    pub bytes_max: usize,
 }
 
 /// The first rows of one topic in all lanes, scheduled ones that are due among them.
@@ -177,6 +191,8 @@ pub struct LookAside {
     pub bounds: Vec<i64>,
     /// Bound of rows in all.
     pub rows_max: usize,
+    /// See [`Look::bytes_max`].
+    pub bytes_max: usize,
 }
 
 /// A row that the broker acknowledged, and where it put it.

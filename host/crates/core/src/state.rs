@@ -40,6 +40,12 @@ pub struct ValueId {
     pub name: String,
 }
 
+impl ValueId {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.name.len()
+    }
+}
+
 /// A value as it was found, and as the call left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
@@ -70,6 +76,18 @@ pub enum Read {
         /// What was there.
         print: Fingerprint,
     },
+}
+
+impl Read {
+    /// Gives the bytes that it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let own = match self {
+            Self::Value { id, .. } => id.bytes(),
+            Self::Scope { key, .. } => key.len(),
+        };
+        size_of::<Self>() + own
+    }
 }
 
 /// What tells two contents of a scope apart: how many values there are, and their versions in one number. Versions
@@ -107,6 +125,14 @@ pub struct Write {
     pub written: i64,
     /// `None` removes it.
     pub value: Option<Vec<u8>>,
+}
+
+impl Write {
+    /// Gives the bytes that it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.id.bytes() + self.value.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// What a call that ended relies on and leaves.
@@ -204,6 +230,15 @@ impl KeyState {
     pub fn values(&self) -> impl Iterator<Item = (Scope, &str, &[u8])> {
         let entries = self.entries.iter();
         entries.filter_map(|((scope, name), entry)| Some((*scope, name.as_str(), entry.value.as_deref()?)))
+    }
+
+    /// Gives the bytes that its values take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of_entry = |((_, name), entry): (&(Scope, String), &Entry)| {
+            size_of::<((Scope, String), Entry)>() + name.len() + entry.value.as_ref().map_or(0, Vec::len)
+        };
+        self.entries.iter().map(of_entry).sum()
     }
 
     /// A call begins: it has read nothing.

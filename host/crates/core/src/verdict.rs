@@ -13,4 +13,12 @@ mod policy;
 /// message which ran alone: its count goes beyond what any other reaches.
 pub const LOST_MAX: u32 = 2;
 
+/// Gives the words that a function of this source text gives.
+#[cfg(test)]
+fn words_of<'s>(source: &'s str, function: &str) -> Vec<&'s str> {
+    let (_, body) = source.split_once(&format!("pub fn {function}(")).unwrap();
+    let (body, _) = body.split_once("\n    }\n").unwrap();
+    body.split('"').skip(1).step_by(2).collect()
+}
+
 pub use policy::{Ack, BehindDead, Blocking, BreakerPolicy, RetryPolicy};

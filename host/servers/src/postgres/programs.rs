@@ -15,7 +15,7 @@ pub fn postgres_programs() -> Result<PathBuf, Error> {
     })
 }
 
-fn is_complete(dir: &Path) -> bool {
+pub(super) fn is_complete(dir: &Path) -> bool {
     ["postgres", "initdb"].iter().all(|program| dir.join(program).is_file())
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::given::{self, Fields};
 use super::told::{Calls, Told};
-use super::{manifest, refused};
+use super::{manifest, refused, unset_config};
 use crate::cli::failure::Failure;
 use crate::cli::{Output, print};
 use crate::config::Config;
@@ -46,7 +46,7 @@ pub(in crate::cli) struct Invoke {
     /// Call it so often, each time with the same state, and tell the median time; in instances as the manifest says
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
-    /// Send the HTTP requests that its manifest grants, for real; without it they are denied
+    /// Send the HTTP requests that its manifest grants, for real; without it none is sent
     #[arg(long)]
     http: bool,
     #[command(flatten)]
@@ -61,7 +61,12 @@ pub(super) async fn invoke(args: &Invoke, mut config: Config) -> Result<ExitCode
     let manifest = manifest(&args.file, args.manifest.as_deref())?;
     let reach = if args.http { Reach::Http } else { Reach::Nothing };
     let loaded = Box::pin(handler::load(&args.file, manifest.as_deref(), &config, reach)).await;
-    let loaded = loaded.map_err(|why| refused(&args.file, &why))?;
+    let loaded = loaded.map_err(|why| match (refused(&args.file, &why), unset_config(&why)) {
+        (Failure::Refused(words), Some(key)) => {
+            Failure::Refused(format!("{words}\n--set {key}=VALUE sets it for this call"))
+        }
+        (failure, _) => failure,
+    })?;
     let given = given::message(Fields::read(&args.message)?, &loaded)?;
     let values = args.state.as_deref().map(|path| given::state(Fields::read(path)?)).transpose()?;
     let values = values.unwrap_or_default();

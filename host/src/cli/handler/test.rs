@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
+use super::unset_config;
 use crate::author::project::Project;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::config::Config;
-use crate::handler::{self, Checked, Reach, Refused, Rehearsal};
+use crate::handler::{self, Checked, Reach, Rehearsal};
 use crate::settle::StateView;
 use case::Case;
 use observed::Observed;
@@ -201,11 +202,9 @@ async fn load(case: &Case, project: &Project, config: &Config) -> Result<Checked
     let (component, manifest) = (project.component(), project.manifest());
     let loaded = Box::pin(handler::load(&component, Some(&manifest), &config, Reach::Nothing)).await;
     loaded.map_err(|why| {
-        let hint = if matches!(why, Refused::Manifest(_)) {
-            "\na case sets configuration with \"config\": {\"KEY\": \"VALUE\"}"
-        } else {
-            ""
-        };
+        let hint = unset_config(&why)
+            .map(|key| format!("\na case sets configuration with \"config\": {{\"{key}\": \"VALUE\"}}"))
+            .unwrap_or_default();
         Failure::Refused(format!("{}: {why}{hint}", component.display()))
     })
 }

@@ -1,12 +1,11 @@
 //! The partitions in `mailroom status`: how far each is read, and how far it could be.
 
-use mailroom_core::topic::is_replaced;
 use serde::Serialize;
 
-use super::log_ends::LogEnds;
 use crate::cli::failure::Failure;
 use crate::cli::print;
 use crate::db::status::Read;
+use crate::kafka::LogEnds;
 
 /// How far a partition is read, beside the end of its log.
 #[derive(Debug, Serialize)]
@@ -26,8 +25,7 @@ impl Offset {
     /// Puts what is read beside what Kafka told.
     pub(super) fn of(read: Read, ends: &LogEnds) -> Self {
         let end_offset = ends.end(&read.topic, read.partition);
-        let is_replaced = is_replaced(read.topic_id, ends.topic_id(&read.topic));
-        let lag = end_offset.filter(|_| !is_replaced).map(|end| end - read.next_offset);
+        let (lag, is_replaced) = (ends.lag(&read), ends.is_replaced(&read));
         Self { read, end_offset, lag, is_replaced }
     }
 }

@@ -2,14 +2,33 @@
 
 use super::{Import, Standing};
 use crate::config::{Ack, Instances, Manifest};
+use crate::handler::world::Contract;
+
+/// What a component of this contract is held to, with how other contracts than ours are read.
+pub(super) fn of(contract: Option<Contract>, imports: &[Import], manifest: &Manifest) -> Vec<String> {
+    let read = match contract {
+        None | Some(Contract::Mailroom) => None,
+        Some(Contract::Wasmcloud) => Some("a subject is a Kafka topic, and reply-to the header of that name"),
+        Some(Contract::Wasi) => Some("metadata are headers whose values are text"),
+    };
+    let read = read.map(|read| {
+        format!(
+            "{read}; what it publishes has the key of its message, and the topic's name for its type; an error is a \
+             failure, after which the message comes again; a request is refused, since nobody waits for replies"
+        )
+    });
+    read.into_iter().chain(guarantee(imports, manifest)).collect()
+}
 
 /// A sentence each. That there is no network holds as long as no import gives one, whatever a manifest says.
-pub(super) fn guarantee(imports: &[Import], manifest: &Manifest) -> Vec<String> {
+fn guarantee(imports: &[Import], manifest: &Manifest) -> Vec<String> {
     let can = |interface: &str| {
         let named = |import: &&Import| import.name.split('@').next() == Some(interface);
         imports.iter().find(named).is_some_and(|import| import.standing == Standing::Granted)
     };
-    let publishes = can("mailroom:contract/outbox");
+    let publishes = ["mailroom:contract/outbox", "wasmcloud:messaging/consumer", "wasi:messaging/producer"]
+        .into_iter()
+        .any(can);
     let state = can("mailroom:contract/state") || can("wasi:keyvalue/store");
     let effects = match (state, publishes) {
         (false, false) if can("mailroom:contract/sql") => Some("what its SQL writes commits"),
@@ -63,7 +82,7 @@ pub(super) fn guarantee(imports: &[Import], manifest: &Manifest) -> Vec<String> 
     } else {
         sentences.push(format!("it reaches no network, no files and {environment}"));
     }
-    if let Instances::Reuse { calls_max } = manifest.instances {
+    if let Instances::Reuse { calls_max } = manifest.instances() {
         sentences.push(format!(
             "instances = \"reuse\": up to {calls_max} messages share an instance, and what one leaves in its memory the next may find; \
              messages are not isolated from each other"
@@ -110,7 +129,7 @@ mod tests {
     #[test]
     fn a_reused_instance_is_said_to_be_no_isolation() {
         let new = Manifest::default_for(&config());
-        let reused = Manifest { instances: Instances::Reuse { calls_max: 7 }, ..new.clone() };
+        let reused = Manifest { instances: Some(Instances::Reuse { calls_max: 7 }), ..new.clone() };
         assert!(promised_by(&[], reused).contains("up to 7 messages share an instance"));
         assert!(!promised_by(&[], new).contains("share"));
     }

@@ -44,7 +44,10 @@ fn standing(name: &str, grants: &Grants) -> (Standing, Option<&'static str>) {
     let granted = |yes| if yes { Standing::Granted } else { Standing::Denied };
     let interface = name.split('@').next().unwrap_or_default();
     match interface {
-        "mailroom:contract/outbox" => {
+        "mailroom:contract/outbox"
+        | "wasmcloud:messaging/consumer"
+        | "wasi:messaging/producer"
+        | "wasi:messaging/request-reply" => {
             (granted(!grants.publish.is_empty()), Some("grants.publish = [\"TOPIC\"]"))
         }
         "mailroom:contract/state"

@@ -20,6 +20,8 @@ pub(crate) struct CompileLimits {
     pub(crate) time: Duration,
     /// Bytes of memory beyond those of an idle process.
     pub(crate) memory: u64,
+    /// Threads that compile its functions.
+    pub(crate) threads: usize,
 }
 
 /// Why nothing was compiled.
@@ -33,7 +35,7 @@ enum Failed {
 
 /// All that the child does. What is wrong goes to standard error.
 pub(crate) fn run(limits: CompileLimits) -> ExitCode {
-    match bounded(limits).map_err(Failed::Io).and_then(|()| compile()) {
+    match bounded(limits).map_err(Failed::Io).and_then(|()| compile(limits.threads)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody to tell: whoever started this has gone.
@@ -66,8 +68,11 @@ fn address_space() -> io::Result<u64> {
     kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("/proc/self/status has no VmSize"))
 }
 
-fn compile() -> Result<(), Failed> {
-    let engine = wasmtime::Engine::new(&code_config()).map_err(Failed::Compile)?;
+/// How many threads there are is the environment's word, which whoever started this has set.
+fn compile(threads: usize) -> Result<(), Failed> {
+    let mut config = code_config();
+    config.parallel_compilation(threads > 1);
+    let engine = wasmtime::Engine::new(&config).map_err(Failed::Compile)?;
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm)?;
     let code = engine.precompile_component(&wasm).map_err(Failed::Compile)?;

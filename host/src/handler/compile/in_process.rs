@@ -54,5 +54,5 @@ impl Thread {
 }
 
 fn compile(engine: &Engine, wasm: &[u8]) -> Result<Component, Refused> {
-    Component::from_binary(engine, wasm).map_err(|error| Refused::Compile(format!("{error:#}")))
+    Component::from_binary(engine, wasm).map_err(|error| Refused::by_compiler(format!("{error:#}")))
 }

@@ -1,9 +1,11 @@
 //! Compiling in child processes: so many at once, each with limits of time and memory.
 
 use std::io;
+use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -31,6 +33,20 @@ const WALL_CLOCK_FACTOR: u32 = 100;
 /// How the allocator of Rust says that there is no more.
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
 
+/// The variable that says how many threads compile.
+const THREADS: &str = "RAYON_NUM_THREADS";
+/// More of them take memory, and are rarely busy: few components have so many large functions.
+const THREADS_MAX: usize = 8;
+
+/// How components are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CompilePace {
+    /// Beside messages: on one thread each, and what is quick before what is not.
+    Background,
+    /// For a person who waits: on all cores.
+    Foreground,
+}
+
 /// Says that this process's binary knows the command by which children are started.
 pub(crate) fn this_binary_compiles() {
     CAN_COMPILE.store(true, Ordering::Relaxed);
@@ -39,6 +55,7 @@ pub(crate) fn this_binary_compiles() {
 /// Those of one engine.
 pub(super) struct Processes {
     limits: CompileLimits,
+    pace: CompilePace,
     quick: Semaphore,
     places: Semaphore,
 }
@@ -52,8 +69,14 @@ enum Ended {
 
 impl Processes {
     /// `None` where this process is another program that embeds the host.
-    pub(super) fn new(limits: CompileLimits) -> Option<Self> {
-        let new = || Self { limits, quick: Semaphore::new(QUICK_PLACES), places: Semaphore::new(PLACES) };
+    pub(super) fn new(limits: CompileLimits, pace: CompilePace) -> Option<Self> {
+        let threads = match pace {
+            CompilePace::Background => 1,
+            CompilePace::Foreground => available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX),
+        };
+        let limits = CompileLimits { threads, ..limits };
+        let new =
+            || Self { limits, pace, quick: Semaphore::new(QUICK_PLACES), places: Semaphore::new(PLACES) };
         CAN_COMPILE.load(Ordering::Relaxed).then(new)
     }
 
@@ -61,7 +84,8 @@ impl Processes {
     /// are, the quick ones do not wait for them.
     pub(super) async fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, Refused> {
         let quick = CompileLimits { time: QUICK.min(self.limits.time), ..self.limits };
-        for (places, limits) in [(&self.quick, quick), (&self.places, self.limits)] {
+        let quick = (self.pace == CompilePace::Background).then_some((&self.quick, quick));
+        for (places, limits) in quick.into_iter().chain([(&self.places, self.limits)]) {
             let place = places.acquire().await;
             let _place = place.map_err(|error| Refused::Unavailable(error.to_string()))?;
             match self.once(wasm, limits).await {
@@ -94,7 +118,9 @@ fn start(limits: CompileLimits) -> io::Result<Child> {
         .arg(COMMAND)
         .args(["--seconds", &limits.time.as_secs().max(1).to_string()])
         .args(["--memory", &limits.memory.to_string()])
+        .args(["--threads", &limits.threads.to_string()])
         .env_clear()
+        .env(THREADS, limits.threads.to_string())
         // The allocator would reserve a gigabyte of address space at once, in KiB.
         .env("MIMALLOC_ARENA_RESERVE", "65536")
         .stdin(Stdio::piped())
@@ -151,6 +177,6 @@ fn ended(status: ExitStatus, said: &str) -> Ended {
             Refused::Unavailable(why.to_owned())
         }
         Some(number) => Refused::Compile(format!("the compiler ended by signal {number}: {said}")),
-        None => Refused::Compile(said),
+        None => Refused::by_compiler(said),
     })
 }

@@ -53,7 +53,7 @@ impl Attempt {
             Ok(Err(refused)) => return Loaded::Unread(refused),
             Err(error) => return Loaded::Unread(Refused::Unavailable(error.to_string())),
         };
-        let contents = (Arc::clone(&read.wasm.digest), Arc::clone(&read.manifest_digest));
+        let contents = (Arc::clone(read.wasm.version()), Arc::clone(&read.manifest_digest));
         if self.tried.as_ref() == Some(&contents) {
             return Loaded::Same;
         }
@@ -78,7 +78,7 @@ impl Attempt {
         let manifest = Arc::new(manifest);
         match &self.running {
             // The same code under another manifest is not compiled again.
-            Some(running) if *running.digest() == read.wasm.digest => {
+            Some(running) if running.digest() == read.wasm.version() => {
                 Component::clone(running).with_manifest(manifest)
             }
             Some(_) | None => self.engine.load(&self.name, read.wasm, manifest).await,
@@ -88,7 +88,10 @@ impl Attempt {
 
 /// `None` where they changed meanwhile.
 fn read(files: &Files) -> Result<Option<Read>, Refused> {
-    let wasm = Wasm::new(read_bounded(&files.wasm.0, COMPONENT_BYTES_MAX)?);
+    if let Some(other) = &files.other {
+        return Err(Refused::TwoFiles { of: files.wasm.0.clone(), other: other.clone() });
+    }
+    let wasm = Wasm::of_file(&files.wasm.0, read_bounded(&files.wasm.0, COMPONENT_BYTES_MAX)?);
     let manifest = match &files.manifest {
         Some((path, _)) => Some(read_bounded(path, MANIFEST_BYTES_MAX)?),
         None => None,

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::handler::refused::Refused;
+use crate::handler::script::ENDINGS;
 
 /// The largest component that is read. Python's are about 20 MiB.
 pub(in crate::handler) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
@@ -25,35 +26,46 @@ pub(super) struct Stamp {
 /// The files of one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Files {
+    /// A component, or a script.
     pub(super) wasm: (PathBuf, Stamp),
+    /// Another file that would be the same handler.
+    pub(super) other: Option<PathBuf>,
     pub(super) manifest: Option<(PathBuf, Stamp)>,
 }
 
 impl Files {
     /// As they are now; `None` where the component is gone.
     pub(super) fn now(&self) -> Option<Self> {
-        let wasm = self.wasm.0.clone();
-        let stamp = stamp(&wasm)?;
-        let manifest = stamp_of_manifest(wasm.with_extension("toml"));
-        Some(Self { wasm: (wasm, stamp), manifest })
+        Self::of(&self.wasm.0)
+    }
+
+    /// Those of the stem of this path.
+    fn of(path: &Path) -> Option<Self> {
+        let mut found = endings().map(|ending| path.with_extension(ending)).filter_map(stamped);
+        let wasm = found.next()?;
+        let other = found.next().map(|(path, _)| path);
+        Some(Self { wasm, other, manifest: stamped(path.with_extension("toml")) })
     }
 }
 
-/// All components directly in the folder, by their stems.
+/// Endings of the files that are handlers.
+fn endings() -> impl Iterator<Item = &'static str> {
+    ["wasm"].into_iter().chain(ENDINGS)
+}
+
+/// All components and scripts directly in the folder, by their stems.
 pub(super) async fn list(path: PathBuf) -> io::Result<BTreeMap<String, Files>> {
     let listed = tokio::task::spawn_blocking(move || {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(&path)? {
-            let wasm = entry?.path();
-            if wasm.extension().is_none_or(|extension| extension != "wasm") {
+            let file = entry?.path();
+            if !file.extension().is_some_and(|extension| endings().any(|ending| extension == ending)) {
                 continue;
             }
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             // Gone again, or a broken link: as if it were not there.
-            let Some(stamp) = stamp(&wasm) else { continue };
-            let stem = wasm.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let manifest = wasm.with_extension("toml");
-            let manifest = stamp_of_manifest(manifest);
-            found.insert(stem, Files { wasm: (wasm, stamp), manifest });
+            let Some(files) = Files::of(&file) else { continue };
+            found.insert(stem, files);
         }
         Ok(found)
     });
@@ -78,7 +90,7 @@ pub(in crate::handler) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Ve
     if u64::try_from(read).is_ok_and(|read| read > bytes_max) { Err(too_large()) } else { Ok(bytes) }
 }
 
-fn stamp_of_manifest(path: PathBuf) -> Option<(PathBuf, Stamp)> {
+fn stamped(path: PathBuf) -> Option<(PathBuf, Stamp)> {
     stamp(&path).map(|stamp| (path, stamp))
 }
 

@@ -96,6 +96,11 @@ impl Shelf {
         Ok(())
     }
 
+    /// Tells that the folder was read for the first time.
+    pub(super) async fn listed(&mut self) -> Result<(), Unheard> {
+        self.tell(Change::Listed).await
+    }
+
     async fn tell(&mut self, change: Change) -> Result<(), Unheard> {
         self.changes.send(change).await.map_err(|_| Unheard)
     }

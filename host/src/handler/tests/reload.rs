@@ -56,12 +56,12 @@ impl Watched {
         Self { folder, changes, _loop: looping }
     }
 
-    /// What comes next, but for that something is being compiled.
+    /// What comes next, but for that something is being compiled, and that the folder was read.
     async fn next(&mut self) -> Change {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(30), self.changes.recv());
             match next.await.expect("a change within the deadline").expect("the loop runs") {
-                Change::Compiling(_) => {}
+                Change::Compiling(_) | Change::Listed => {}
                 change @ (Change::Running(_)
                 | Change::Swapped(_)
                 | Change::Refused { .. }
@@ -76,9 +76,11 @@ impl Watched {
 fn running(change: Change) -> Arc<super::super::Handler> {
     match change {
         Change::Running(handler) => handler,
-        other @ (Change::Compiling(_) | Change::Swapped(_) | Change::Refused { .. } | Change::Removed(_)) => {
-            panic!("{other:?}")
-        }
+        other @ (Change::Compiling(_)
+        | Change::Swapped(_)
+        | Change::Refused { .. }
+        | Change::Removed(_)
+        | Change::Listed) => panic!("{other:?}"),
     }
 }
 
@@ -239,9 +241,8 @@ async fn of_a_file_that_changes_while_it_is_compiled_the_last_content_runs() {
             other @ (Change::Compiling(_)
             | Change::Running(_)
             | Change::Refused { .. }
-            | Change::Removed(_)) => {
-                panic!("{other:?}")
-            }
+            | Change::Removed(_)
+            | Change::Listed) => panic!("{other:?}"),
         }
     };
     assert!(reason.contains("not a WebAssembly component"), "{reason}");

@@ -31,7 +31,10 @@ impl RelayLoop {
                         producer
                     }));
                 }
-                Command::Say(notice) => say(&notice),
+                Command::Say(notice) => {
+                    self.show(&notice);
+                    say(&notice);
+                }
                 Command::Stopped => self.stopped = true,
                 command @ (Command::Look(_)
                 | Command::LookDue(_)
@@ -101,6 +104,23 @@ impl RelayLoop {
             | Command::Say(_)
             | Command::Stopped => return None,
         })
+    }
+
+    /// Shows to others which topics' messages wait.
+    fn show(&mut self, notice: &Notice) {
+        match notice {
+            Notice::TopicWaits { topic, why } => {
+                let begin = || self.relay.db.waits().begin(format!("topic {topic}, to publish there"), why);
+                self.held.entry(Arc::clone(topic)).or_insert_with(begin).lasts(why);
+            }
+            Notice::TopicGoesOn { topic, .. } => {
+                self.held.remove(topic);
+            }
+            Notice::ProducerRenewed { .. }
+            | Notice::WithoutTimestamps { .. }
+            | Notice::AnotherServer
+            | Notice::SequenceFellBack { .. } => {}
+        }
     }
 
     fn leases_of(&self, batch: &MarkBatch<Record>) -> BTreeMap<i32, Lease> {

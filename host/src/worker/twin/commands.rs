@@ -17,6 +17,7 @@ use crate::db::twin::{self, session_id};
 use crate::db::{GuestTx, offsets};
 use crate::inbox::Origin;
 use crate::lane;
+use crate::metrics::Metrics;
 use crate::settle::Settler;
 use crate::worker::executor::{Event, Executor};
 
@@ -28,6 +29,7 @@ impl Real {
         Executor {
             db: self.db.clone(),
             session: Arc::new(session),
+            metrics: Metrics::unread().of_settlements("h"),
             settler: Settler { handler: "h".into(), group: "g".into(), host: "h0".into() },
             worker: "h0".into(),
             blamed_after: 2 * self.host.expiry,

@@ -85,8 +85,8 @@ fn how(how: &How<Modelled>, seq: i64) -> How<Effects> {
 }
 
 fn decided(decision: &Decision<Modelled>, seq: i64) -> Decision<Effects> {
-    let Decision { ending, wrote_state, has_sql, ref effects } = *decision;
-    Decision { ending, wrote_state, has_sql, effects: Arc::new(effects_of(effects, ending, seq)) }
+    let Decision { ending, wrote_state, has_sql, bytes, ref effects } = *decision;
+    Decision { ending, wrote_state, has_sql, bytes, effects: Arc::new(effects_of(effects, ending, seq)) }
 }
 
 fn effects_of(modelled: &Modelled, ending: Ending, seq: i64) -> Effects {

@@ -78,7 +78,8 @@ fn read(read: &Read) -> String {
             format!("{keys}{}", up_to.map_or_else(String::new, |up_to| format!(" up to {up_to}")))
         }
     };
-    format!("read {} {} {what}, {} rows", read.read.0, lease(read.lease), read.limit)
+    let (limit, bytes_max) = (read.limit, read.bytes_max);
+    format!("read {} {} {what}, {limit} rows, {bytes_max} bytes", read.read.0, lease(read.lease))
 }
 
 pub(super) fn command(command: &Command<KeyState, Effects>) -> String {

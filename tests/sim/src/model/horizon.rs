@@ -126,6 +126,7 @@ impl Table {
         let settings = Settings {
             batch_rows_max: 100,
             in_flight_max: 100,
+            in_flight_bytes_max: 1_000_000,
             publish_timeout: Duration::from_secs(10),
             poll_min: Duration::from_millis(10),
             poll_max: Duration::from_millis(10),
@@ -291,8 +292,10 @@ impl Table {
 
     fn answer(&mut self) {
         let Some(UnderWay { rows, visible, snapshot, .. }) = self.look.take() else { return };
-        let as_row = |seq| Row { lane: 0, seq, topic: "t".into(), bytes: 10, unfit: None, record: () };
-        let page = Page { rows: rows.into_iter().map(as_row).collect(), snapshot, next_due: None };
+        let as_row =
+            |seq| Row { lane: 0, seq, topic: "t".into(), bytes: 10, memory: 10, unfit: None, record: () };
+        let rows = rows.into_iter().map(as_row).collect();
+        let page = Page { rows, is_cut: false, snapshot, next_due: None };
         self.feed(Event::Looked(Ok(page)));
         let missed: Vec<i64> = visible.difference(&self.sent).copied().collect();
         if !missed.is_empty() {
@@ -316,6 +319,7 @@ impl Table {
                         events.push(Event::LookedDue(Ok(DuePage {
                             server: 0,
                             rows: Vec::new(),
+                            is_cut: false,
                             next_due: None,
                         })));
                     }

@@ -9,7 +9,7 @@ use mailroom_core::verdict::{BehindDead, BreakerPolicy, RetryPolicy};
 use super::horizon;
 use crate::guest::{Act, Script};
 use crate::kafka::Record;
-use crate::setup::Setup;
+use crate::setup::{CONCURRENCY_MAX, Setup};
 use crate::world::{Faults, Pace, Scenario};
 
 /// A scenario, its name and what is in it.
@@ -210,12 +210,13 @@ fn setup(partitions: i32) -> Setup {
         hazards: Vec::new(),
         in_hand_max: 2,
         in_hand_bytes_max: 10_000_000,
+        effects_bytes_max: 10_000_000,
         batch_rows_max: 1000,
         settle_rows_max: 1000,
         waiting_keys_max: 1000,
         version: Version {
             id: 1,
-            concurrency: 8,
+            concurrency: CONCURRENCY_MAX,
             deadline: Duration::from_secs(1),
             breaker: BreakerPolicy { threshold: 20, recovery: Duration::from_secs(1) },
             retry: RetryPolicy {

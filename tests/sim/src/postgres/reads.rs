@@ -7,6 +7,7 @@ use mailroom_core::handler_machine::event::{
     DueCursor, DueKeys, InboxRow, Look, OwnedLane, RowsRead, StandingPage,
 };
 use mailroom_core::ids::{Lease, OrderBy, OrderKey, Seq};
+use mailroom_core::message::Message;
 use mailroom_core::time::Moment;
 use std::sync::Arc;
 
@@ -51,7 +52,8 @@ impl Postgres {
             ReadWhat::Lane { after } => {
                 let ready = self.pending_of(read.lease).filter(|(seq, row)| !row.held && seq > after);
                 found.rows = ready.take(read.limit).map(|(seq, row)| as_read(seq, row, now)).collect();
-                found.more_of_lane = found.rows.len() == read.limit;
+                let is_cut = cut(&mut found.rows, read.bytes_max);
+                found.more_of_lane = is_cut || found.rows.len() == read.limit;
             }
             ReadWhat::Keys { keys, up_to } => {
                 for (of, after) in keys {
@@ -70,6 +72,11 @@ impl Postgres {
                     found.rows.extend(rows);
                 }
                 found.rows.sort_by_key(|row| (row.message.okey.is_none(), row.message.seq));
+                if cut(&mut found.rows, read.bytes_max) {
+                    let is_there = |of: &OrderBy| found.rows.iter().any(|row| order_of(&row.message) == *of);
+                    let left_out = keys.iter().map(|(of, _)| *of);
+                    found.more.extend(left_out.filter(|of| of.key().is_some() || !is_there(of)));
+                }
             }
         }
         found
@@ -119,6 +126,23 @@ impl Postgres {
             open_until: self.breaker.get(NOBODY, &()).map(|until| Moment(*until)),
         }
     }
+}
+
+/// Leaves out what is beyond the bytes; says whether that was anything.
+fn cut(rows: &mut Vec<InboxRow>, bytes_max: usize) -> bool {
+    let mut bytes = 0;
+    let fitting = rows.iter().take_while(|row| {
+        let fits = bytes < bytes_max;
+        bytes += row.message.bytes();
+        fits
+    });
+    let (all, fitting) = (rows.len(), fitting.count().max(1));
+    rows.truncate(fitting);
+    rows.len() < all
+}
+
+fn order_of(message: &Message) -> OrderBy {
+    message.okey.map_or(OrderBy::Nothing(Seq(message.seq)), |okey| OrderBy::Key(OrderKey(okey)))
 }
 
 fn lies_in(seq: Seq, row: &Row, of: OrderBy) -> bool {

@@ -6,7 +6,7 @@ use super::store::Message;
 use crate::coverage::Coverage;
 
 /// What every large number of runs has to reach.
-pub(crate) const EXPECTED: [&str; 60] = [
+pub(crate) const EXPECTED: [&str; 61] = [
     "relay event lane-taken",
     "relay event lane-wanted",
     "relay event lane-lost",
@@ -16,6 +16,7 @@ pub(crate) const EXPECTED: [&str; 60] = [
     "relay event session ends-soon",
     "relay event looked done",
     "relay event looked late",
+    "relay event looked cut",
     "relay event looked failed",
     "relay event looked connection-lost",
     "relay event looked-due done",
@@ -80,6 +81,7 @@ impl Coverage {
             Event::SessionOutlasts(true) => "session outlasts",
             Event::SessionOutlasts(false) => "session ends-soon",
             Event::Looked(Ok(page)) if !page.snapshot.ended.is_empty() => "looked late",
+            Event::Looked(Ok(page)) if page.is_cut => "looked cut",
             Event::Looked(looked) => return self.relay_outcome("looked", looked),
             Event::LookedDue(looked) => return self.relay_outcome("looked-due", looked),
             Event::LookedAside(looked) => return self.relay_outcome("looked-aside", looked),

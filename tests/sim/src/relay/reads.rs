@@ -13,6 +13,7 @@ struct Bounds<'l> {
     lanes: &'l [i32],
     of_lanes: &'l [i64],
     rows_max: usize,
+    bytes_max: usize,
 }
 
 impl Store {
@@ -21,8 +22,9 @@ impl Store {
         let ended: Vec<i64> = look.stragglers.iter().copied().filter(|id| self.has_ended(*id)).collect();
         let floors = look.stragglers.iter().zip(&look.floors).filter(|(id, _)| ended.contains(id));
         let floor = floors.map(|(_, floor)| *floor).min().unwrap_or(i64::MAX);
-        let bounds = Bounds { lanes: &look.lanes, of_lanes: &look.bounds, rows_max: look.rows_max };
-        let rows = self.rows(topics, &bounds, by_seq, |place, seq, row| {
+        let Look { lanes, bounds, rows_max, bytes_max, .. } = look;
+        let bounds = Bounds { lanes, of_lanes: bounds, rows_max: *rows_max, bytes_max: *bytes_max };
+        let (rows, is_cut) = self.rows(topics, &bounds, by_seq, |place, seq, row| {
             seq > look.late.get(place).copied().unwrap_or(0).min(floor)
                 && !row.is_scheduled()
                 && !holds(&look.without, topics, row)
@@ -32,24 +34,28 @@ impl Store {
         let next_due = if look.schedule { self.next_due(&look.lanes, now, |_| true) } else { None };
         let server = i64::from(self.failovers);
         let snapshot = Snapshot { server, last_seq: 0, xmax: self.xmax(), own_id: None, open, ended };
-        Page { rows, snapshot, next_due }
+        Page { rows, is_cut, snapshot, next_due }
     }
 
     pub(crate) fn look_due(&self, look: &LookDue, topics: &[Arc<str>], now: u64) -> DuePage<Message> {
-        let bounds = Bounds { lanes: &look.lanes, of_lanes: &look.bounds, rows_max: look.rows_max };
-        let rows = self.rows(topics, &bounds, by_time, |_, _, row| {
+        let LookDue { lanes, bounds, rows_max, bytes_max, .. } = look;
+        let bounds = Bounds { lanes, of_lanes: bounds, rows_max: *rows_max, bytes_max: *bytes_max };
+        let (rows, is_cut) = self.rows(topics, &bounds, by_time, |_, _, row| {
             row.is_scheduled() && row.scheduled_at <= now && !holds(&look.without, topics, row)
         });
         let server = i64::from(self.failovers);
-        DuePage { server, rows, next_due: self.next_due(&look.lanes, now, |row| row.scheduled_at > now) }
+        let next_due = self.next_due(lanes, now, |row| row.scheduled_at > now);
+        DuePage { server, rows, is_cut, next_due }
     }
 
     pub(crate) fn look_aside(&self, look: &LookAside, topics: &[Arc<str>], now: u64) -> AsidePage<Message> {
-        let bounds = Bounds { lanes: &look.lanes, of_lanes: &look.bounds, rows_max: look.rows_max };
-        let rows = self.rows(topics, &bounds, by_seq, |_, _, row| {
+        let LookAside { lanes, bounds, rows_max, bytes_max, .. } = look;
+        let bounds = Bounds { lanes, of_lanes: bounds, rows_max: *rows_max, bytes_max: *bytes_max };
+        let (rows, is_cut) = self.rows(topics, &bounds, by_seq, |_, _, row| {
             topics.get(row.topic) == Some(&look.topic) && row.scheduled_at <= now
         });
-        AsidePage { server: (!rows.is_empty()).then_some(i64::from(self.failovers)), rows }
+        let server = (!rows.is_empty()).then_some(i64::from(self.failovers));
+        AsidePage { server, rows, is_cut }
     }
 
     fn rows(
@@ -58,7 +64,7 @@ impl Store {
         bounds: &Bounds<'_>,
         order: fn(i64, &OutboxRow) -> (u64, i64),
         takes: impl Fn(usize, i64, &OutboxRow) -> bool,
-    ) -> Vec<Row<Message>> {
+    ) -> (Vec<Row<Message>>, bool) {
         let mut rows = Vec::new();
         for (place, (lane, bound)) in bounds.lanes.iter().zip(bounds.of_lanes).enumerate() {
             let of_lane = self
@@ -72,7 +78,14 @@ impl Store {
         }
         rows.sort_by_key(|(seq, row)| order(*seq, row));
         rows.truncate(bounds.rows_max);
-        rows.into_iter().filter_map(|(seq, row)| as_read(seq, row, topics)).collect()
+        let mut bytes = 0;
+        let fitting = rows.into_iter().take_while(|(_, row)| {
+            let fits = bytes < bounds.bytes_max;
+            bytes += row.bytes;
+            fits
+        });
+        let rows = fitting.filter_map(|(seq, row)| as_read(seq, row, topics)).collect();
+        (rows, bytes >= bounds.bytes_max)
     }
 
     fn next_due(&self, lanes: &[i32], now: u64, takes: impl Fn(&OutboxRow) -> bool) -> Option<Duration> {
@@ -99,5 +112,5 @@ fn holds(without: &[Arc<str>], topics: &[Arc<str>], row: &OutboxRow) -> bool {
 fn as_read(seq: i64, row: &OutboxRow, topics: &[Arc<str>]) -> Option<Row<Message>> {
     let unfit = (row.message.flaw == Flaw::Unfit).then(|| "unfit".to_owned());
     let topic = Arc::clone(topics.get(row.topic)?);
-    Some(Row { lane: row.lane, seq, topic, bytes: row.bytes, unfit, record: row.message })
+    Some(Row { lane: row.lane, seq, topic, bytes: row.bytes, memory: row.bytes, unfit, record: row.message })
 }

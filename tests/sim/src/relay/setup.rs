@@ -105,6 +105,7 @@ impl Setup {
         let mut of = |sizes: &[usize]| choices.pick(sizes).unwrap_or(1);
         let batch_rows_max = of(&[100, 100, 4, 2, 1]);
         let in_flight_max = of(&[100, 100, 8, 3, 1]);
+        let in_flight_bytes_max = of(&[1_000_000, 1_000_000, 2_000, 500, 1]);
         let requests_max = of(&[5, 5, 1]);
         let queue_max = of(&[1000, 1000, 3, 1]);
         let wake = if choices.percent(50) { Wake::Notify } else { Wake::Poll };
@@ -116,6 +117,7 @@ impl Setup {
         let settings = Settings {
             batch_rows_max,
             in_flight_max,
+            in_flight_bytes_max,
             publish_timeout: Duration::from_millis(PUBLISH_TIMEOUT),
             poll_min: Duration::from_millis(5),
             poll_max: Duration::from_millis(500),

@@ -270,7 +270,8 @@ impl Loose {
             },
             2 => {
                 let what = ReadWhat::Lane { after: after.map_or(Seq(0), |(seq, _)| *seq) };
-                Command::Read(Read { lease, read: ReadId(1), what, limit: 1 + self.choices.index(4) })
+                let limit = 1 + self.choices.index(4);
+                Command::Read(Read { lease, read: ReadId(1), what, limit, bytes_max: usize::MAX })
             }
             _ => self.read_keys(lease, &rows),
         };
@@ -290,7 +291,7 @@ impl Loose {
         let up_to = rows.get(self.choices.index(rows.len())).map(|(seq, _)| *seq);
         let up_to = up_to.filter(|_| self.choices.percent(40));
         let (what, limit) = (ReadWhat::Keys { keys, up_to }, 1 + self.choices.index(3));
-        Command::Read(Read { lease, read: ReadId(1), what, limit })
+        Command::Read(Read { lease, read: ReadId(1), what, limit, bytes_max: usize::MAX })
     }
 
     fn begin(&mut self) {

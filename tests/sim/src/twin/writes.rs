@@ -12,7 +12,7 @@ use mailroom_core::message::Message;
 use mailroom_core::verdict::decide::DeadReason;
 
 use super::loose::Loose;
-use crate::guest::{Effects, StateRead, StateWrite};
+use crate::guest::{BYTES, Effects, StateRead, StateWrite};
 use crate::kafka::{Record, as_polled};
 use crate::postgres::reads::as_read;
 use crate::postgres::table::NOBODY;
@@ -57,8 +57,9 @@ impl Loose {
         let mut effects = Effects { call: self.commands, sql: true, once, ..Effects::default() };
         self.draw_effects(&mut effects, &message, &mut Batch::default());
         let wrote_state = !effects.writes.is_empty();
+        let ending = Ending::Done;
         let decision =
-            Decision { ending: Ending::Done, wrote_state, has_sql: true, effects: Arc::new(effects) };
+            Decision { ending, wrote_state, has_sql: true, bytes: BYTES, effects: Arc::new(effects) };
         let how = How { end: EndedBy::Call(decision), version, based_on: None, held: false };
         let was_held = row.held != self.choices.percent(10);
         let settled = Settled { message: Arc::new(message), was_held, how };
@@ -207,7 +208,7 @@ impl Loose {
             effects.blamed = self.choices.percent(15);
         }
         let wrote_state = !effects.writes.is_empty();
-        Decision { ending, wrote_state, has_sql: false, effects: Arc::new(effects) }
+        Decision { ending, wrote_state, has_sql: false, bytes: BYTES, effects: Arc::new(effects) }
     }
 
     fn draw_effects(&mut self, effects: &mut Effects, message: &Message, batch: &mut Batch) {

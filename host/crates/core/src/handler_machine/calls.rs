@@ -10,7 +10,7 @@ use super::doubt::Stuck;
 use super::event::{CallEnd, EndOfCall, Outcome};
 use super::version::Version;
 use crate::ids::{CallId, LaneId, Lease, Seq};
-use crate::lane::{CallValidity, Start};
+use crate::lane::{CallValidity, Lane, Start};
 use crate::time::Moment;
 use crate::verdict::decide::DeadReason;
 
@@ -36,10 +36,23 @@ pub(super) enum KeptEnd<E> {
     NeverCalled,
 }
 
+impl<E> KeptEnd<E> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Decided(how) => how.bytes(),
+            Self::NeverCalled => 0,
+        }
+    }
+}
+
 impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     /// Starts what may start.
     pub(super) fn start_calls(&mut self, now: Moment) {
         if self.stop_by.is_some() || !self.admission.outlasts(self.version.deadline, now) {
+            return;
+        }
+        self.note_effects();
+        if self.effects_full {
             return;
         }
         let firsts = self.lanes.iter_mut().filter_map(|(id, lane)| Some((lane.first_ready(now)?, *id)));
@@ -60,10 +73,33 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             let next = self.lanes.get_mut(&id).and_then(|lane| lane.first_ready(now));
             firsts.extend(next.map(|seq| (seq, id)));
         }
-        let short = |lane: &crate::lane::Lane<S, E>| lane.marked_ahead * 2 < self.marks.ahead;
+        let short = |lane: &Lane<S, E>| lane.marked_ahead * 2 < self.marks.ahead;
         if is_unmarked || self.lanes.values().any(|lane| short(lane) && lane.next_mark(1).is_some()) {
             self.mark(now);
         }
+    }
+
+    /// Notes whether what calls left is as much as may be. What is decided is written without another call, so the bound
+    /// frees itself; where only ends are left that are kept for rows which are read again, one call goes on all the same.
+    fn note_effects(&mut self) {
+        let kept = self.kept_ends.values().map(KeptEnd::bytes).sum::<usize>();
+        let most = self.settings.effects_bytes_max.saturating_sub(kept);
+        if self.effects() >= most {
+            // State can be read again, and is no reason to wait.
+            self.lanes.values_mut().for_each(Lane::forget_states);
+        }
+        let left = self.effects();
+        let is_full = left >= most && (left > 0 || !self.calls.is_empty());
+        if is_full && !self.effects_full {
+            self.commands.push(Command::Say(Remark::EffectsFull));
+        }
+        self.effects_full = is_full;
+    }
+
+    /// Gives the bytes of what calls left in the lanes.
+    #[must_use]
+    pub fn effects(&self) -> usize {
+        self.lanes.values().map(Lane::effects).sum()
     }
 
     /// Starts the lane's first message; false where it is to be noted first.

@@ -109,6 +109,8 @@ pub struct Read {
     pub what: ReadWhat,
     /// The most rows; of keys, of each.
     pub limit: usize,
+    /// The most bytes in memory, but for those of the last row: what is left out is there all the same.
+    pub bytes_max: usize,
 }
 
 /// Which rows to read.
@@ -158,6 +160,13 @@ impl<E> LaneWrite<E> {
         let with_rows = self.settled.iter().map(|settled| (&settled.message, &settled.how));
         let records = self.insert.iter().flat_map(|insert| &insert.rows);
         with_rows.chain(records.filter_map(NewRow::ended))
+    }
+
+    /// Gives the bytes that are written: records, and what calls left.
+    pub(crate) fn bytes(&self) -> usize {
+        let records = self.insert.iter().flat_map(|insert| &insert.rows);
+        let records = records.map(|row| row.message.bytes()).sum::<usize>();
+        self.ended().map(|(_, how)| how.bytes()).sum::<usize>() + records
     }
 }
 
@@ -316,6 +325,8 @@ pub enum Remark {
     },
     /// Memory is full of these.
     MemoryFull,
+    /// Calls left as much as may wait to be written: none begins before some of it is.
+    EffectsFull,
     /// More keys wait than may be remembered: the partition is not read.
     TooManyWaitingKeys(TopicPartition),
     /// The inbox's sequence fell back: the places drawn before it are thrown away.

@@ -149,7 +149,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             || self.admission.is_open()
             || !self.admission.outlasts(self.version.deadline, now);
         self.give_up_calls(closed, now);
-        let closed = closed || self.calls.len() >= self.version.concurrency;
+        let closed = closed || self.effects_full || self.calls.len() >= self.version.concurrency;
         let away = !self.may_ask(now);
         let mut stalled = Vec::new();
         for (id, lane) in &mut self.lanes {

@@ -200,7 +200,7 @@ pub struct InboxRow {
 pub struct RowsRead {
     /// The rows.
     pub rows: Vec<InboxRow>,
-    /// Keys (or the lane's scan) of which there may be more than was asked for. Empty where all was read.
+    /// Keys of which there may be more; a message without a key is named where it was left out. Empty where all was read.
     pub more: BTreeSet<OrderBy>,
     /// Of a scan: whether there may be more rows.
     pub more_of_lane: bool,
@@ -302,7 +302,7 @@ pub enum EndOfCall<S, E> {
         /// The decision.
         decision: Decision<E>,
         /// The state as it left it.
-        state: S,
+        state: HandedState<S>,
     },
     /// Without one: the handler was never called, or the host lacked something. The message is as before.
     Again {
@@ -315,6 +315,15 @@ pub enum EndOfCall<S, E> {
     RowChanged,
 }
 
+/// The state of a key as a call left it, for the next of its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HandedState<S> {
+    /// The state.
+    pub state: S,
+    /// The bytes that it takes in memory.
+    pub bytes: usize,
+}
+
 /// How a message ends, or goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Decision<E> {
@@ -324,6 +333,8 @@ pub struct Decision<E> {
     pub wrote_state: bool,
     /// Whether its own SQL transaction is open and has to settle it.
     pub has_sql: bool,
+    /// The bytes that its effects take in memory until they are written.
+    pub bytes: usize,
     /// What is written with it.
     pub effects: Arc<E>,
 }

@@ -28,6 +28,17 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         self.paused || (self.full_since.is_none() && self.unnumbered.is_empty())
     }
 
+    /// Tells whether nothing is fetched, since memory is full or places in the inbox are waited for.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Gives the partitions that are not fetched, since too many keys of theirs wait.
+    pub fn with_too_many_keys(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.too_many_keys.iter()
+    }
+
     /// The inbox has given out places up to this one: what is used from now on lies above.
     pub(super) fn seqs_known(&mut self, last: Seq) {
         self.seqs.known(last.0);

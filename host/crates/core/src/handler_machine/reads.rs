@@ -11,6 +11,8 @@ use crate::time::Moment;
 
 /// Reads of a handler at once: each has a connection.
 const READS_MAX: usize = 4;
+/// Pages, by their bytes, that memory has room for.
+const PAGES: usize = 8;
 
 impl<S: Clone, E: Clone> HandlerMachine<S, E> {
     /// Begins reads: at most one a lane, lanes by turns.
@@ -23,6 +25,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         let behind = self.lanes.range((Excluded(self.read_last), Unbounded)).map(|(id, _)| *id);
         let ids: Vec<LaneId> = behind.chain(self.lanes.range(..=self.read_last).map(|(id, _)| *id)).collect();
         let mut room = self.room();
+        let (page_bytes, size) = ((self.settings.in_hand_bytes_max / PAGES).max(1), self.read_size);
         for id in ids {
             if free == 0 {
                 return;
@@ -30,12 +33,13 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             let read = ReadId(self.next_id);
             let page = self.settings.batch_rows_max;
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let bounds = ReadBounds { room, page, write_due: lane.write_due(now) > 0 };
+            let of_page = fitting(Weight { bytes: room.bytes.min(page_bytes), ..room }, size);
+            let bounds = ReadBounds { room: of_page, page, write_due: lane.write_due(now) > 0 };
             let Some(command) = lane.plan_read(read, bounds, now) else { continue };
             self.next_id += 1;
             self.read_last = id;
             free -= 1;
-            room = room.saturating_sub(lane.in_flight.read.map_or(0, |read| read.reserved));
+            room = room - lane.in_flight.read.map_or(Weight::default(), |read| read.reserved);
             if let Command::Read(read) = &command {
                 self.reads.insert(read.read, read.clone());
             }
@@ -43,22 +47,19 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         }
     }
 
-    /// Gives how many more messages may be read. Three quarters of memory are the most, so that neither what is read
-    /// nor what is polled can starve the other.
-    fn room(&self) -> usize {
-        let (read, polled) = (self.weight(Source::Read), self.weight(Source::Polled));
+    /// Gives how much more may be read. Three quarters of memory are the most, so that neither what is read nor what is
+    /// polled can starve the other.
+    fn room(&self) -> Weight {
         let reserved = self.lanes.values().filter_map(|lane| lane.in_flight.read).map(|read| read.reserved);
-        let reserved: usize = reserved.sum();
+        let read = reserved.fold(self.weight(Source::Read), |sum, reserved| sum + reserved);
+        let polled = self.weight(Source::Polled);
         let (messages_max, bytes_max) = (self.settings.in_hand_max, self.settings.in_hand_bytes_max);
         let share = |of: usize| (of - of / 4).max(1);
-        let by_share = share(messages_max).saturating_sub(read.messages + reserved);
-        let in_all = messages_max.saturating_sub(read.messages + polled.messages + reserved);
+        let by_share = share(messages_max).saturating_sub(read.messages);
+        let in_all = messages_max.saturating_sub(read.messages + polled.messages);
         // Its own share is never less than a quarter, however much was polled.
-        let messages = by_share.min(in_all.max((messages_max / 4).saturating_sub(read.messages + reserved)));
-        let bytes = share(bytes_max).saturating_sub(read.bytes);
-        // As large as what was read last.
-        let size = read.bytes.checked_div(read.messages).unwrap_or(self.read_size);
-        if bytes == 0 { 0 } else { messages.min((bytes / size.max(1)).max(1)) }
+        let messages = by_share.min(in_all.max((messages_max / 4).saturating_sub(read.messages)));
+        Weight { messages, bytes: share(bytes_max).saturating_sub(read.bytes) }
     }
 
     pub(super) fn standing(&mut self, lease: Lease, outcome: Outcome<StandingPage>, now: Moment) {
@@ -82,9 +83,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         match outcome {
             Outcome::Done(rows) => {
                 self.postgres.over();
-                let weight =
-                    rows.rows.iter().fold(Weight::default(), |sum, row| sum + Weight::of(&row.message));
-                self.read_size = weight.bytes.checked_div(weight.messages).unwrap_or(self.read_size);
+                let bytes = rows.rows.iter().map(|row| row.message.bytes()).sum::<usize>();
+                self.read_size = bytes.checked_div(rows.rows.len()).unwrap_or(self.read_size);
                 lane.rows_read(&read.what, rows, now);
             }
             // It changes nothing, so it is tried again; what it was about is still to be read.
@@ -107,6 +107,14 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             }
         }
     }
+}
+
+/// Gives the room as far as messages of this size fit in: what does not costs the read its connection.
+fn fitting(room: Weight, size: usize) -> Weight {
+    if room.bytes == 0 {
+        return Weight::default();
+    }
+    Weight { messages: room.messages.min((room.bytes / size.max(1)).max(1)), ..room }
 }
 
 /// Gives the lane whose read has ended, where it is still that lane and works.

@@ -9,6 +9,9 @@ pub struct Settings {
     pub in_hand_max: usize,
     /// The most bytes of them.
     pub in_hand_bytes_max: usize,
+    /// The most bytes of what calls left and Postgres does not have: beyond it no call begins. A settlement has a
+    /// quarter of it at most.
+    pub effects_bytes_max: usize,
     /// The most rows of a page.
     pub batch_rows_max: usize,
     /// The most rows of a settlement.

@@ -76,17 +76,24 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
             .collect();
         lanes.sort_unstable();
         let id = WriteId(self.next_id());
-        let (mut written, mut rows) = (BTreeMap::new(), 0);
+        // Three of them, and what is decided meanwhile, are what calls may leave.
+        let bytes_max = (self.settings.effects_bytes_max / 4).max(1);
+        let (mut written, mut rows, mut bytes) = (BTreeMap::new(), 0, 0);
         for (_, lane_id, is_limited) in lanes {
             // What was refused is found alone.
-            if rows >= enough || (is_limited && !written.is_empty()) {
+            if rows >= enough || bytes >= bytes_max || (is_limited && !written.is_empty()) {
                 continue;
             }
-            let share = Share { rows_max: rows_max.saturating_sub(rows), single: self.version.single };
+            let share = Share {
+                rows_max: rows_max.saturating_sub(rows),
+                bytes_max: bytes_max.saturating_sub(bytes),
+                single: self.version.single,
+            };
             let Some(lane) = self.lanes.get_mut(&lane_id) else { continue };
             let Some(write) = lane.take_write(id, share, now) else { continue };
             let inserted = write.insert.as_ref().map_or(0, |insert| insert.rows.len().max(1));
             rows += write.settled.len() + inserted;
+            bytes += write.bytes();
             written.insert(lane_id, write);
             if is_limited || self.version.single {
                 break;

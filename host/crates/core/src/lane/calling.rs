@@ -8,7 +8,7 @@ use super::stage::{Row, Stage};
 use super::waiting::STAYS_MAX;
 use super::{Blocked, Lane, Phase, Spilled};
 use crate::handler_machine::command::{Begin, EndedBy, How};
-use crate::handler_machine::event::Ending;
+use crate::handler_machine::event::{Ending, HandedState};
 use crate::handler_machine::version::Version;
 use crate::ids::{CallId, OrderBy, OrderKey, Seq};
 use crate::message::Message;
@@ -168,24 +168,22 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             return Some(Start::NotMarked);
         }
         self.ready.remove(&(seq, order));
-        let Some(queue) = self.keys.get_mut(&order) else { return Some(Start::Nothing) };
-        if queue.state.is_some() && now.since(queue.state_read_at) > STATE_AGE_MAX {
-            queue.state = None;
-        }
-        if queue.state.is_none() && !queue.is_unbegun() {
+        let Some(queue) = self.keys.get(&order) else { return Some(Start::Nothing) };
+        let (is_old, is_unbegun) = (now.since(queue.state_read_at) > STATE_AGE_MAX, queue.is_unbegun());
+        let based_on = queue.last_writer;
+        let state = self.set_state(order, None).filter(|_| !is_old);
+        if state.is_none() && !is_unbegun {
             // It would read what is committed beside what is not: it starts once that is written.
             self.inserts.hurry();
             return None;
         }
-        if queue.state.is_none() {
+        let queue = self.keys.get_mut(&order)?;
+        if state.is_none() {
             queue.state_read_at = now;
         }
-        let (state, based_on) = (queue.state.take(), queue.last_writer);
         queue.running = Some(seq);
         queue.begun += 1;
-        if let Some(item) = self.items.get_mut(seq) {
-            item.stage = Stage::Running { call, based_on };
-        }
+        self.items.set_stage(seq, Stage::Running { call, based_on });
         match row {
             Row::Unstored => self.inserts.started(seq, now),
             Row::Ready | Row::Held => self.marked_ahead = self.marked_ahead.saturating_sub(1),
@@ -222,9 +220,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
 
     /// A call decided nothing: its message waits again.
     pub(crate) fn call_again(&mut self, seq: Seq, delay: Duration, now: Moment) {
-        let Some(item) = self.items.get_mut(seq) else { return };
-        item.stage = Stage::Waiting { due: now + delay };
-        let order = item.order;
+        let Some(order) = self.items.get(seq).map(|item| item.order) else { return };
+        self.items.set_stage(seq, Stage::Waiting { due: now + delay });
         if let Some(queue) = self.keys.get_mut(&order) {
             queue.running = None;
             queue.begun = queue.begun.saturating_sub(1);
@@ -238,10 +235,10 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         seq: Seq,
         end: EndedBy<E>,
         version: Arc<Version>,
-        state: Option<S>,
+        state: Option<HandedState<S>>,
         now: Moment,
     ) {
-        let Some(item) = self.items.get_mut(seq) else { return };
+        let Some(item) = self.items.get(seq) else { return };
         let (based_on, call) = match item.stage {
             Stage::Running { based_on, call } => (based_on, Some(call)),
             // What is parked behind a death that is not committed rests on it.
@@ -256,15 +253,15 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let (order, row, ending) = (item.order, item.row, how.ending());
         let (awaited, has_sql, wrote) = (how.is_awaited(), how.has_sql(), how.wrote_state());
         let behind_dead = how.version.behind_dead;
-        item.stage = Stage::Decided(how);
+        self.items.set_stage(seq, Stage::Decided(how));
         self.ready.remove(&(seq, order));
+        if state.is_some() {
+            self.set_state(order, state);
+        }
         if let Some(queue) = self.keys.get_mut(&order) {
             queue.running = None;
             queue.begun += usize::from(call.is_none());
             queue.awaited += usize::from(awaited);
-            if let Some(state) = state {
-                queue.state = Some(state);
-            }
             if wrote {
                 queue.last_writer = Some(seq);
             }
@@ -304,21 +301,16 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// What was decided of a key from a place on rests on something that is not so: it is called again, and what
     /// runs of it is void. The only way back from decided.
     pub(super) fn fall_from(&mut self, order: OrderBy, from: Seq, now: Moment) {
+        self.set_state(order, None);
         let Some(queue) = self.keys.get_mut(&order) else { return };
-        queue.state = None;
         let falling: Vec<Seq> = queue.seqs.iter().copied().filter(|seq| *seq >= from).collect();
         for seq in falling {
-            let Some(item) = self.items.get_mut(seq) else { continue };
-            let before = std::mem::replace(&mut item.stage, Stage::Waiting { due: now });
-            let how = match before {
-                Stage::Waiting { due } => {
-                    item.stage = Stage::Waiting { due };
-                    continue;
-                }
-                Stage::Running { .. } => None,
-                Stage::Decided(how) | Stage::Writing(how) => Some(how),
-            };
+            let Some(item) = self.items.get(seq).filter(|item| !item.is_waiting()) else { continue };
             let row = item.row;
+            let how = match self.items.set_stage(seq, Stage::Waiting { due: now }) {
+                Some(Stage::Decided(how) | Stage::Writing(how)) => Some(how),
+                Some(Stage::Running { .. } | Stage::Waiting { .. }) | None => None,
+            };
             queue.begun = queue.begun.saturating_sub(1);
             if queue.running == Some(seq) {
                 queue.running = None;

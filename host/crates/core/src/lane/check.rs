@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::key_queue::KeyQueue;
 use super::stage::{Row, Stage, order_of};
 use super::{Lane, Phase, Source, Spilled, Weight};
 use crate::ids::{OrderBy, Seq};
@@ -128,6 +129,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         let queued = self.inserts.batches().fold(Weight::default(), |sum, batch| sum + batch.weight());
         if queued != self.inserts.weight() {
             return Err(format!("records weigh {queued:?}, not {:?}", self.inserts.weight()));
+        }
+        let effects: usize = self.items.iter().map(|(_, item)| item.stage.effects()).sum();
+        let states: usize = self.keys.values().map(KeyQueue::state_bytes).sum();
+        if effects + states != self.effects() {
+            return Err(format!("calls left {effects} bytes and {states} of state, not {}", self.effects()));
         }
         Ok(())
     }

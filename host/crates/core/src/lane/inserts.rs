@@ -80,6 +80,17 @@ impl PolledBatch {
     }
 }
 
+/// How much is stored as one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    /// The most records.
+    pub(crate) rows_max: usize,
+    /// The most bytes, but for those of the first record.
+    pub(crate) bytes_max: usize,
+    /// The bound of records divides the first batch too.
+    pub(crate) divide: bool,
+}
+
 /// All of them of a lane, the oldest first.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct InsertQueue {
@@ -220,20 +231,31 @@ impl InsertQueue {
         self.batches.iter().take_while(|batch| batch.due() <= now).map(|batch| batch.rows.len().max(1)).sum()
     }
 
-    /// Takes what is to be stored now as one, at most `rows_max` records; of the first batch, part of it where
-    /// `divide`, else all of it.
-    pub(crate) fn take_due(&mut self, now: Moment, rows_max: usize, divide: bool) -> Option<PolledBatch> {
-        if rows_max == 0 {
+    /// Takes what is to be stored now as one; `bytes_of` says what writing a record takes.
+    pub(crate) fn take_due(
+        &mut self,
+        now: Moment,
+        most: Most,
+        bytes_of: impl Fn(&QueuedRow) -> usize,
+    ) -> Option<PolledBatch> {
+        if most.rows_max == 0 || most.bytes_max == 0 {
             return None;
         }
         let mut taken = self.batches.pop_front_if(|first| first.due() <= now)?;
-        if divide && taken.rows.len() > rows_max {
-            self.batches.push_front(split(&mut taken, rows_max));
+        let mut bytes = 0;
+        let mut fits = |row: &QueuedRow| {
+            bytes += bytes_of(row);
+            bytes <= most.bytes_max
+        };
+        let fitting = taken.rows.iter().take_while(|row| fits(row)).count().max(1);
+        let rows = if most.divide { fitting.min(most.rows_max) } else { fitting };
+        if taken.rows.len() > rows {
+            self.batches.push_front(split(&mut taken, rows));
         }
-        while let Some(next) = self
-            .batches
-            .pop_front_if(|next| next.due() <= now && taken.rows.len() + next.rows.len() <= rows_max)
-        {
+        while let Some(next) = self.batches.pop_front_if(|next| {
+            let is_small = taken.rows.len() + next.rows.len() <= most.rows_max;
+            next.due() <= now && is_small && next.rows.iter().all(&mut fits)
+        }) {
             taken.to = next.to;
             taken.undecided += next.undecided;
             taken.rows.extend(next.rows);

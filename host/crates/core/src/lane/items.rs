@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
 use std::ops::{Add, RangeBounds, Sub};
 
-use super::stage::Item;
+use super::stage::{Item, Stage};
 use crate::ids::Seq;
 use crate::message::Message;
 
-/// A number of messages, and the bytes of them that vary with what they hold.
+/// A number of messages, and the bytes that they take in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Weight {
     pub(crate) messages: usize,
@@ -18,10 +18,7 @@ pub(crate) struct Weight {
 impl Weight {
     /// Weighs one message.
     pub(crate) fn of(message: &Message) -> Self {
-        let data = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);
-        let headers = message.headers.iter().map(|header| header.name.size() + data(&header.value));
-        let bytes = data(&message.key) + data(&message.payload) + headers.sum::<usize>();
-        Self { messages: 1, bytes }
+        Self { messages: 1, bytes: message.bytes() }
     }
 }
 
@@ -59,19 +56,22 @@ pub(crate) struct Items<E> {
     all: BTreeMap<Seq, Item<E>>,
     polled: Weight,
     read: Weight,
+    /// Bytes of what was decided and is not written.
+    effects: usize,
 }
 
 impl<E> Default for Items<E> {
     fn default() -> Self {
-        Self { all: BTreeMap::new(), polled: Weight::default(), read: Weight::default() }
+        Self { all: BTreeMap::new(), polled: Weight::default(), read: Weight::default(), effects: 0 }
     }
 }
 
 impl<E> Items<E> {
     pub(crate) fn insert(&mut self, item: Item<E>) {
         let (weight, source) = (item.weight, item.source);
+        self.effects += item.stage.effects();
         if let Some(before) = self.all.insert(item.seq(), item) {
-            self.uncount(before.source, before.weight);
+            self.uncount(&before);
         }
         let counted = self.counted(source);
         *counted = *counted + weight;
@@ -79,13 +79,21 @@ impl<E> Items<E> {
 
     pub(crate) fn remove(&mut self, seq: Seq) -> Option<Item<E>> {
         let item = self.all.remove(&seq)?;
-        self.uncount(item.source, item.weight);
+        self.uncount(&item);
         Some(item)
     }
 
-    fn uncount(&mut self, source: Source, weight: Weight) {
-        let counted = self.counted(source);
-        *counted = *counted - weight;
+    /// Moves a message to another stage; gives the one before.
+    pub(crate) fn set_stage(&mut self, seq: Seq, stage: Stage<E>) -> Option<Stage<E>> {
+        let item = self.all.get_mut(&seq)?;
+        self.effects = (self.effects + stage.effects()).saturating_sub(item.stage.effects());
+        Some(std::mem::replace(&mut item.stage, stage))
+    }
+
+    fn uncount(&mut self, item: &Item<E>) {
+        let counted = self.counted(item.source);
+        *counted = *counted - item.weight;
+        self.effects = self.effects.saturating_sub(item.stage.effects());
     }
 
     fn counted(&mut self, source: Source) -> &mut Weight {
@@ -102,11 +110,16 @@ impl<E> Items<E> {
         }
     }
 
+    /// Gives the bytes of what was decided and is not written.
+    pub(crate) fn effects(&self) -> usize {
+        self.effects
+    }
+
     pub(crate) fn get(&self, seq: Seq) -> Option<&Item<E>> {
         self.all.get(&seq)
     }
 
-    /// Gives one to change; its weight and source stay.
+    /// Gives one to change; its weight, source and stage stay.
     pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Item<E>> {
         self.all.get_mut(&seq)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::handler_machine::event::HandedState;
 use crate::ids::Seq;
 use crate::time::Moment;
 
@@ -17,7 +18,7 @@ pub(super) struct KeyQueue<S> {
     /// How many of those that are decided or being written must be settled before the next starts.
     pub(super) awaited: usize,
     /// The state as the last decided one left it.
-    pub(super) state: Option<S>,
+    pub(super) state: Option<HandedState<S>>,
     /// When its oldest part was read.
     pub(super) state_read_at: Moment,
     /// The last decided one that wrote state and is not settled.
@@ -65,6 +66,11 @@ impl<S> KeyQueue<S> {
         if self.last_writer == Some(seq) {
             self.last_writer = None;
         }
+    }
+
+    /// Gives the bytes of its state.
+    pub(super) fn state_bytes(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.bytes)
     }
 
     /// Gives the first message that waits.

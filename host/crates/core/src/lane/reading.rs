@@ -1,7 +1,7 @@
 //! Which rows are to be read next.
 
 use super::stage::Row;
-use super::{Lane, Phase, ReadInFlight, Scan, Spilled};
+use super::{Lane, Phase, ReadInFlight, Scan, Spilled, Weight};
 use crate::handler_machine::command::{Command, Read, ReadId, ReadWhat};
 use crate::ids::{OrderBy, Seq};
 use crate::time::Moment;
@@ -16,8 +16,8 @@ const DUE_KEYS_ENOUGH: usize = 1000;
 /// What bounds a read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadBounds {
-    /// Messages for which memory has room.
-    pub(crate) room: usize,
+    /// What memory has room for.
+    pub(crate) room: Weight,
     /// The most rows of a page.
     pub(crate) page: usize,
     /// A settlement of the lane is due.
@@ -69,7 +69,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     }
 
     fn read_due(&mut self, read: ReadId, with_blocked: bool) -> Command<S, E> {
-        self.in_flight.read = Some(ReadInFlight { id: read, exclusive: with_blocked, reserved: 0 });
+        self.in_flight.read =
+            Some(ReadInFlight { id: read, exclusive: with_blocked, reserved: Weight::default() });
         self.due.next = None;
         Command::ReadDue { lease: self.lease, read, after: self.due.cursor, with_blocked }
     }
@@ -84,7 +85,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     fn plan_keys(&mut self, read: ReadId, bounds: ReadBounds) -> Option<Command<S, E>> {
         // A key is not read while one of its rows is still to be marked as held.
         if self.to_read.is_empty()
-            || bounds.room == 0
+            || bounds.room.messages == 0
             || !self.to_spill.is_empty()
             || !self.may_be_alone(bounds)
         {
@@ -104,7 +105,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 Some(after) => keys.push((*order, after)),
                 None => not_now.push(*order),
             }
-            if keys.len() >= KEYS_MAX.min(bounds.room) {
+            if keys.len() >= KEYS_MAX.min(bounds.room.messages) {
                 break;
             }
         }
@@ -115,11 +116,13 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         if keys.is_empty() {
             return None;
         }
-        let limit = (bounds.room / keys.len()).clamp(1, KEY_ROWS_MAX);
-        let reserved = limit.saturating_mul(keys.len());
+        let limit = (bounds.room.messages / keys.len()).clamp(1, KEY_ROWS_MAX);
+        let bytes_max = bounds.room.bytes;
+        let reserved = Weight { messages: limit.saturating_mul(keys.len()), bytes: bytes_max };
         self.in_flight.read = Some(ReadInFlight { id: read, exclusive: true, reserved });
         self.read_last = true;
-        Some(Command::Read(Read { lease: self.lease, read, what: ReadWhat::Keys { keys, up_to }, limit }))
+        let what = ReadWhat::Keys { keys, up_to };
+        Some(Command::Read(Read { lease: self.lease, read, what, limit, bytes_max }))
     }
 
     /// Gives from where a key is read on; `None` where something of it goes first.
@@ -150,13 +153,16 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         };
         // Rows that are to be marked go first, so that keys are read beside a long scan.
         let keys_wait = !self.to_read.is_empty() && !self.to_spill.is_empty();
-        if bounds.room == 0 || keys_wait || (exclusive && !self.may_be_alone(bounds)) {
+        if bounds.room.messages == 0 || keys_wait || (exclusive && !self.may_be_alone(bounds)) {
             return None;
         }
-        let limit = bounds.page.min(bounds.room).max(1);
-        self.in_flight.read = Some(ReadInFlight { id: read, exclusive, reserved: limit });
+        let limit = bounds.page.min(bounds.room.messages).max(1);
+        let bytes_max = bounds.room.bytes;
+        let reserved = Weight { messages: limit, bytes: bytes_max };
+        self.in_flight.read = Some(ReadInFlight { id: read, exclusive, reserved });
         self.read_last |= exclusive;
-        Some(Command::Read(Read { lease: self.lease, read, what: ReadWhat::Lane { after }, limit }))
+        let what = ReadWhat::Lane { after };
+        Some(Command::Read(Read { lease: self.lease, read, what, limit, bytes_max }))
     }
 
     /// Gives up to where the next messages are to be noted as begun, about `count` of them.

@@ -135,6 +135,9 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             }
         }
         for (order, _) in keys {
+            if order.key().is_none() && rows.more.contains(order) {
+                self.to_read.insert(*order);
+            }
             // A message without a key has no followers.
             if order.key().is_none() || stopped.contains(order) || self.changed_since(keys, *order) {
                 continue;

@@ -50,11 +50,22 @@ pub(crate) struct Item<E> {
     pub(crate) weight: Weight,
     pub(crate) source: Source,
     pub(crate) row: Row,
+    /// How far it has come; [`super::Items::set_stage`] changes it.
     pub(crate) stage: Stage<E>,
     /// Why no handler can have it.
     pub(crate) unfit: Option<Arc<str>>,
     /// It is not started before it has its row.
     pub(crate) stored_first: bool,
+}
+
+impl<E> Stage<E> {
+    /// Gives the bytes of what was decided and is not written.
+    pub(super) fn effects(&self) -> usize {
+        match self {
+            Self::Decided(how) | Self::Writing(how) => how.bytes(),
+            Self::Waiting { .. } | Self::Running { .. } => 0,
+        }
+    }
 }
 
 impl<E> Item<E> {
@@ -87,6 +98,11 @@ impl<E> How<E> {
             EndedBy::Call(decision) => Some(decision),
             EndedBy::Host(..) => None,
         }
+    }
+
+    /// Gives the bytes that what is written with it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.decision().map_or(0, |decision| decision.bytes)
     }
 
     pub(crate) fn has_sql(&self) -> bool {

@@ -106,6 +106,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     pub(super) fn tidy(&mut self, order: OrderBy) {
         let in_memory = self.keys.get(&order).map_or(0, |queue| queue.seqs.len());
         if in_memory == 0 {
+            self.set_state(order, None);
             self.keys.remove(&order);
         }
         if self.waits_behind_dead(order) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::inserts::QueuedRow;
+use super::inserts::{Most, QueuedRow};
 use super::stage::{Row, Stage};
 use super::{Lane, Phase, PolledBatch, UnderWay, Weight};
 use crate::handler_machine::command::{Insert, LaneWrite, NewRow, NewRowState, Settled, Spill};
@@ -17,6 +17,8 @@ const SPILL_MAX: usize = 2000;
 pub(crate) struct Share {
     /// The most messages.
     pub(crate) rows_max: usize,
+    /// The most bytes of what is written, but for those of the first message.
+    pub(crate) bytes_max: usize,
     /// Each message is settled alone.
     pub(crate) single: bool,
 }
@@ -52,11 +54,21 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// places, and records only with all rows that are decided.
     pub(crate) fn take_write(&mut self, id: WriteId, share: Share, now: Moment) -> Option<LaneWrite<E>> {
         let limit = self.write_limit.unwrap_or(usize::MAX).min(if share.single { 1 } else { share.rows_max });
-        let seqs: Vec<Seq> = self.decided.iter().take(limit).copied().collect();
+        let mut bytes = 0;
+        let mut fits = |seq: &&Seq| {
+            let is_first = bytes == 0;
+            bytes += self.items.get(**seq).map_or(0, |item| item.stage.effects());
+            is_first || bytes <= share.bytes_max
+        };
+        let seqs: Vec<Seq> = self.decided.iter().take(limit).take_while(&mut fits).copied().collect();
         let room = limit.saturating_sub(seqs.len());
         let whole = seqs.len() == self.decided.len() && (!share.single || seqs.is_empty());
         let batch = if whole && !self.rereads() {
-            self.inserts.take_due(now, room, self.write_limit.is_some())
+            let items = &self.items;
+            let effects = |seq: Seq| items.get(seq).map_or(0, |item| item.stage.effects());
+            let bytes_max = share.bytes_max.saturating_sub(bytes);
+            let most = Most { rows_max: room, bytes_max, divide: self.write_limit.is_some() };
+            self.inserts.take_due(now, most, |row| row.message.bytes() + effects(row.seq()))
         } else {
             None
         };
@@ -86,11 +98,11 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// A decided message goes into a settlement.
     fn settle(&mut self, seq: Seq) -> Option<Settled<E>> {
         self.decided.remove(&seq);
-        let item = self.items.get_mut(seq)?;
+        let item = self.items.get(seq)?;
         let Stage::Decided(how) = &item.stage else { return None };
         let settled =
             Settled { message: Arc::clone(&item.message), was_held: item.row == Row::Held, how: how.clone() };
-        item.stage = Stage::Writing(how.clone());
+        self.items.set_stage(seq, Stage::Writing(settled.how.clone()));
         Some(settled)
     }
 
@@ -100,7 +112,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     }
 
     fn new_row(&mut self, row: &QueuedRow) -> NewRow<E> {
-        let item = self.items.get_mut(row.seq()).filter(|_| row.is_kept());
+        let item = self.items.get(row.seq()).filter(|_| row.is_kept());
         let as_what = match item {
             None if row.held => NewRowState::Held,
             None => NewRowState::Pending,
@@ -111,7 +123,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 Stage::Decided(how) if how.has_sql() => NewRowState::Running,
                 Stage::Decided(how) => {
                     let how = how.clone();
-                    item.stage = Stage::Writing(how.clone());
+                    self.items.set_stage(row.seq(), Stage::Writing(how.clone()));
                     NewRowState::Ended(how)
                 }
             },

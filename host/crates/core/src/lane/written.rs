@@ -98,9 +98,9 @@ impl<S: Clone, E: Clone> Lane<S, E> {
                 // Whoever ran alone and came back kills nobody.
                 message.crashes = if message.crashes >= LOST_MAX { 0 } else { message.crashes };
                 item.message = Arc::new(message);
-                item.stage = Stage::Waiting { due: now + delay };
                 item.row = if held { Row::Held } else { Row::Ready };
                 item.stored_first = false;
+                self.items.set_stage(seq, Stage::Waiting { due: now + delay });
                 if let Some(queue) = self.keys.get_mut(&order) {
                     queue.begun = queue.begun.saturating_sub(1);
                     queue.last_writer = queue.last_writer.filter(|writer| *writer != seq);
@@ -213,9 +213,10 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     }
 
     fn decided_again(&mut self, seq: Seq) -> bool {
-        let Some(item) = self.items.get_mut(seq) else { return false };
+        let Some(item) = self.items.get(seq) else { return false };
         let Stage::Writing(how) = &item.stage else { return false };
-        item.stage = Stage::Decided(how.clone());
+        let how = how.clone();
+        self.items.set_stage(seq, Stage::Decided(how));
         self.decided.insert(seq);
         true
     }

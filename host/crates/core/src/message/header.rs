@@ -7,6 +7,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Memory that an allocation takes beside its content, about.
+const ALLOCATION_BYTES: usize = 16;
+
 /// A header's name: text, or bytes where a record's name is not UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HeaderName {
@@ -45,6 +48,13 @@ pub struct Header {
 }
 
 impl Header {
+    /// Gives the bytes that it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let value = self.value.as_ref().map_or(0, |value| ALLOCATION_BYTES + value.len());
+        size_of::<Self>() + ALLOCATION_BYTES + self.name.size() + value
+    }
+
     /// A header with a text value.
     #[must_use]
     pub fn text(name: &str, value: &str) -> Self {

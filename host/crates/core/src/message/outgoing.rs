@@ -30,3 +30,15 @@ pub struct Outgoing {
     /// Not before this much later.
     pub delay: Option<Duration>,
 }
+
+impl Outgoing {
+    /// Gives the bytes that it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let optional = [&self.content_type, &self.schema_version, &self.idempotency_key];
+        let texts = optional.into_iter().flatten().map(String::len).sum::<usize>();
+        let data = [&self.key, &self.payload].into_iter().flatten().map(Vec::len).sum::<usize>();
+        let headers = self.headers.iter().map(Header::bytes).sum::<usize>();
+        size_of::<Self>() + self.topic.len() + self.event_type.len() + texts + data + headers
+    }
+}

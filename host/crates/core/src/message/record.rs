@@ -18,3 +18,12 @@ pub struct Record {
     /// Its timestamp in milliseconds since 1970; 0 where it has none.
     pub timestamp_ms: i64,
 }
+
+impl Record {
+    /// Gives the bytes that it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let data = [&self.key, &self.payload].into_iter().flatten().map(Vec::len).sum::<usize>();
+        size_of::<Self>() + data + self.headers.iter().map(Header::bytes).sum::<usize>()
+    }
+}

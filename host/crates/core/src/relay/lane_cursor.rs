@@ -1,9 +1,32 @@
 //! The lanes that this relay owns: how far each was read, and from where it must be read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Identifies a look by its place among all of them.
 pub(super) type LookNumber = u64;
+
+/// Rows in hand of a lane, and the bytes that they take in memory.
+#[derive(Debug, Clone, Default)]
+struct InHand {
+    rows: BTreeMap<i64, usize>,
+    bytes: usize,
+}
+
+impl InHand {
+    /// Takes a row; `false` where it is there.
+    fn insert(&mut self, seq: i64, bytes: usize) -> bool {
+        let is_new = !self.rows.contains_key(&seq);
+        if is_new {
+            self.rows.insert(seq, bytes);
+            self.bytes += bytes;
+        }
+        is_new
+    }
+
+    fn remove(&mut self, seq: i64) {
+        self.bytes = self.bytes.saturating_sub(self.rows.remove(&seq).unwrap_or(0));
+    }
+}
 
 /// One lane.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +47,7 @@ struct Lane {
     /// Another host is to have it: nothing more of it is read.
     closing: bool,
     /// Rows that were read and are not marked yet.
-    in_hand: BTreeSet<i64>,
+    in_hand: InHand,
     /// Rows that left our hands, and the newest look of then: looks up to that one may still see them as pending.
     ended: BTreeMap<i64, LookNumber>,
 }
@@ -39,8 +62,8 @@ impl Lane {
     }
 
     /// Takes the row in hand; `false` where it is known to the look that brought it.
-    fn take(&mut self, seq: i64, look: LookNumber) -> bool {
-        self.ended.get(&seq).is_none_or(|newest| *newest < look) && self.in_hand.insert(seq)
+    fn take(&mut self, (seq, bytes): (i64, usize), look: LookNumber) -> bool {
+        self.ended.get(&seq).is_none_or(|newest| *newest < look) && self.in_hand.insert(seq, bytes)
     }
 }
 
@@ -98,7 +121,7 @@ impl Lanes {
 
     /// Takes out the lanes that were closed and have nothing in hand.
     pub(super) fn closed(&mut self) -> Vec<i32> {
-        let closed = self.lanes.extract_if(.., |_, lane| lane.closing && lane.in_hand.is_empty());
+        let closed = self.lanes.extract_if(.., |_, lane| lane.closing && lane.in_hand.rows.is_empty());
         closed.map(|(id, _)| id).collect()
     }
 
@@ -117,12 +140,23 @@ impl Lanes {
 
     /// All rows that were read and are not marked yet.
     pub(super) fn in_hand(&self) -> usize {
-        self.lanes.values().map(|lane| lane.in_hand.len()).sum()
+        self.lanes.values().map(|lane| lane.in_hand.rows.len()).sum()
+    }
+
+    /// The bytes that these take in memory.
+    pub(super) fn bytes_in_hand(&self) -> usize {
+        self.lanes.values().map(|lane| lane.in_hand.bytes).sum()
+    }
+
+    /// The bytes of the largest of them.
+    pub(super) fn largest_in_hand(&self) -> usize {
+        let rows = self.lanes.values().flat_map(|lane| lane.in_hand.rows.values());
+        rows.copied().max().unwrap_or(0)
     }
 
     /// Gives the rows in hand, with their lanes.
     pub(super) fn rows_in_hand(&self) -> impl Iterator<Item = (i32, i64)> {
-        self.lanes.iter().flat_map(|(id, lane)| lane.in_hand.iter().map(|seq| (*id, *seq)))
+        self.lanes.iter().flat_map(|(id, lane)| lane.in_hand.rows.keys().map(|seq| (*id, *seq)))
     }
 
     /// Begins a look that starts at the horizon where lanes were read so far: asks for so many new rows a
@@ -136,7 +170,7 @@ impl Lanes {
             }
             lane.rewind_to = None;
             (lane.got, lane.fresh, lane.last) = (0, 0, 0);
-            let known = lane.in_hand.len();
+            let known = lane.in_hand.rows.len();
             lane.bound = Some(lane_rows_max + known);
             starts.push(*id, lane.mark.min(horizon), lane_rows_max, known);
         }
@@ -147,7 +181,7 @@ impl Lanes {
     pub(super) fn begin_aside(&self, lane_rows_max: usize) -> Starts {
         let mut starts = Starts::default();
         for (id, lane) in self.lanes.iter().filter(|(_, lane)| !lane.closing) {
-            starts.push(*id, 0, lane_rows_max, lane.in_hand.len());
+            starts.push(*id, 0, lane_rows_max, lane.in_hand.rows.len());
         }
         starts
     }
@@ -159,20 +193,21 @@ impl Lanes {
         }
     }
 
-    /// Takes a row in hand that the look `look` at the next rows brought. `false` where it is known already, or
+    /// Takes a row in hand, by its `seq` and its bytes in memory, that the look `look` at the next rows brought. `false` where it is known already, or
     /// the lane is not ours, or was set back since.
-    pub(super) fn read(&mut self, lane: i32, seq: i64, look: LookNumber) -> bool {
+    pub(super) fn read(&mut self, lane: i32, row: (i64, usize), look: LookNumber) -> bool {
+        let seq = row.0;
         let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| lane.bound.is_some()) else { return false };
         lane.got += 1;
         lane.last = seq;
-        let new = lane.rewind_to.is_none_or(|to| seq <= to) && lane.take(seq, look);
+        let new = lane.rewind_to.is_none_or(|to| seq <= to) && lane.take(row, look);
         lane.fresh += usize::from(new);
         new
     }
 
     /// The same of another look, which says nothing of how far the lane was read.
-    pub(super) fn read_aside(&mut self, lane: i32, seq: i64, look: LookNumber) -> bool {
-        self.lanes.get_mut(&lane).is_some_and(|lane| !lane.closing && lane.take(seq, look))
+    pub(super) fn read_aside(&mut self, lane: i32, row: (i64, usize), look: LookNumber) -> bool {
+        self.lanes.get_mut(&lane).is_some_and(|lane| !lane.closing && lane.take(row, look))
     }
 
     /// Ends the look at the next rows. What it showed of a lane is known up to where it was cut, which may be
@@ -209,7 +244,7 @@ impl Lanes {
     /// in hand are above it. Looks are taken to start at `start`.
     pub(super) fn floors(&self, start: i64) -> Floors {
         let floor = |lane: &Lane| {
-            let first = lane.in_hand.first().map_or(i64::MAX, |seq| seq - 1);
+            let first = lane.in_hand.rows.keys().next().map_or(i64::MAX, |seq| seq - 1);
             lane.mark.min(start).min(first)
         };
         self.lanes.iter().map(|(id, lane)| (*id, floor(lane))).collect()
@@ -225,7 +260,7 @@ impl Lanes {
     /// Has the row read again, and with it what follows.
     pub(super) fn read_again(&mut self, lane: i32, seq: i64) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.in_hand.remove(&seq);
+            lane.in_hand.remove(seq);
             lane.set_back(seq - 1);
         }
     }
@@ -240,7 +275,7 @@ impl Lanes {
     /// The table may be another: nothing of what is known holds.
     pub(super) fn begin_anew(&mut self) {
         for lane in self.lanes.values_mut() {
-            lane.in_hand.clear();
+            lane.in_hand = InHand::default();
             lane.ended.clear();
             lane.set_back(0);
         }
@@ -249,7 +284,7 @@ impl Lanes {
     /// The row is out of our hands: marked, failed, or gone.
     pub(super) fn done(&mut self, lane: i32, seq: i64, newest: LookNumber) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.in_hand.remove(&seq);
+            lane.in_hand.remove(seq);
             lane.ended.insert(seq, newest);
         }
     }
@@ -257,7 +292,7 @@ impl Lanes {
     /// The row's topic is held: it is read again when that goes on.
     pub(super) fn put_back(&mut self, lane: i32, seq: i64) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.in_hand.remove(&seq);
+            lane.in_hand.remove(seq);
         }
     }
 }
@@ -288,12 +323,12 @@ mod tests {
         let mut lanes = one_lane();
         assert_eq!(lanes.begin_look(50, 10).late, [0]);
         lanes.read_again(7, 41);
-        assert!(lanes.read(7, 40, 1) && !lanes.read(7, 41, 1) && !lanes.read(7, 42, 1));
+        assert!(lanes.read(7, (40, 1), 1) && !lanes.read(7, (41, 1), 1) && !lanes.read(7, (42, 1), 1));
         lanes.looked(ALL);
         assert_eq!(lanes.with_more(), 1);
         assert_eq!(lanes.begin_look(50, 10).late, [40]);
-        assert!(!lanes.read(7, 40, 2), "it is in hand");
-        assert!(lanes.read(7, 41, 2));
+        assert!(!lanes.read(7, (40, 1), 2), "it is in hand");
+        assert!(lanes.read(7, (41, 1), 2));
         lanes.looked(ALL);
         assert_eq!((lanes.with_more(), lanes.begin_look(1_000, 10).late), (0, vec![100]));
     }
@@ -313,7 +348,7 @@ mod tests {
         lanes.begin_look(0, 10);
         assert!(lanes.remove(7));
         lanes.add(7);
-        assert!(!lanes.read(7, 1, 1));
+        assert!(!lanes.read(7, (1, 1), 1));
         lanes.looked(ALL);
         assert_eq!(lanes.begin_look(1_000, 10).late, [0]);
     }
@@ -322,28 +357,44 @@ mod tests {
     fn a_row_that_ended_is_passed_over_by_looks_that_may_see_it_as_pending() {
         let mut lanes = one_lane();
         lanes.begin_look(0, 10);
-        assert!(lanes.read(7, 1, 1));
+        assert!(lanes.read(7, (1, 1), 1));
         lanes.looked(ALL);
         lanes.done(7, 1, 2);
-        assert!(!lanes.read_aside(7, 1, 2), "look 2 was under way when it ended");
+        assert!(!lanes.read_aside(7, (1, 1), 2), "look 2 was under way when it ended");
         lanes.forget_ended(2);
-        assert!(!lanes.read_aside(7, 1, 2));
-        assert!(lanes.read_aside(7, 1, 3), "another row, or the same replayed");
+        assert!(!lanes.read_aside(7, (1, 1), 2));
+        assert!(lanes.read_aside(7, (1, 1), 3), "another row, or the same replayed");
         lanes.forget_ended(3);
         lanes.put_back(7, 1);
-        assert!(lanes.read_aside(7, 1, 2), "it is forgotten");
+        assert!(lanes.read_aside(7, (1, 1), 2), "it is forgotten");
     }
 
     #[test]
     fn floors_are_below_what_is_in_hand_and_a_new_lane_is_read_from_its_start() {
         let mut lanes = one_lane();
         lanes.begin_look(0, 10);
-        assert!(lanes.read(7, 30, 1) && lanes.read(7, 60, 1));
+        assert!(lanes.read(7, (30, 1), 1) && lanes.read(7, (60, 1), 1));
         lanes.looked(ALL);
         let floors = lanes.floors(80);
         assert_eq!(floors, Floors::from([(7, 29)]));
         lanes.add(8);
         lanes.set_back_to(&floors);
         assert_eq!(lanes.begin_look(1_000, 10).late, [29, 0]);
+    }
+
+    #[test]
+    fn the_bytes_in_hand_are_those_of_the_rows_in_hand() {
+        let mut lanes = one_lane();
+        lanes.begin_look(0, 10);
+        assert!(lanes.read(7, (1, 100), 1) && lanes.read(7, (2, 30), 1) && !lanes.read(7, (1, 100), 1));
+        assert_eq!((lanes.bytes_in_hand(), lanes.largest_in_hand()), (130, 100));
+        lanes.done(7, 1, 1);
+        lanes.done(7, 1, 1);
+        assert_eq!(lanes.bytes_in_hand(), 30);
+        lanes.read_again(7, 2);
+        assert_eq!(lanes.bytes_in_hand(), 0);
+        assert!(lanes.read_aside(7, (3, 5), 1));
+        lanes.begin_anew();
+        assert_eq!(lanes.bytes_in_hand(), 0);
     }
 }

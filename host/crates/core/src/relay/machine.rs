@@ -41,6 +41,13 @@ struct MainProducer {
     purging: bool,
 }
 
+/// Rows, and the bytes that they take in memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Room {
+    rows: usize,
+    bytes: usize,
+}
+
 /// A look under way.
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
@@ -73,6 +80,8 @@ pub struct RelayMachine<R> {
     schedule: PollSchedule,
     due: DueSchedule,
     looks: Looks,
+    /// Bytes in memory of a row of the last page that had any.
+    row_size: usize,
     /// The server that answered the last look.
     server: Option<i64>,
     /// The table may be another: nothing is read before what has ended is marked, and then everything is.
@@ -112,6 +121,7 @@ impl<R: Clone> RelayMachine<R> {
             schedule: PollSchedule::new(now),
             due: DueSchedule::new(now),
             looks: Looks::default(),
+            row_size: 0,
             server: None,
             begins_anew: false,
             flights: BTreeMap::new(),
@@ -254,19 +264,74 @@ impl<R: Clone> RelayMachine<R> {
         looks.begun
     }
 
-    /// How many new rows may be read: what waits for held topics counts apart, as many again.
-    fn room(&self) -> usize {
-        let in_hand = self.lanes.in_hand();
-        let held = self.topics.held().map(|(_, topic)| topic.unsent.len() + topic.in_flight).sum::<usize>();
-        let queued =
-            self.sides.iter().flat_map(|side| &side.work).map(|work| work.queue.len()).sum::<usize>();
-        let counted = in_hand.saturating_sub(held + queued);
-        self.settings.in_flight_max.saturating_sub(counted).min(self.room_beside())
+    /// How much may be read that is new: what waits for held topics counts apart, as much again.
+    fn room(&self) -> Room {
+        let apart = self.apart();
+        let beside = self.room_beside();
+        let rows = self.lanes.in_hand().saturating_sub(apart.rows);
+        let bytes = self.lanes.bytes_in_hand().saturating_sub(apart.bytes);
+        Room {
+            rows: self.settings.in_flight_max.saturating_sub(rows).min(beside.rows),
+            bytes: self.settings.in_flight_bytes_max.saturating_sub(bytes).min(beside.bytes),
+        }
     }
 
-    /// How many rows may be read of topics that are in trouble, which count with all that is in hand.
-    fn room_beside(&self) -> usize {
-        (2 * self.settings.in_flight_max).saturating_sub(self.lanes.in_hand())
+    /// What waits for held topics.
+    fn apart(&self) -> Room {
+        let queued = self.sides.iter().flat_map(|side| &side.work).flat_map(|work| &work.queue);
+        let unsent = self.topics.held().flat_map(|(_, topic)| &topic.unsent).map(|(_, row)| row);
+        let rows_of =
+            |apart: Room, row: &Row<R>| Room { rows: apart.rows + 1, bytes: apart.bytes + row.memory };
+        let apart = queued.chain(unsent).fold(Room::default(), rows_of);
+        if self.topics.held().all(|(_, topic)| topic.in_flight == 0) {
+            return apart;
+        }
+        let in_flight = self.flights.values().filter(|flight| self.topics.holds(flight.topic));
+        in_flight.map(|flight| &flight.row).fold(apart, rows_of)
+    }
+
+    /// How much may be read of topics that are in trouble, which count with all that is in hand.
+    fn room_beside(&self) -> Room {
+        Room {
+            rows: (2 * self.settings.in_flight_max).saturating_sub(self.lanes.in_hand()),
+            bytes: self
+                .settings
+                .in_flight_bytes_max
+                .saturating_mul(2)
+                .saturating_sub(self.lanes.bytes_in_hand()),
+        }
+    }
+
+    /// How many bytes a look may bring that has room for so many new ones: known rows come with them.
+    fn look_bytes(&self, new_max: usize) -> usize {
+        self.lanes.bytes_in_hand().saturating_add(new_max)
+    }
+
+    /// How many rows a look asks for: about as many as fit, since what does not costs its connection.
+    fn rows_fitting(&self, room: Room) -> usize {
+        let fitting = room.bytes.checked_div(self.row_size).map_or(usize::MAX, |rows| rows.max(1));
+        self.settings.batch_rows_max.min(room.rows).min(fitting).max(1)
+    }
+
+    fn note_size(&mut self, rows: &[Row<R>]) {
+        let bytes = rows.iter().map(|row| row.memory).sum::<usize>();
+        self.row_size = bytes.checked_div(rows.len()).unwrap_or(self.row_size);
+    }
+}
+
+impl Room {
+    fn is_none(self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+
+    /// Takes a row, which may exceed the bytes; `false` where there is no room.
+    fn take(&mut self, memory: usize) -> bool {
+        let has_room = !self.is_none();
+        if has_room {
+            self.rows -= 1;
+            self.bytes = self.bytes.saturating_sub(memory);
+        }
+        has_room
     }
 }
 

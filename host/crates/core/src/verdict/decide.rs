@@ -72,6 +72,20 @@ impl Verdict {
             Self::Completed | Self::Skipped { .. } | Self::Again { .. } => None,
         }
     }
+
+    /// Gives the bytes of its words.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Completed => 0,
+            Self::Skipped { reason } => reason.len(),
+            Self::Again { error, .. } => error.len(),
+            Self::Retry { cause, .. } | Self::Dead { cause, .. } => {
+                let optional = [&cause.code, &cause.detail];
+                cause.error.len() + optional.into_iter().flatten().map(String::len).sum::<usize>()
+            }
+        }
+    }
 }
 
 /// Why a message is dead.
@@ -214,6 +228,7 @@ pub fn cause(fault: Fault) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::words_of;
 
     const POLICY: RetryPolicy =
         RetryPolicy { attempts_max: 3, base: Duration::from_secs(10), cap: Duration::from_secs(60) };
@@ -300,6 +315,17 @@ mod tests {
             assert_eq!(blocks, [None, Some(Blocking::Wait), Some(Blocking::Park)], "{reason:?}");
         }
         assert_eq!(policies.map(|policy| DeadReason::Parked.blocks(policy)), [None, None, None]);
+    }
+
+    #[test]
+    fn the_page_of_errors_has_every_reason_of_a_death() {
+        let page = include_str!("../../../../../docs/errors.md");
+        let (_, page) = page.split_once("\n## Dead letters\n").unwrap();
+        let reasons = words_of(include_str!("decide.rs"), "as_str");
+        assert!(reasons.len() > 5 && reasons.contains(&DeadReason::Exhausted.as_str()), "{reasons:?}");
+        for reason in reasons {
+            assert!(page.contains(&format!("\n| `{reason}` | ")), "{reason}");
+        }
     }
 
     #[test]

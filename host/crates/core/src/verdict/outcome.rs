@@ -194,6 +194,18 @@ pub struct Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::words_of;
+
+    #[test]
+    fn the_page_of_errors_has_every_kind_of_fault() {
+        let page = include_str!("../../../../../docs/errors.md");
+        let (_, page) = page.split_once("\n### Faults\n").unwrap();
+        let kinds = words_of(include_str!("outcome.rs"), "kind");
+        assert!(kinds.len() > 10 && kinds.contains(&"failure"), "{kinds:?}");
+        for kind in kinds {
+            assert!(page.contains(&format!("\n| `{kind}` | ")), "{kind}");
+        }
+    }
 
     #[test]
     fn what_was_refused_before_is_told_however_long_the_words_are() {

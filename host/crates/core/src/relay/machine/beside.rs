@@ -132,19 +132,20 @@ impl<R: Clone> RelayMachine<R> {
             return;
         }
         let tries_one = topic.cause() == Some(Cause::Sick) && !work.works;
-        let new_max = if tries_one { 1 } else { self.settings.batch_rows_max };
         // What was acknowledged here and cannot be marked counts with all that is in hand.
-        let new_max = new_max.min(self.room_beside());
-        if new_max == 0 {
+        let room = self.room_beside();
+        if room.is_none() {
             return;
         }
+        let new_max = if tries_one { 1 } else { self.rows_fitting(room) };
         let (topic, side) = (topic.name.clone(), Some(side.id));
         let number = self.number_look();
         let starts = self.lanes.begin_aside(new_max);
         let rows_max = new_max + starts.known;
         self.looks.aside = Some(UnderWay { number, began: self.now, rows_max, side });
         let (lanes, bounds) = (starts.lanes, starts.bounds);
-        self.commands.push(Command::LookAside(LookAside { topic, lanes, bounds, rows_max }));
+        let bytes_max = self.look_bytes(room.bytes);
+        self.commands.push(Command::LookAside(LookAside { topic, lanes, bounds, rows_max, bytes_max }));
     }
 
     pub(super) fn looked_aside(&mut self, looked: Result<AsidePage<R>, Failure>) {
@@ -160,17 +161,16 @@ impl<R: Clone> RelayMachine<R> {
         let place = self.sides.iter().position(|side| Some(side.id) == look.side && !side.purging);
         let Some(place) = place else { return };
         let (mut fit, mut refused, mut room) = (Vec::new(), Vec::new(), self.room_beside());
-        let mut is_cut = false;
+        let mut is_cut = page.is_cut;
         for mut row in page.rows {
-            if !self.lanes.read_aside(row.lane, row.seq, look.number) {
+            if !self.lanes.read_aside(row.lane, (row.seq, row.memory), look.number) {
                 continue;
             }
-            if room == 0 {
+            if !room.take(row.memory) {
                 self.lanes.put_back(row.lane, row.seq);
                 is_cut = true;
                 continue;
             }
-            room -= 1;
             match row.unfit.take() {
                 Some(reason) => refused.push((row, reason)),
                 None => fit.push(row),

@@ -50,6 +50,13 @@ impl<R: Clone> RelayMachine<R> {
         if in_hand > most {
             return Err(format!("{in_hand} rows are in hand, where {most} may be"));
         }
+        // Each kind of look may bring a row that exceeds what there was room for.
+        let most = self.settings.in_flight_bytes_max.saturating_mul(2);
+        let most = most.saturating_add(3 * self.lanes.largest_in_hand());
+        let bytes = self.lanes.bytes_in_hand();
+        if bytes > most {
+            return Err(format!("{bytes} bytes are in hand, where {most} may be"));
+        }
         Ok(())
     }
 }

@@ -124,7 +124,9 @@ impl<R: Clone> RelayMachine<R> {
         }
         self.check_at = self.now + CHECK_EVERY;
         let patience = self.settings.publish_timeout.mul_f64(PATIENCE);
-        let is_short = self.room() < self.settings.in_flight_max.div_ceil(8);
+        let room = self.room();
+        let is_short = room.rows < self.settings.in_flight_max.div_ceil(8)
+            || room.bytes < self.settings.in_flight_bytes_max.div_ceil(8);
         let mut overdue = Vec::new();
         for (id, topic) in self.topics.iter_mut() {
             let sent = topic.oldest_sent(|ticket| self.flights.contains_key(ticket));

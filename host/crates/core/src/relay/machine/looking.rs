@@ -18,11 +18,11 @@ impl<R: Clone> RelayMachine<R> {
             return;
         }
         let room = self.room();
-        if room == 0 {
+        if room.is_none() {
             return;
         }
         self.schedule.begin_look();
-        let new_max = self.settings.batch_rows_max.min(room).max(1);
+        let new_max = self.rows_fitting(room);
         let lane_rows_max = (new_max / with_more.max(8)).max(1);
         let number = self.number_look();
         let Starts { lanes, late, bounds, known } = self.lanes.begin_look(self.horizon.seq(), lane_rows_max);
@@ -36,6 +36,7 @@ impl<R: Clone> RelayMachine<R> {
             bounds,
             without: self.topics.held_names(),
             rows_max,
+            bytes_max: self.look_bytes(room.bytes),
             stragglers,
             floors,
             sample: self.horizon.wants_sample(self.now),
@@ -69,7 +70,9 @@ impl<R: Clone> RelayMachine<R> {
             self.topics.lower_all(floor);
         }
         self.meet(&page.rows, before.min(floor.unwrap_or(i64::MAX)));
-        let cut_at = page.rows.last().filter(|_| page.rows.len() >= look.rows_max).map(|row| row.seq);
+        let is_cut = page.is_cut || page.rows.len() >= look.rows_max;
+        let cut_at = page.rows.last().filter(|_| is_cut).map(|row| row.seq);
+        self.note_size(&page.rows);
         let fresh = self.take_next(page.rows, look.number);
         self.lanes.looked(Looked { cut_at, last_seq: page.snapshot.last_seq, floor });
         self.schedule.looked(fresh, self.lanes.with_more() > 0, &self.settings, self.now);
@@ -79,13 +82,13 @@ impl<R: Clone> RelayMachine<R> {
 
     /// Takes what is new of a page, for which there is room; gives how many rows that were.
     fn take_next(&mut self, rows: Vec<Row<R>>, look: LookNumber) -> usize {
-        let (mut fresh, mut seen, room) = (0, None, self.room());
+        let (mut fresh, mut seen, mut room) = (0, None, self.room());
         for row in rows {
-            if !self.lanes.read(row.lane, row.seq, look) {
+            if !self.lanes.read(row.lane, (row.seq, row.memory), look) {
                 continue;
             }
             // Rows that were known as the look began may have ended since, and others came in their place.
-            if fresh == room {
+            if !room.take(row.memory) {
                 self.lanes.read_again(row.lane, row.seq);
                 continue;
             }

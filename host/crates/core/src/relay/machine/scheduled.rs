@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::{Command, DuePage, Failure, LookDue, Notice};
-use super::{RelayMachine, UnderWay};
+use super::{RelayMachine, Room, UnderWay};
 use crate::time::Moment;
 
 /// The time of the first is asked for no more often.
@@ -91,17 +91,20 @@ impl<R: Clone> RelayMachine<R> {
             return;
         }
         // The next rows have the other half.
-        let new_max = self.settings.batch_rows_max.min(self.room().div_ceil(2));
-        if new_max == 0 {
+        let room = self.room();
+        if room.is_none() {
             return;
         }
+        let room = Room { rows: room.rows.div_ceil(2), bytes: room.bytes.div_ceil(2) };
+        let new_max = self.rows_fitting(room);
         let number = self.number_look();
         let starts = self.lanes.begin_aside(new_max);
         let rows_max = new_max + starts.known;
         self.looks.due = Some(UnderWay { number, began: self.now, rows_max, side: None });
         let without = self.topics.held_names();
         let (lanes, bounds) = (starts.lanes, starts.bounds);
-        self.commands.push(Command::LookDue(LookDue { lanes, bounds, without, rows_max }));
+        let bytes_max = self.look_bytes(room.bytes);
+        self.commands.push(Command::LookDue(LookDue { lanes, bounds, without, rows_max, bytes_max }));
     }
 
     pub(super) fn looked_due(&mut self, looked: Result<DuePage<R>, Failure>) {
@@ -118,15 +121,15 @@ impl<R: Clone> RelayMachine<R> {
             return self.begin_anew(Notice::AnotherServer, self.horizon.drawn());
         }
         self.meet(&page.rows, self.horizon.seq());
-        let mut more = page.rows.len() >= look.rows_max;
-        let (mut fresh, mut seen, room) = (0, None, self.room());
+        let mut more = page.is_cut || page.rows.len() >= look.rows_max;
+        let (mut fresh, mut seen, mut room) = (0, None, self.room());
         for row in page.rows {
             // Between a purge and its end nothing of the lanes may be taken: what is purged goes first.
             let takes = !(self.main.purging || is_void);
-            if !takes || !self.lanes.read_aside(row.lane, row.seq, look.number) {
+            if !takes || !self.lanes.read_aside(row.lane, (row.seq, row.memory), look.number) {
                 continue;
             }
-            if fresh == room {
+            if !room.take(row.memory) {
                 self.lanes.put_back(row.lane, row.seq);
                 more = true;
                 continue;

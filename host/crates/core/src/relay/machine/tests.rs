@@ -12,6 +12,7 @@ use world::World;
 const SETTINGS: Settings = Settings {
     batch_rows_max: 20,
     in_flight_max: 40,
+    in_flight_bytes_max: 1_000_000,
     publish_timeout: Duration::from_secs(2),
     poll_min: Duration::from_millis(2),
     poll_max: Duration::from_millis(500),
@@ -64,7 +65,7 @@ impl ByHand {
 
     fn looked(&mut self, rows: Vec<Row<()>>, last_seq: i64) -> Vec<Command<()>> {
         let snapshot = Snapshot { last_seq, xmax: 10, ..Snapshot::default() };
-        self.on(Event::Looked(Ok(Page { rows, snapshot, next_due: None })))
+        self.on(Event::Looked(Ok(Page { rows, is_cut: false, snapshot, next_due: None })))
     }
 
     /// Looks, and gives what is sent: ticket and `seq`.
@@ -86,11 +87,11 @@ impl ByHand {
 }
 
 fn looked_aside(rows: Vec<Row<()>>) -> Event<()> {
-    Event::LookedAside(Ok(AsidePage { server: None, rows }))
+    Event::LookedAside(Ok(AsidePage { server: None, rows, is_cut: false }))
 }
 
 fn row(seq: i64, topic: &str) -> Row<()> {
-    Row { lane: 0, seq, topic: topic.into(), bytes: 100, unfit: None, record: () }
+    Row { lane: 0, seq, topic: topic.into(), bytes: 100, memory: 100, unfit: None, record: () }
 }
 
 fn sent(commands: &[Command<()>]) -> Vec<(Ticket, i64)> {
@@ -164,7 +165,7 @@ fn a_topic_without_acknowledgements_leaves_room_to_others_and_one_row_of_it_is_t
     relay.on(Event::Woken);
     fill(&mut relay);
     fill(&mut relay);
-    assert_eq!(relay.machine.room(), 0);
+    assert_eq!(relay.machine.room().rows, 0);
     let commands = relay.later(600);
     let without = commands.iter().find_map(|command| {
         if let Command::Look(look) = command { Some(look.without.clone()) } else { None }
@@ -239,7 +240,7 @@ fn where_another_server_answers_everything_is_read_anew_once_what_has_ended_is_m
     relay.acknowledged(both[0].0);
     relay.later(1_000);
     let snapshot = Snapshot { server: 2, last_seq: 34, xmax: 5, ..Snapshot::default() };
-    let page = Page { rows: vec![row(2, "orders")], snapshot, next_due: None };
+    let page = Page { rows: vec![row(2, "orders")], is_cut: false, snapshot, next_due: None };
     let commands = relay.on(Event::Looked(Ok(page.clone())));
     assert!(commands.contains(&Command::Say(Notice::AnotherServer)));
     assert_eq!(purged(&commands), [ProducerId(0)]);
@@ -271,7 +272,7 @@ fn a_look_aside_that_another_server_answers_brings_nothing() {
     let commands = relay.on(Event::Purged(ProducerId(0)));
     assert!(commands.iter().any(|command| matches!(command, Command::LookAside(_))));
     let rows = vec![row(1, "orders"), row(2, "orders")];
-    let commands = relay.on(Event::LookedAside(Ok(AsidePage { server: Some(2), rows })));
+    let commands = relay.on(Event::LookedAside(Ok(AsidePage { server: Some(2), rows, is_cut: false })));
     assert_eq!(sent(&commands), []);
     assert!(commands.contains(&Command::Say(Notice::AnotherServer)));
 }

@@ -5,6 +5,7 @@ use super::*;
 const RELAY: Settings = Settings {
     batch_rows_max: 1000,
     in_flight_max: 4000,
+    in_flight_bytes_max: 1_000_000,
     publish_timeout: Duration::from_secs(20),
     poll_min: Duration::from_millis(2),
     poll_max: Duration::from_millis(500),

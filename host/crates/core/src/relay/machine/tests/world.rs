@@ -61,10 +61,27 @@ fn lane_of(row: &Stored) -> i32 {
     i32::try_from((row.key + row.topic as u64) % 3).unwrap()
 }
 
+/// Leaves out what is beyond the bounds; says whether that may be for the bytes.
+fn cut(rows: &mut Vec<Row<i64>>, rows_max: usize, bytes_max: usize) -> bool {
+    rows.truncate(rows_max);
+    let mut bytes = 0;
+    let fitting = rows.iter().take_while(|row| {
+        let fits = bytes < bytes_max;
+        bytes += row.memory;
+        fits
+    });
+    let fitting = fitting.count();
+    rows.truncate(fitting);
+    bytes >= bytes_max
+}
+
 impl World {
+    /// Room for rows by their number, or for a few by their bytes, by turns.
     pub(super) fn new(seed: u64) -> Self {
         let mut commands = Vec::new();
-        let machine = RelayMachine::new(SETTINGS, Moment(0), &mut commands);
+        let bytes_max = [SETTINGS.in_flight_bytes_max, 1_500, 100][usize::try_from(seed % 3).unwrap()];
+        let settings = Settings { in_flight_bytes_max: bytes_max, ..SETTINGS };
+        let machine = RelayMachine::new(settings, Moment(0), &mut commands);
         let mut world = Self {
             seed,
             chance: seed,
@@ -303,11 +320,9 @@ impl World {
             Command::LookDue(look) => {
                 Event::LookedDue(if fails { Err(failure) } else { Ok(self.due_page(&look)) })
             }
-            Command::LookAside(look) => Event::LookedAside(if fails {
-                Err(failure)
-            } else {
-                Ok(AsidePage { server: Some(1), rows: self.topic_page(&look) })
-            }),
+            Command::LookAside(look) => {
+                Event::LookedAside(if fails { Err(failure) } else { Ok(self.topic_page(&look)) })
+            }
             Command::Mark(batch) => {
                 if !fails || self.chance(2) == 0 {
                     self.mark(&batch);
@@ -364,6 +379,7 @@ impl World {
                 seq: *seq,
                 topic: TOPICS[row.topic].into(),
                 bytes: row.bytes,
+                memory: row.bytes,
                 unfit: None,
                 record: *seq,
             }));
@@ -384,7 +400,7 @@ impl World {
         let mut rows = self.rows(&look.lanes, &look.bounds, |place, seq, row| {
             seq > look.late[place].min(floor) && row.due.is_none() && !holds(&look.without, row)
         });
-        rows.truncate(look.rows_max);
+        let is_cut = cut(&mut rows, look.rows_max, look.bytes_max);
         let due = self.table.values().filter(|row| !row.ended).filter_map(|row| row.due).min();
         let next_due =
             due.filter(|_| look.schedule).map(|due| Duration::from_millis(due.saturating_sub(self.now)));
@@ -396,6 +412,7 @@ impl World {
         });
         Page {
             rows,
+            is_cut,
             snapshot: Snapshot { server: 1, last_seq: self.last_seq, xmax, own_id, open, ended },
             next_due,
         }
@@ -405,19 +422,20 @@ impl World {
         let is_due = |row: &Stored| row.due.is_some_and(|due| due <= self.now);
         let mut rows =
             self.rows(&look.lanes, &look.bounds, |_, _, row| is_due(row) && !holds(&look.without, row));
-        rows.truncate(look.rows_max);
+        let is_cut = cut(&mut rows, look.rows_max, look.bytes_max);
         let to_come =
             self.table.values().filter(|row| !row.ended && !is_due(row)).filter_map(|row| row.due).min();
-        DuePage { server: 1, rows, next_due: to_come.map(|due| Duration::from_millis(due - self.now)) }
+        let next_due = to_come.map(|due| Duration::from_millis(due - self.now));
+        DuePage { server: 1, rows, is_cut, next_due }
     }
 
-    fn topic_page(&self, look: &LookAside) -> Vec<Row<i64>> {
+    fn topic_page(&self, look: &LookAside) -> AsidePage<i64> {
         let topic = place(&look.topic);
         let mut rows = self.rows(&look.lanes, &look.bounds, |_, _, row| {
             row.topic == topic && row.due.is_none_or(|due| due <= self.now)
         });
-        rows.truncate(look.rows_max);
-        rows
+        let is_cut = cut(&mut rows, look.rows_max, look.bytes_max);
+        AsidePage { server: Some(1), rows, is_cut }
     }
 
     /// Nothing is disturbed any more: all that is there ends in time, and nothing is left in hand.

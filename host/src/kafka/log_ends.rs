@@ -1,26 +1,30 @@
 //! The ends of the partitions' logs. Kafka has a few seconds to answer. What it does not tell is named with the reason;
-//! the rest of the status does not depend on it.
+//! nothing else depends on it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use mailroom_core::topic::is_replaced;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::{KafkaError, Spot, TopicState, Topics};
 use crate::config;
 use crate::db::status::Read;
-use crate::kafka::{KafkaError, Spot, TopicState, Topics};
 
 /// Time for all questions together.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
+/// Partitions by their topics.
+pub(crate) type Partitions<'p> = BTreeMap<&'p str, BTreeSet<i32>>;
+
 /// Kafka's answers about the topics that are read.
 #[derive(Debug, Default)]
-pub(super) struct LogEnds {
+pub(crate) struct LogEnds {
     topics: BTreeMap<String, TopicLog>,
     /// Sentences about what is not known, and why.
-    pub(super) unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// Kafka's answer about one topic.
@@ -33,30 +37,30 @@ struct TopicLog {
 }
 
 impl LogEnds {
+    /// Asks for the ends of the logs of these partitions, by a client of its own.
+    pub(crate) async fn ask(kafka: &config::Kafka, partitions: &Partitions<'_>) -> Self {
+        if partitions.is_empty() {
+            return Self::default();
+        }
+        match Topics::new(kafka) {
+            Ok(client) => Self::ask_by(&client, &kafka.brokers, partitions).await,
+            Err(error) => Self::untold(&kafka.brokers, &error.to_string()),
+        }
+    }
+
     /// Asks for the ends of the logs of these partitions.
-    pub(super) async fn ask(kafka: &config::Kafka, reads: &[Read]) -> Self {
+    pub(crate) async fn ask_by(client: &Topics, brokers: &str, partitions: &Partitions<'_>) -> Self {
         let deadline = Instant::now() + ANSWERS_WITHIN;
         let mut ends = Self::default();
-        let mut partitions: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
-        for read in reads {
-            partitions.entry(read.topic.as_str()).or_default().insert(read.partition);
-        }
         if partitions.is_empty() {
             return ends;
         }
         let names: Vec<String> = partitions.keys().map(|topic| (*topic).to_owned()).collect();
         // A topic that does not exist would let the question for its ends wait in vain.
-        let (client, mut states) = match describe(kafka, names, deadline).await {
+        let mut states = match answer(client.describe(names), deadline).await {
             Ok(described) => described,
-            Err(why) => {
-                let brokers = &kafka.brokers;
-                ends.unknown.push(format!(
-                    "Kafka at {brokers} does not tell where the logs end, so END and LAG are not known: {why}"
-                ));
-                return ends;
-            }
+            Err(why) => return Self::untold(brokers, &why),
         };
-        let client = &client;
         let logs = partitions.iter().map(|(topic, partitions)| {
             let state = states.remove(*topic);
             async move { (*topic, TopicLog::ask(client, topic, partitions, state, deadline).await) }
@@ -68,13 +72,32 @@ impl LogEnds {
         ends
     }
 
+    fn untold(brokers: &str, why: &str) -> Self {
+        let unknown = format!(
+            "Kafka at {brokers} does not tell where the logs end, so END and LAG are not known: {why}"
+        );
+        Self { topics: BTreeMap::new(), unknown: vec![unknown] }
+    }
+
     /// The offset that the partition's next record will have.
-    pub(super) fn end(&self, topic: &str, partition: i32) -> Option<i64> {
+    pub(crate) fn end(&self, topic: &str, partition: i32) -> Option<i64> {
         self.topics.get(topic)?.ends.get(&partition).copied()
     }
 
+    /// The distance from the next offset that is read to the end of the log. Without a value where the end is not known,
+    /// or the topic was made again: what was read is of another log.
+    pub(crate) fn lag(&self, read: &Read) -> Option<i64> {
+        let end = self.end(&read.topic, read.partition).filter(|_| !self.is_replaced(read))?;
+        Some(end - read.next_offset)
+    }
+
+    /// Whether the topic is another than the one that was read.
+    pub(crate) fn is_replaced(&self, read: &Read) -> bool {
+        is_replaced(read.topic_id, self.topic_id(&read.topic))
+    }
+
     /// Kafka's id of the topic, nil where it is not known.
-    pub(super) fn topic_id(&self, topic: &str) -> Uuid {
+    fn topic_id(&self, topic: &str) -> Uuid {
         self.topics.get(topic).map_or_else(Uuid::nil, |log| log.id)
     }
 }
@@ -130,17 +153,6 @@ impl TopicLog {
     fn unknown(why: String) -> Self {
         Self { unknown: vec![why], ..Self::default() }
     }
-}
-
-/// Makes a client and asks it for the topics.
-async fn describe(
-    kafka: &config::Kafka,
-    topics: Vec<String>,
-    deadline: Instant,
-) -> Result<(Topics, HashMap<String, TopicState>), String> {
-    let client = Topics::new(kafka).map_err(|error| error.to_string())?;
-    let states = answer(client.describe(topics), deadline).await?;
-    Ok((client, states))
 }
 
 /// Waits for an answer until the deadline; gives in words why there is none.
