@@ -168,8 +168,7 @@ pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> 
     let replayed: Vec<Uuid> = inbox.into_iter().chain(outbox).collect();
     unblock(&mut tx, &replayed).await?;
     sqlx::query!(
-        "update mailroom.dead_letter d set replayed_at = clock_timestamp()
-           from unnest($1::uuid[]) r(id) where d.id = r.id",
+        "update mailroom.dead_letter d set replayed_at = clock_timestamp() where d.id = any($1)",
         &replayed,
     )
     .execute(&mut *tx)
@@ -191,8 +190,7 @@ pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError>
     lock_lanes(&mut tx, letters).await?;
     let discarded = sqlx::query_scalar!(
         "update mailroom.dead_letter d set discarded_at = clock_timestamp()
-           from unnest($1::uuid[]) l(id)
-          where d.id = l.id and d.replayed_at is null and d.discarded_at is null returning d.id",
+          where d.id = any($1) and d.replayed_at is null and d.discarded_at is null returning d.id",
         &ids,
     )
     .fetch_all(&mut *tx)
@@ -207,9 +205,8 @@ pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError>
 /// Keys that were blocked behind these letters go on, once their lanes were read again.
 async fn unblock(tx: &mut Tx, letters: &[Uuid]) -> Result<(), DbError> {
     sqlx::query!(
-        "delete from mailroom.blocked_key b
-          using unnest($1::uuid[]) l(id), mailroom.dead_letter d
-          where d.id = l.id and d.origin = 'inbox' and b.lane = d.lane and b.seq = d.seq",
+        "delete from mailroom.blocked_key b using mailroom.dead_letter d
+          where d.id = any($1) and d.origin = 'inbox' and b.lane = d.lane and b.seq = d.seq",
         letters,
     )
     .execute(&mut **tx)

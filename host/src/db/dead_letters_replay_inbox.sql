@@ -4,7 +4,9 @@
 -- no content to call a handler with, and stays unfit.
 with letter as materialized (
     select d.id, d.message_id, d.consumer_group, d.seq
-      from unnest($1::uuid[]) l(id) join mailroom.dead_letter d on d.id = l.id
+      from unnest($1::uuid[]) l(id)
+           -- By its id alone: with what says that it is open, a planner may walk all open ones for each.
+     cross join lateral (select * from mailroom.dead_letter d where d.id = l.id limit 1) d
      where d.origin = 'inbox' and d.replayed_at is null and d.discarded_at is null
      order by d.seq
 )

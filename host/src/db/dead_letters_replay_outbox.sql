@@ -1,7 +1,9 @@
 -- By the primary key.
 with letter as materialized (
     select d.id, d.message, d.seq
-      from unnest($1::uuid[]) l(id) join mailroom.dead_letter d on d.id = l.id
+      from unnest($1::uuid[]) l(id)
+           -- By its id alone: with what says that it is open, a planner may walk all open ones for each.
+     cross join lateral (select * from mailroom.dead_letter d where d.id = l.id limit 1) d
      where d.origin = 'outbox' and d.replayed_at is null and d.discarded_at is null
      order by d.seq
 )
