@@ -6,7 +6,8 @@
 //!
 //! The program `mailroom` is a thin shell around this crate. A program of your own can run the host with
 //! handlers in Rust beside the components of the drop folder: the same messages, effects, grants and
-//! outcomes, without the sandbox.
+//! outcomes, without the sandbox. `host/examples` has two such programs: `native`, and `embedded`, an
+//! application with the host inside.
 //!
 //! ```no_run
 //! use mailroom::config::{Config, Manifest, environment};

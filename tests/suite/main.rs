@@ -30,6 +30,7 @@ mod dev;
 mod documented;
 mod drop_folder;
 mod edited_rows;
+mod examples;
 mod first_light;
 mod gaps;
 mod groups;
