@@ -8,8 +8,8 @@ tables, in the same run. Prints one table.
 Usage: cargo xtask bench [--messages N] [--only SCENARIO] [--json] [--write]
 
   --messages N      How many messages a run has, 1000 to 1000000; 100000 by default
-  --only SCENARIO   relay, producers, handled, drain, blocked, latency, idle, neighbour, reload,
-                    call, or languages, which is no part of a full run: it needs their toolchains
+  --only SCENARIO   relay, producers, handled, metrics, drain, blocked, latency, idle, neighbour,
+                    reload, call, or languages, which is no part of a full run: it needs their toolchains
                     (cargo xtask install --languages)
   --json            The figures as JSON instead of the table
   --write           Put the table into docs/benchmark.md as well, of a full run, or into
@@ -53,6 +53,7 @@ pub(crate) enum Scenario {
     Relay,
     Producers,
     Handled,
+    Metrics,
     Drain,
     Blocked,
     Latency,
@@ -65,10 +66,11 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// Those of a full run.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Relay,
         Self::Producers,
         Self::Handled,
+        Self::Metrics,
         Self::Drain,
         Self::Blocked,
         Self::Latency,
@@ -84,6 +86,7 @@ impl Scenario {
             Self::Relay => "relay",
             Self::Producers => "producers",
             Self::Handled => "handled",
+            Self::Metrics => "metrics",
             Self::Drain => "drain",
             Self::Blocked => "blocked",
             Self::Latency => "latency",

@@ -124,6 +124,12 @@ impl Ground {
         Ok(())
     }
 
+    /// Adds to the configuration of hosts that start from now on.
+    pub(crate) fn configure(&self, sections: &str) -> Result<()> {
+        let config = fs::read_to_string(&self.start.config)?;
+        Ok(fs::write(&self.start.config, config + sections)?)
+    }
+
     /// Writes the handler's component or script anew, where it is.
     pub(crate) fn replace(&self, content: &[u8]) -> Result<()> {
         Ok(fs::write(&self.file, content)?)

@@ -14,14 +14,14 @@ use crate::stage::Stage;
 const SENT_AT_ONCE: u32 = 10_000;
 
 /// Records that are not read, by the offsets, and rows that are not completed; 1 stands for some.
-const UNREAD: &str = "
+pub(crate) const UNREAD: &str = "
     select case when coalesce(sum(next_offset), 0) < (select messages from sent) then 1 else 0 end
            + (select count(*) from (
                 select from mailroom.inbox where status = 'pending' and not held limit 1) pending)
       from mailroom.partition_offset";
 
 /// From the first row that was made: what a host does to join its group is not counted.
-const RATE: &str =
+pub(crate) const RATE: &str =
     "select count(*), extract(epoch from max(completed_at) - min(created_at))::double precision
        from mailroom.inbox where status = 'completed'";
 
@@ -45,6 +45,11 @@ async fn floor(stage: &Stage, messages: u32) -> Result<f64> {
 async fn mailroom(stage: &Stage, handler: Handler, messages: u32) -> Result<f64> {
     let ground = ground(stage, "handled", handler, messages).await?;
     ground.worked_off(UNREAD, RATE, messages).await
+}
+
+/// The ground of the native handler, its records sent.
+pub(crate) async fn native(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
+    ground(stage, name, Handler::Native, messages).await
 }
 
 async fn ground(stage: &Stage, name: &str, handler: Handler, messages: u32) -> Result<Ground> {

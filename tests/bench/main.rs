@@ -10,6 +10,7 @@ mod payload;
 mod relay;
 mod producers;
 mod handled;
+mod metrics;
 mod drain;
 mod blocked;
 mod latency;
@@ -109,6 +110,7 @@ async fn one(stage: &Stage, scenario: Scenario, messages: u32) -> Result<Vec<Fig
         Scenario::Relay => relay::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Producers => producers::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Handled => handled::measure(stage, messages).await,
+        Scenario::Metrics => metrics::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Drain => drain::measure(stage, messages).await,
         Scenario::Blocked => blocked::measure(stage, messages).await.map(|figure| vec![figure]),
         Scenario::Latency => latency::measure(stage).await,

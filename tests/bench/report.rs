@@ -44,6 +44,8 @@ with a backlog that outlasts the run.
 The native handler and the component complete every message and look at none. The component's aim is the ratio to the native \
 one on the same host.
 
+*Metrics*: the same host with the native handler; the floor has no admin port and records nothing.
+
 Latencies are of messages sent one by one: *commit → Kafka* from the insert's time in the application's \
 transaction to the broker's append time; *Kafka → committed effect* from the broker's append time to the \
 row's `completed_at`. The broker counts whole milliseconds; both are rounded up. An idle host has one \
