@@ -195,7 +195,9 @@ impl World {
         let pending: Vec<Seq> =
             self.pg.inbox.rows(NOBODY).filter(|(_, row)| Row::is_pending(row)).map(|(seq, _)| *seq).collect();
         let act = match kind {
-            0..=2 => self.choices.pick(&letters).map(Act::Replay),
+            // The newest is the one whose messages are on their way.
+            0..=1 => letters.last().copied().map(Act::Replay),
+            2 => self.choices.pick(&letters).map(Act::Replay),
             3 => self.choices.pick(&letters).map(Act::Discard),
             4 => self.choices.pick(&blocks).map(|(lane, key)| Act::Unlock(lane, key)),
             5 if self.pg.paused.get(NOBODY, &()).is_some() => Some(Act::Resume),
