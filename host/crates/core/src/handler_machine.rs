@@ -40,7 +40,7 @@ use crate::time::Moment;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// When Postgres is asked again after it was away.
+/// Pause before Postgres is asked again after it was away.
 #[derive(Debug, Clone, Default, Hash)]
 struct Backoff {
     until: Moment,
@@ -65,9 +65,9 @@ impl Backoff {
 #[derive(Debug, Clone, Default, Hash)]
 struct Marks {
     in_flight: bool,
-    /// How many messages are noted at once.
+    /// Number of messages that one note covers.
     ahead: usize,
-    /// When the last note was sent.
+    /// Time at which the last note was sent.
     sent_at: Option<Moment>,
 }
 
@@ -81,7 +81,7 @@ pub struct HandlerMachine<S, E> {
     admission: Admission,
     /// All calls, void ones and those of lanes that are gone too, until they end.
     calls: BTreeMap<CallId, RunningCall>,
-    /// How calls ended that may be made once, of lanes that are read again.
+    /// Ends of calls that may be made once, kept for lanes that are read again.
     kept_ends: BTreeMap<(LaneId, Seq), KeptEnd<E>>,
     reads: BTreeMap<ReadId, Read>,
     /// Bytes of a message of the last page that was read.
@@ -96,7 +96,7 @@ pub struct HandlerMachine<S, E> {
     drawing: bool,
     /// The inbox's sequence fell back, and has not reached again what is known.
     sequence_fell: Option<SequenceFellBack>,
-    /// What was polled and waits for places.
+    /// Polled records that wait for places.
     unnumbered: VecDeque<Polled>,
     postgres: Backoff,
     /// Settlements wait by themselves: that others succeed says nothing of them.
@@ -115,7 +115,7 @@ pub struct HandlerMachine<S, E> {
     stop_by: Option<Moment>,
     /// Measures the time in which no call and no settlement ended though calls have all places and others could start.
     stuck: Stuck,
-    /// Whatever was due by then is done, or waits for an event.
+    /// Time of the last step: everything due by then is done, or waits for an event.
     stepped_at: Moment,
     commands: Vec<Command<S, E>>,
 }
@@ -228,13 +228,13 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         times.filter(|at| *at > self.stepped_at).min()
     }
 
-    /// Whether nothing is in memory and nothing is under way.
+    /// Tells whether nothing is in memory and nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.writes.is_empty() && self.lanes.values().all(Lane::is_idle)
     }
 
-    /// Whether everything was given back.
+    /// Tells whether the machine was stopped and has given everything back.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stop_by.is_some() && self.lanes.is_empty() && self.writes.is_empty()
@@ -277,7 +277,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         self.next_id
     }
 
-    /// Whether Postgres may be asked.
+    /// Tells whether Postgres may be asked.
     fn may_ask(&self, now: Moment) -> bool {
         now >= self.postgres.until
     }

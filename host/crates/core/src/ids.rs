@@ -67,11 +67,11 @@ impl fmt::Display for TopicPartition {
 pub struct Lease {
     /// The lane.
     pub lane: LaneId,
-    /// Its token when it was taken.
+    /// Token of the lane when it was taken.
     pub token: LaneToken,
 }
 
-/// What a message waits behind.
+/// Order that a message keeps: behind others of its key, or behind none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OrderBy {
     /// The messages of its key.

@@ -38,7 +38,7 @@ use crate::verdict::Blocking;
 use key_queue::KeyQueue;
 use stage::Stage;
 
-/// What a lane does.
+/// Phase of a lane's life with its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Phase {
     /// The keys that do not simply go on are read; nothing starts.
@@ -48,25 +48,25 @@ pub(crate) enum Phase {
     },
     /// Everything.
     Working,
-    /// What runs ends and is settled, within the grace; nothing starts.
+    /// Closing: running calls end and are settled, within the grace; nothing starts.
     Closing {
         /// The end of the grace.
         by: Moment,
     },
-    /// It is being given back.
+    /// Being given back.
     Releasing,
-    /// What was written is not known. Once nothing is under way it is taken anew and read again.
+    /// In doubt about something that was written. Once nothing is under way it is taken anew and read again.
     Doubtful {
-        /// When it is asked for next.
+        /// Time at which it is asked for next.
         retry_at: Moment,
-        /// How often it was asked for.
+        /// Number of times that it was asked for.
         tries: u32,
-        /// Whether it is to be given back once that is known.
+        /// True if it is to be given back once it is ours again.
         closing: bool,
     },
 }
 
-/// How far the lane's rows that are not held were read.
+/// Progress of reading the lane's rows that are not held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Scan {
     /// Up to here; nothing is fetched from Kafka before all were.
@@ -83,7 +83,7 @@ pub(crate) enum Scan {
     Done,
 }
 
-/// What is under way for a lane: of each kind at most one.
+/// Commands under way for a lane: of each kind at most one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct InFlight {
     /// A settlement.
@@ -109,7 +109,7 @@ pub(crate) struct ReadInFlight {
 }
 
 impl InFlight {
-    /// Whether nothing is.
+    /// Tells whether nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.write.is_none() && self.read.is_none() && !self.mark && self.sql.is_empty() && !self.own
     }
@@ -118,24 +118,24 @@ impl InFlight {
 /// A key behind a dead message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Blocked {
-    /// What later messages do.
+    /// Effect on later messages of the key.
     pub(crate) how: Blocking,
     /// The dead message; `None` where it died before this host had the lane.
     pub(crate) by: Option<Seq>,
-    /// Whether its death is committed: one that is not is no letter that an operator could have closed.
+    /// True if its death is committed: one that is not is no letter that an operator could have closed.
     pub(crate) written: bool,
     /// An earlier death of the key is in the table: where this one comes to nothing, that one stands.
     pub(crate) another_stands: bool,
 }
 
-/// When keys whose rows wait in Postgres are looked for.
+/// Schedule of the search for keys whose rows wait in Postgres.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct DueScan {
     /// The next look.
     pub(crate) next: Option<Moment>,
-    /// Where it goes on.
+    /// Place from which it goes on.
     pub(crate) cursor: Option<(DueCursor, Seq)>,
-    /// It looks for what operators touched too: the count of their acts as its first page saw it.
+    /// Count of operators' acts at the first page, where rows that they touched are looked for too.
     pub(crate) reread: Option<RereadCount>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) struct UnderWay {
     pub(crate) settled: Vec<Seq>,
     pub(crate) batch: Option<PolledBatch>,
     pub(crate) spill: Vec<(Spill, OrderBy)>,
-    /// What of it no message in memory stands for.
+    /// Memory of the rows for which no message in memory stands.
     pub(crate) weight: Weight,
 }
 
@@ -163,7 +163,7 @@ pub(crate) struct Lane<S, E> {
     states: usize,
     /// Keys with held rows that are not in memory, and what wakes them.
     pub(crate) spilled: BTreeMap<OrderBy, Spilled>,
-    /// Of these, keys to be read now.
+    /// Keys of `spilled` that are to be read now.
     pub(crate) to_read: BTreeSet<OrderBy>,
     pub(crate) blocked: BTreeMap<OrderKey, Blocked>,
     /// Keys whose first message may start, by its place: what was polled first is decided first.
@@ -204,7 +204,7 @@ pub(crate) struct Lane<S, E> {
     pub(crate) abandoned: bool,
     /// The last time that something of it went on.
     pub(crate) progress_at: Moment,
-    /// When it was taken.
+    /// Time at which it was taken.
     pub(crate) taken_at: Moment,
     /// Doubts within the last minute, each of which halves the settlements.
     pub(crate) doubts: u32,
@@ -301,12 +301,12 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.dropped_sql.extend(std::mem::take(&mut self.decided_sql).into_values());
     }
 
-    /// Whether records of its partition may be taken: everything that lies before them was read.
+    /// Tells whether records of its partition may be taken: everything that lies before them was read.
     pub(crate) fn takes_records(&self) -> bool {
         self.phase == Phase::Working && !matches!(self.scan, Scan::Strict { .. })
     }
 
-    /// What of it is in memory, by where it came from.
+    /// Returns the memory of its messages that came from `source`.
     pub(crate) fn weight(&self, source: Source) -> Weight {
         let queued = if source == Source::Polled { self.inserts.weight() } else { Weight::default() };
         let under_way = self.under_way.as_ref().filter(|_| source == Source::Polled);
@@ -355,7 +355,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         })
     }
 
-    /// Whether nothing of it is in memory or under way but void calls.
+    /// Tells whether nothing of it is in memory or under way but void calls.
     pub(crate) fn is_idle(&self) -> bool {
         self.items.is_empty()
             && self.inserts.is_empty()

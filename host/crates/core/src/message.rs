@@ -42,7 +42,7 @@ pub struct Message {
     pub partition: i32,
     /// The Kafka offset it came from.
     pub offset: i64,
-    /// Who sent it: the `source` header, else `source_service`, else the topic.
+    /// Sender: the `source` header, else `source_service`, else the topic.
     pub source: String,
     /// For example `order.placed`.
     pub event_type: String,
@@ -62,7 +62,7 @@ pub struct Message {
     pub trace_id: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
-    /// What business conversation it belongs to.
+    /// Business conversation to which it belongs.
     pub correlation_id: Option<String>,
     /// The message that caused this one.
     pub causation_id: Option<String>,
@@ -76,7 +76,7 @@ pub struct Message {
     pub deliveries: u32,
     /// Deliveries that were lost with their host.
     pub crashes: u32,
-    /// It may be handed over once, and was.
+    /// True if it may be handed over once, and was.
     pub begun: bool,
 }
 

@@ -1,10 +1,10 @@
-//! When a consumer is given up, and when its successor joins the group.
+//! Rule by which a consumer is given up and its successor joins the group.
 
 use std::time::Duration;
 
 use crate::time::Moment;
 
-/// How long the same error is borne while Kafka answers otherwise.
+/// Longest time that the same error is borne while Kafka answers otherwise.
 pub const BORNE_FOR: Duration = Duration::from_secs(60);
 /// Longest pause between two reports of what counts as one trouble.
 const SAME_WITHIN: Duration = Duration::from_secs(45);
@@ -47,7 +47,7 @@ pub struct RejoinBackoff {
 }
 
 impl RejoinBackoff {
-    /// How long to wait after a consumer that lived for `lasted`.
+    /// Returns the time to wait after a consumer that lived for `lasted`.
     pub fn after(&mut self, lasted: Duration) -> Duration {
         if lasted >= LASTED {
             self.failures = 0;

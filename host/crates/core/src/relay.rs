@@ -26,7 +26,7 @@ pub use horizon::STRAGGLERS_MAX;
 pub use machine::RelayMachine;
 pub use poll_schedule::SLEEP;
 
-/// What an operator sets.
+/// Settings of the relay that an operator chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Rows that one look reads at most.
@@ -36,17 +36,17 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// Bytes in memory of rows in hand, likewise.
     pub in_flight_bytes_max: usize,
-    /// How long a record may wait for its acknowledgement.
+    /// Longest wait of a record for its acknowledgement.
     pub publish_timeout: Duration,
     /// Shortest wait between two looks.
     pub poll_min: Duration,
     /// Longest wait between two looks.
     pub poll_max: Duration,
-    /// How new rows are heard of.
+    /// Way by which the relay hears of new rows.
     pub wake: Wake,
 }
 
-/// How new rows are heard of.
+/// Ways by which the relay hears of new rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
     /// Producers wake a relay that sleeps (`LISTEN` and `NOTIFY`), with polling behind it.
@@ -66,23 +66,23 @@ pub struct Ticket(pub usize);
 /// A row to publish, as far as its contents do not matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<R> {
-    /// Its lane.
+    /// Lane to which the row belongs.
     pub lane: i32,
-    /// Its place in the lane.
+    /// Place in the lane.
     pub seq: i64,
-    /// Where it goes to.
+    /// Topic to which it goes.
     pub topic: Arc<str>,
     /// About how many bytes it has in a request.
     pub bytes: usize,
     /// The bytes that it takes in memory.
     pub memory: usize,
-    /// Why no broker can take it, where that can be seen beforehand.
+    /// Reason why no broker can take it, where that can be seen beforehand.
     pub unfit: Option<String>,
     /// The record, cheap to clone.
     pub record: R,
 }
 
-/// What a look's snapshot says of other transactions.
+/// Knowledge of other transactions in a look's snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Tells the server that answered from others, as after a failover.
@@ -95,24 +95,24 @@ pub struct Snapshot {
     pub own_id: Option<i64>,
     /// Transactions that had not ended, lowest first, as far as they were asked for.
     pub open: Vec<i64>,
-    /// Those of [`Look::stragglers`] that had.
+    /// Transactions among [`Look::stragglers`] that had ended.
     pub ended: Vec<i64>,
 }
 
-/// What one look at the lanes saw.
+/// Result of one look at the lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<R> {
     /// A prefix of what each lane has from the look's start on, in order of `seq`.
     pub rows: Vec<Row<R>>,
     /// Rows may have been left out for their bytes.
     pub is_cut: bool,
-    /// What the look saw of others.
+    /// Snapshot of other transactions.
     pub snapshot: Snapshot,
-    /// How long until the first scheduled row is due, zero where one is; asked for by [`Look::schedule`].
+    /// Time until the first scheduled row is due, zero where one is; asked for by [`Look::schedule`].
     pub next_due: Option<Duration>,
 }
 
-/// What a look at scheduled rows saw.
+/// Result of a look at scheduled rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DuePage<R> {
     /// See [`Snapshot::server`].
@@ -121,7 +121,7 @@ pub struct DuePage<R> {
     pub rows: Vec<Row<R>>,
     /// See [`Page::is_cut`].
     pub is_cut: bool,
-    /// How long until the first is due that is not.
+    /// Time until the first row is due that is not due yet.
     pub next_due: Option<Duration>,
 }
 
@@ -155,13 +155,13 @@ pub struct Look {
     pub stragglers: Vec<i64>,
     /// Per transaction: rows above it are looked for if so.
     pub floors: Vec<i64>,
-    /// Whether to take a transaction id.
+    /// True if a transaction id is to be taken.
     pub sample: bool,
     /// Open transactions below this id are named.
     pub open_below: i64,
     /// Bound of named transactions.
     pub open_max: i64,
-    /// Whether to look when the first scheduled row is due.
+    /// True if the time of the first scheduled row is asked for.
     pub schedule: bool,
 }
 
@@ -218,24 +218,24 @@ pub struct MarkBatch<R> {
 /// The answer for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Which record.
+    /// Record that this answers.
     pub ticket: Ticket,
     /// Partition and offset, or why it has none.
     pub result: Result<(i32, i64), Refusal>,
 }
 
-/// Why a record was not published.
+/// Refusal of a record, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it asks for.
+    /// Remedy that it asks for.
     pub meaning: RefusalMeaning,
     /// For people.
     pub reason: String,
-    /// Whether the client said so of this record before it sent anything.
+    /// True if the client said so of this record before it sent anything.
     pub by_client: bool,
 }
 
-/// What a refusal asks for.
+/// Remedies that a refusal can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalMeaning {
     /// Record or batch is too large, or against the topic's rules.
@@ -253,13 +253,13 @@ pub enum RefusalMeaning {
 /// A command that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// How long to wait before the next.
+    /// Pause before the next try.
     pub wait: Duration,
-    /// Whether the connection was lost: the server that answers next may be another.
+    /// True if the connection was lost: the server that answers next may be another.
     pub connection_lost: bool,
 }
 
-/// What came of a mark.
+/// Result of a mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Marked {
     /// Committed.
@@ -268,12 +268,12 @@ pub enum Marked {
     LanesLost(Vec<i32>),
 }
 
-/// What producers are to be told.
+/// News for producers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tell {
-    /// That they wake us, for [`SLEEP`].
+    /// Producers have to wake us, for [`SLEEP`].
     Asleep,
-    /// That they need not.
+    /// Producers need not wake us.
     Awake,
 }
 
@@ -290,7 +290,7 @@ pub enum Event<R> {
     LaneTouched(i32),
     /// Something was written to the outbox.
     Woken,
-    /// Whether the session outlasts the publish timeout: otherwise nothing is handed over.
+    /// True if the session outlasts the publish timeout: otherwise nothing is handed over.
     SessionOutlasts(bool),
     /// Ends [`Command::Look`].
     Looked(Result<Page<R>, Failure>),
@@ -335,7 +335,7 @@ pub enum Command<R> {
         ticket: Ticket,
         /// The row.
         row: Row<R>,
-        /// Whether the record has a time: that of handing it over.
+        /// True if the record has a time: that of handing it over.
         timestamp: bool,
     },
     /// End a producer at once, with everything in flight.
@@ -354,33 +354,33 @@ pub enum Command<R> {
     Stopped,
 }
 
-/// What people are told.
+/// News for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// Messages to this topic wait.
     TopicWaits {
         /// The topic.
         topic: Arc<str>,
-        /// Why, and what helps.
+        /// Reason, and remedy.
         why: String,
     },
-    /// They do not any more.
+    /// Rows of the topic do not wait any more.
     TopicGoesOn {
         /// The topic.
         topic: Arc<str>,
-        /// How long they waited.
+        /// Length of the wait.
         after: Duration,
     },
     /// The producer of all topics is made anew.
     ProducerRenewed {
-        /// Why.
+        /// Reason of the trouble.
         why: String,
     },
     /// Records for this topic are sent without a time from now on.
     WithoutTimestamps {
         /// The topic.
         topic: Arc<str>,
-        /// What the broker said.
+        /// The broker's words.
         why: String,
     },
     /// Another server answers, as after a failover, which may have lost what was committed last: all lanes are read
@@ -390,7 +390,7 @@ pub enum Notice {
     SequenceFellBack {
         /// The highest `seq` that was seen drawn.
         from: i64,
-        /// And now.
+        /// The highest `seq` that is drawn now.
         to: i64,
     },
 }

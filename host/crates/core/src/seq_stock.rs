@@ -26,7 +26,7 @@ impl SeqStock {
         self.highest = self.highest.max(last);
     }
 
-    /// How many more are to be drawn so that `wanted` can be given.
+    /// Returns how many more are to be drawn so that `wanted` can be given.
     #[must_use]
     pub fn lacks(&self, wanted: usize) -> usize {
         wanted.saturating_sub(self.left.len())

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// whole scope, so that what it notes is bounded by what it may load.
 const NOTED_MAX: usize = 1_000;
 
-/// Whose value it is.
+/// Owner of a value: one message key, or the handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// The handler's, for the message's key.
@@ -29,14 +29,14 @@ impl Scope {
     }
 }
 
-/// Which value.
+/// Identity of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueId {
-    /// Whose it is.
+    /// Scope to which it belongs.
     pub scope: Scope,
     /// The message key as the table has it; empty in the shared scope.
     pub key: Vec<u8>,
-    /// Its name in the scope.
+    /// Name in the scope.
     pub name: String,
 }
 
@@ -51,9 +51,9 @@ impl ValueId {
 struct Entry {
     /// The version found; 0 where there was none.
     version: i64,
-    /// What a later read sees.
+    /// Value that a later read sees.
     value: Option<Vec<u8>>,
-    /// Whether it has to be written.
+    /// True if it has to be written.
     dirty: bool,
 }
 
@@ -62,18 +62,18 @@ struct Entry {
 pub enum Read {
     /// One value.
     Value {
-        /// Which.
+        /// Value that was read.
         id: ValueId,
-        /// Its version; 0 where there was none.
+        /// Version that was found; 0 where there was none.
         version: i64,
     },
     /// The names of a scope, and with them all of its values.
     Scope {
-        /// Whose values.
+        /// Scope that was read.
         scope: Scope,
         /// The message key as the table has it; empty in the shared scope.
         key: Vec<u8>,
-        /// What was there.
+        /// Content that was found.
         print: Fingerprint,
     },
 }
@@ -90,11 +90,11 @@ impl Read {
     }
 }
 
-/// What tells two contents of a scope apart: how many values there are, and their versions in one number. Versions
-/// are drawn at random, so that no other set of values has the same.
+/// Fingerprint by which two contents of a scope are told apart: how many values there are, and their versions
+/// in one number. Versions are drawn at random, so that no other set of values has the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fingerprint {
-    /// How many values.
+    /// Number of values.
     pub count: i64,
     /// The exclusive or of their versions.
     pub versions: i64,
@@ -117,7 +117,7 @@ impl Fingerprint {
 /// One write of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// Which value.
+    /// Value that is written.
     pub id: ValueId,
     /// The version that was found; 0 where there was none, `None` where it does not matter what is there.
     pub read: Option<i64>,
@@ -135,14 +135,14 @@ impl Write {
     }
 }
 
-/// What a call that ended relies on and leaves.
+/// Reads on which a call that ended relies, and writes that it leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Taken {
     /// The message whose writes it saw, the last one before it in its key; they may not be committed yet.
     pub based_on: Option<i64>,
-    /// What it read and did not write; empty where the call has no effects.
+    /// Reads without a write; empty where the call has no effects.
     pub reads: Vec<Read>,
-    /// What it wrote.
+    /// Values that it wrote.
     pub writes: Vec<Write>,
 }
 
@@ -156,7 +156,7 @@ impl Taken {
     }
 }
 
-/// What the call under way has read.
+/// Reads of the call under way.
 #[derive(Debug, Clone, Default)]
 struct Noted {
     values: BTreeMap<(Scope, String), i64>,
@@ -179,7 +179,7 @@ impl Noted {
 /// The state that one key's messages see, one after another, committed or not.
 #[derive(Debug, Clone, Default)]
 pub struct KeyState {
-    /// As the table has it.
+    /// Message key, as the table has it.
     key: Option<Vec<u8>>,
     loaded: Vec<Scope>,
     entries: BTreeMap<(Scope, String), Entry>,
@@ -204,13 +204,13 @@ impl KeyState {
         }
     }
 
-    /// Whether the scope was loaded.
+    /// Tells whether the scope was loaded.
     #[must_use]
     pub fn has(&self, scope: Scope) -> bool {
         self.loaded.contains(&scope)
     }
 
-    /// Whether anything was loaded.
+    /// Tells whether anything was loaded.
     #[must_use]
     pub fn has_any(&self) -> bool {
         !self.loaded.is_empty()

@@ -17,12 +17,12 @@ pub fn is_replaced(known: Option<Uuid>, there: Uuid) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VouchedOffsets {
     to: i64,
-    /// How far reading was, and when: the next look that was begun later vouches for it.
+    /// Offset that reading had reached, and when: the next look that was begun later vouches for it.
     mark: (i64, Moment),
 }
 
 impl VouchedOffsets {
-    /// Of a partition that is read from `next` on, in a topic whose id was just looked at.
+    /// Vouches for a partition that is read from `next` on, in a topic whose id was just looked at.
     #[must_use]
     pub fn from(next: i64, now: Moment) -> Self {
         Self { to: next, mark: (next, now) }

@@ -1,4 +1,4 @@
-//! Whether anything may start: the breaker, an operator's pause, the session's remaining life.
+//! Permission to start calls: the breaker, an operator's pause, the session's remaining life.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::verdict::breaker::{Breaker, Move, Sign};
 /// A call must end this much before the session, so that its settlement is still ours.
 const SETTLE_MARGIN: Duration = Duration::from_millis(200);
 
-/// What all hosts are to be told about the breaker.
+/// Change of the breaker that all hosts are still to hear of.
 #[derive(Debug, Clone, Hash)]
 enum Untold {
     Open(Arc<str>),
     Close,
 }
 
-/// What may start.
+/// Gate that every call passes: breaker, pause and session.
 #[derive(Debug, Clone, Hash)]
 pub(super) struct Admission {
     breaker: Breaker,
@@ -56,7 +56,7 @@ impl Admission {
         if self.paused { 0 } else { self.breaker.room(policy, running) }
     }
 
-    /// Whether the session outlasts a call of this length.
+    /// Tells whether the session outlasts a call of this length.
     pub(super) fn outlasts(&self, deadline: Duration, now: Moment) -> bool {
         now + deadline + SETTLE_MARGIN < self.session_until
     }
@@ -67,7 +67,7 @@ impl Admission {
         at.filter(|_| !self.telling).map(|at| at.max(self.not_before))
     }
 
-    /// Whether the breaker lets calls pass.
+    /// Tells whether the breaker is open, so that no call passes.
     pub(super) fn is_open(&self) -> bool {
         self.breaker.probe_at().is_some()
     }

@@ -27,7 +27,7 @@ pub(super) struct RunningCall {
     pub(super) version: Arc<Version>,
 }
 
-/// How a call ended that may be made once, for when its row is read again.
+/// End of a call that may be made once, kept for when its row is read again.
 #[derive(Debug, Clone, Hash)]
 pub(super) enum KeptEnd<E> {
     /// With this.

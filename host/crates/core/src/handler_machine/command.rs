@@ -1,5 +1,5 @@
-//! What a handler's machine wants done. Each command to Postgres, and each call, is answered by an event, whatever comes
-//! of it.
+//! Commands of a handler's machine. Each command to Postgres, and each call, is answered by an event,
+//! whatever comes of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,9 +44,9 @@ pub enum Command<S, E> {
         lease: Lease,
         /// The number of this read.
         read: ReadId,
-        /// Where to go on; `None` from the start.
+        /// Place to go on from; `None` from the start.
         after: Option<(DueCursor, Seq)>,
-        /// Whether all blocked keys are to be read too.
+        /// True if all blocked keys are to be read too.
         with_blocked: bool,
     },
     /// Note that messages up to these places may be begun.
@@ -113,7 +113,7 @@ pub struct Read {
     pub bytes_max: usize,
 }
 
-/// Which rows to read.
+/// Selection of rows to read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReadWhat {
     /// Rows of the lane that are not held, by place.
@@ -133,13 +133,13 @@ pub enum ReadWhat {
 /// A settlement: all of it commits or nothing.
 #[derive(Debug, Clone, Hash)]
 pub struct Write<E> {
-    /// Its number.
+    /// Number by which the answer is matched.
     pub id: WriteId,
-    /// Its lanes, ascending.
+    /// Lanes of the settlement, ascending.
     pub lanes: Vec<LaneWrite<E>>,
 }
 
-/// What a settlement has for one lane.
+/// Part of a settlement that concerns one lane.
 #[derive(Debug, Clone, Hash)]
 pub struct LaneWrite<E> {
     /// The lane.
@@ -175,13 +175,13 @@ impl<E> LaneWrite<E> {
 pub struct Settled<E> {
     /// The message as it was called.
     pub message: Arc<Message>,
-    /// Whether its row lies among the held ones.
+    /// True if its row lies among the held ones.
     pub was_held: bool,
     /// The end.
     pub how: How<E>,
 }
 
-/// How a message ends.
+/// End of a message, or of one of its deliveries.
 #[derive(Debug, Clone, Hash)]
 pub struct How<E> {
     /// The end.
@@ -190,14 +190,14 @@ pub struct How<E> {
     pub version: Arc<Version>,
     /// The message of its key whose uncommitted state it built on.
     pub based_on: Option<Seq>,
-    /// Where it waits: whether its row is held from now on, and wakes at its time.
+    /// True if its row is held from now on, and wakes at its time.
     pub held: bool,
 }
 
-/// Who decided.
+/// Source of a decision: a call or the host.
 #[derive(Debug, Clone, Hash)]
 pub enum EndedBy<E> {
-    /// Its call.
+    /// The call, by what it decided.
     Call(Decision<E>),
     /// Nobody was called: it is dead, for these words.
     Host(DeadReason, Arc<str>),
@@ -210,9 +210,9 @@ pub struct Insert<E> {
     pub partition: TopicPartition,
     /// The epoch of its offset row.
     pub epoch: i64,
-    /// Where the offset row stands.
+    /// Offset at which the offset row stands.
     pub from: i64,
-    /// Where it goes.
+    /// Offset to which it moves.
     pub to: i64,
     /// The records, by place.
     pub rows: Vec<NewRow<E>>,
@@ -223,11 +223,11 @@ pub struct Insert<E> {
 pub struct NewRow<E> {
     /// The message.
     pub message: Arc<Message>,
-    /// Why no handler can have it.
+    /// Reason why no handler can have it.
     pub unfit: Option<Arc<str>>,
-    /// Whether the database refused its content: it is stored without any.
+    /// True if the database refused its content: it is stored without any.
     pub bare: bool,
-    /// What is known of it by now.
+    /// State in which the row is written.
     pub as_what: NewRowState<E>,
 }
 
@@ -241,16 +241,16 @@ impl<E> NewRow<E> {
     }
 }
 
-/// What is known of a record that gets its row.
+/// State of a record at the time it gets its row.
 #[derive(Debug, Clone, Hash)]
 pub enum NewRowState<E> {
-    /// It waits for its turn.
+    /// Waiting for its turn.
     Pending,
-    /// It is being called.
+    /// Being called.
     Running,
-    /// It waits behind its key, which is held.
+    /// Waiting behind its key, which is held.
     Held,
-    /// It has ended, or waits for its next call.
+    /// Ended, or waiting for its next call.
     Ended(How<E>),
 }
 
@@ -259,14 +259,14 @@ pub enum NewRowState<E> {
 pub struct Spill {
     /// The row.
     pub seq: Seq,
-    /// Whether it wakes at its time; else it is read with its key.
+    /// True if it wakes at its time; else it is read with its key.
     pub wakes: bool,
 }
 
 /// A call of the handler.
 #[derive(Debug, Clone, Hash)]
 pub struct Call<S> {
-    /// Its number.
+    /// Number by which the answer is matched.
     pub call: CallId,
     /// The lane.
     pub lease: Lease,
@@ -276,18 +276,18 @@ pub struct Call<S> {
     pub version: Arc<Version>,
     /// The state as the message before it left it; `None` where it is to be read.
     pub state: Option<S>,
-    /// What is to be noted before.
+    /// Note that has to be written before the call.
     pub begin: Begin,
 }
 
-/// What is noted before a call.
+/// Note that a call needs before it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Begin {
     /// Nothing.
     Free,
-    /// That it is handed over, which happens once.
+    /// Note that it is handed over, which happens once.
     Once,
-    /// That it runs alone in its process.
+    /// Note that it runs alone in its process.
     Alone,
 }
 
@@ -296,15 +296,15 @@ pub enum Begin {
 pub enum Remark {
     /// A lane is another host's.
     LaneLost(LaneId),
-    /// It is not known what became of a command: the lanes are taken anew.
+    /// A command's result is unknown: these lanes are taken anew.
     Doubt(BTreeSet<LaneId>),
     /// Something of a lane could go on and did not.
     Stalled {
         /// The lane.
         lane: LaneId,
-        /// What it waited for.
+        /// Name of the thing that was waited for.
         waits_for: &'static str,
-        /// How long.
+        /// Length of the wait.
         since: Duration,
     },
     /// Calls have all places and do not end: they are given up.

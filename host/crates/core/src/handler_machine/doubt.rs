@@ -1,4 +1,5 @@
-//! What is not known, and what does not go on: the lane is taken anew and read again.
+//! Doubts and standstills: a lane of which something is not known, or which does not go on, is taken anew and
+//! read again.
 //!
 //! The taking waits for whoever may still write for the lane, so that what is read afterwards is the truth.
 
@@ -36,7 +37,7 @@ impl Stuck {
 }
 
 impl<S: Clone, E: Clone> HandlerMachine<S, E> {
-    /// It is not known what became of a command for these lanes.
+    /// Puts these lanes in doubt: the result of a command for them is not known.
     pub(super) fn doubt(&mut self, leases: &[Lease], now: Moment) {
         let mut lanes = BTreeSet::new();
         for lease in leases {

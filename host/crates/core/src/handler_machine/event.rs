@@ -1,4 +1,4 @@
-//! What can happen to a handler's machine: Kafka's doings, ends of calls, and what came of its commands.
+//! Events of a handler's machine: Kafka's doings, ends of calls, and answers to its commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::verdict::Blocking;
 use crate::verdict::breaker::Sign;
 use crate::verdict::decide::DeadReason;
 
-/// What came of a command that Postgres was asked for. Whoever executes commands never guesses: a reply that did not
-/// come is [`Outcome::Unknown`].
+/// Answer to a command that Postgres was asked for. Whoever executes commands never guesses: a reply that did
+/// not come is [`Outcome::Unknown`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome<T> {
-    /// It is done.
+    /// The command took effect.
     Done(T),
-    /// It has surely no effect: it was not sent, or failed before its commit was sent.
+    /// The command surely has no effect: it was not sent, or failed before its commit was sent.
     NotDone(Failure),
-    /// It may have its effect, now or later: its commit was sent and not answered.
+    /// The command may have its effect, now or later: its commit was sent and not answered.
     Unknown,
 }
 
-/// Why a command has no effect.
+/// Reason why a command has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// Postgres is away, busy or refuses everything: the same again, after a while.
@@ -43,15 +43,15 @@ pub enum Event<S, E> {
     Assigned(Vec<TopicPartition>),
     /// Kafka took these partitions away, or the consumer was given up.
     Revoked(Vec<TopicPartition>),
-    /// What a poll brought, in the order of each partition's log.
+    /// Records of one poll, in the order of each partition's log.
     Polled(Vec<Polled>),
-    /// What is fetched of these partitions means nothing any more: their position is to be found again.
+    /// Records fetched of these partitions mean nothing any more: the position is to be found again.
     Displaced(Vec<TopicPartition>),
     /// Places in the order of the inbox were drawn, ascending.
     SeqsDrawn(Outcome<Vec<Seq>>),
     /// Lanes were taken, or could not be: of assigned partitions, or ones that nobody had.
     Taken {
-        /// What was asked for; empty where whatever is free was.
+        /// Partitions that were asked for; empty where any free lane was.
         asked: Vec<TopicPartition>,
         /// Lanes that are ours now.
         outcome: Outcome<Vec<TakenLane>>,
@@ -60,7 +60,7 @@ pub enum Event<S, E> {
     Retaken {
         /// The lanes that were asked for.
         asked: Vec<LaneId>,
-        /// Those that are ours under a new token.
+        /// Lanes of these that are ours under a new token.
         outcome: Outcome<Vec<TakenLane>>,
     },
     /// A page of what is known of a lane's keys.
@@ -88,7 +88,7 @@ pub enum Event<S, E> {
         /// The keys.
         outcome: Outcome<DueKeys>,
     },
-    /// It was noted that messages up to a place may have been begun; lanes of other tokens are left out.
+    /// Messages up to a place were noted as possibly begun; lanes of other tokens are left out.
     Marked {
         /// The lanes that were asked for.
         asked: Vec<Lease>,
@@ -99,14 +99,14 @@ pub enum Event<S, E> {
     Written {
         /// The settlement.
         write: WriteId,
-        /// What came of it.
+        /// Result of the settlement.
         outcome: WriteOutcome<E>,
     },
     /// The settlement of one call's own transaction ended.
     SqlSettled {
         /// The call.
         call: CallId,
-        /// What came of it.
+        /// Result of the settlement.
         outcome: SqlOutcome<E>,
     },
     /// Lanes were given back, or whatever became of that.
@@ -132,7 +132,7 @@ pub enum Event<S, E> {
     Tick,
 }
 
-/// What a poll brought of one partition.
+/// Records that one poll brought of one partition.
 #[derive(Debug, Clone, Hash)]
 pub struct Polled {
     /// The partition.
@@ -148,7 +148,7 @@ pub struct Polled {
 pub struct PolledRecord {
     /// The message; its `seq` and `lane` are not given yet.
     pub message: Message,
-    /// Why no handler can have it.
+    /// Reason why no handler can have it.
     pub unfit: Option<Arc<str>>,
 }
 
@@ -161,20 +161,20 @@ pub struct TakenLane {
     pub partition: TopicPartition,
     /// The count of operators' acts so far.
     pub rereads: RereadCount,
-    /// Its last owner died with it.
+    /// True if its last owner died with it.
     pub abandoned: bool,
     /// The highest place that the inbox has given out: what is drawn for this lane lies above.
     pub last_seq: Seq,
 }
 
-/// What is known of a lane's keys, a page of it.
+/// Blocked and held keys of a lane, a page of them.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct StandingPage {
     /// Keys behind a dead letter. Comes whole with the first page.
     pub blocked: Vec<(OrderKey, Blocking)>,
     /// Keys with held rows, ascending, and whether their first held row wakes by itself at its time.
     pub held: Vec<(OrderKey, bool)>,
-    /// Whether there may be more.
+    /// True if there may be more.
     pub more: bool,
 }
 
@@ -185,13 +185,13 @@ pub struct InboxRow {
     pub message: Arc<Message>,
     /// The time until it is due; zero where it is.
     pub due_in: Duration,
-    /// Whether it lies among the held rows.
+    /// True if it lies among the held rows.
     pub held: bool,
-    /// Whether it is found by its time.
+    /// True if it is found by its time.
     pub wakes: bool,
-    /// Why no handler can have it.
+    /// Reason why no handler can have it.
     pub unfit: Option<Arc<str>>,
-    /// Whether a subscription takes it.
+    /// True if a subscription takes it.
     pub claimed: bool,
 }
 
@@ -202,7 +202,7 @@ pub struct RowsRead {
     pub rows: Vec<InboxRow>,
     /// Keys of which there may be more; a message without a key is named where it was left out. Empty where all was read.
     pub more: BTreeSet<OrderBy>,
-    /// Of a scan: whether there may be more rows.
+    /// True if a scan of the lane may find more rows.
     pub more_of_lane: bool,
 }
 
@@ -225,14 +225,14 @@ pub struct DueKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DueCursor(pub i64);
 
-/// What came of a settlement.
+/// Result of a settlement.
 #[derive(Debug, Clone, Hash)]
 pub enum WriteOutcome<E> {
-    /// It is committed.
+    /// The settlement is committed.
     Done(Written),
     /// These lanes are another's; nothing was written.
     LanesLost(BTreeSet<LaneId>),
-    /// What these messages read, or built on, is not so; nothing was written.
+    /// Messages whose reads, or whose base, are no longer so; nothing was written.
     StateLost(BTreeSet<(LaneId, Seq)>),
     /// Operators touched rows of these lanes, whose counts are given: that goes before records that have no row yet.
     /// Nothing was written.
@@ -242,13 +242,13 @@ pub enum WriteOutcome<E> {
     /// The database refuses something of it as bad data; nothing was written. Where it was about one message with
     /// effects alone, this is how that message ends instead.
     BadData(Option<Decision<E>>),
-    /// It has no effect.
+    /// The settlement has no effect.
     NotDone(Failure),
-    /// It may have been committed, or may yet be.
+    /// The settlement may have been committed, or may yet be.
     Unknown,
 }
 
-/// What a committed settlement found.
+/// Findings of a committed settlement.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Written {
     /// Rows that were no longer as we left them: nothing was written for these.
@@ -257,29 +257,30 @@ pub struct Written {
     pub duplicates: BTreeSet<(LaneId, Seq)>,
     /// The counts of operators' acts on the lanes.
     pub rereads: BTreeMap<LaneId, RereadCount>,
-    /// Whether something was emitted.
+    /// True if something was emitted.
     pub emitted: bool,
 }
 
-/// What came of the settlement of a call's own transaction.
+/// Result of the settlement of a call's own transaction.
 #[derive(Debug, Clone, Hash)]
 pub enum SqlOutcome<E> {
-    /// It is committed.
+    /// The transaction is committed.
     Done {
         /// The count of operators' acts on the lane.
         rereads: RereadCount,
-        /// Whether something was emitted.
+        /// True if something was emitted.
         emitted: bool,
     },
     /// The lane is another's.
     LaneLost,
     /// The row was no longer as we left it.
     Missed,
-    /// What the message read is not so, or the transaction was lost: it is to be called again.
+    /// The message is to be called again: something that it read is no longer so, or the transaction was
+    /// lost.
     Again,
     /// The handler's own statements cannot be committed: this is how the message ends instead.
     Instead(Decision<E>),
-    /// It may have been committed, or may yet be.
+    /// The transaction may have been committed, or may yet be.
     Unknown,
 }
 
@@ -288,13 +289,13 @@ pub enum SqlOutcome<E> {
 pub struct CallEnd<S, E> {
     /// The call.
     pub call: CallId,
-    /// How.
+    /// Decision or failure with which the call ended.
     pub end: EndOfCall<S, E>,
-    /// What it says about the handler, with the fault's words.
+    /// Evidence about the handler, with the fault's words.
     pub sign: (Sign, Arc<str>),
 }
 
-/// How a call ended.
+/// End of a call, as the machine distinguishes it.
 #[derive(Debug, Clone, Hash)]
 pub enum EndOfCall<S, E> {
     /// With a decision about its message.
@@ -308,7 +309,7 @@ pub enum EndOfCall<S, E> {
     Again {
         /// The time to wait.
         delay: Duration,
-        /// Whether the handler was surely not called.
+        /// True if the handler was surely not called.
         never_called: bool,
     },
     /// Without one: the row is no longer as the message has it, so nobody was called.
@@ -324,38 +325,38 @@ pub struct HandedState<S> {
     pub bytes: usize,
 }
 
-/// How a message ends, or goes on.
+/// End of a message, or of one attempt at it, with its effects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Decision<E> {
-    /// What becomes of the message.
+    /// Fate of the message.
     pub ending: Ending,
-    /// Whether it wrote state, which those behind it in its key read.
+    /// True if it wrote state, which those behind it in its key read.
     pub wrote_state: bool,
-    /// Whether its own SQL transaction is open and has to settle it.
+    /// True if its own SQL transaction is open and has to settle it.
     pub has_sql: bool,
     /// The bytes that its effects take in memory until they are written.
     pub bytes: usize,
-    /// What is written with it.
+    /// Effects that are written with it.
     pub effects: Arc<E>,
 }
 
-/// What becomes of a message.
+/// Fate of a message after a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ending {
-    /// It is done.
+    /// The message is done.
     Done,
-    /// It is dead.
+    /// The message is dead.
     Dead(DeadReason),
-    /// It is called again, not before the delay has passed.
+    /// The message is called again, not before the delay has passed.
     Waits {
         /// The time from its settlement on.
         delay: Duration,
-        /// Whether it costs an attempt.
+        /// True if it costs an attempt.
         counted: bool,
     },
 }
 
-/// Where a partition goes on.
+/// Position at which a partition goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FoundPosition {
     /// Here, under this epoch of its offset row.
@@ -367,39 +368,39 @@ pub enum FoundPosition {
     },
     /// Nowhere before an operator acts.
     Stopped,
-    /// It is not known yet: again after a while.
+    /// The position is not known yet: it is asked for again after a while.
     Unknown,
 }
 
-/// What a look at the tables saw.
+/// Content of the tables at one look.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Look {
-    /// When it began.
+    /// Time at which the look began.
     pub began_at: Moment,
     /// The lanes of this session.
     pub lanes: BTreeMap<LaneId, OwnedLane>,
-    /// Whether the handler is paused.
+    /// True if the handler is paused.
     pub paused: bool,
-    /// When a probe may be claimed, where the breaker is open.
+    /// Time from which a probe may be claimed, where the breaker is open.
     pub open_until: Option<Moment>,
 }
 
 /// A lane as the table has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnedLane {
-    /// Its token.
+    /// Token under which this host has it.
     pub token: LaneToken,
     /// The count of operators' acts.
     pub rereads: RereadCount,
-    /// Whether the host to which Kafka gave the partition waits for it.
+    /// True if the host to which Kafka gave the partition waits for it.
     pub wanted: bool,
 }
 
-/// What came of telling other hosts about the breaker.
+/// Answer to a change of the breaker that other hosts were to hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BreakerReply {
-    /// It is written.
+    /// The change is written.
     Written,
-    /// Whether the probe is ours.
+    /// True if the probe is ours.
     Probe(bool),
 }

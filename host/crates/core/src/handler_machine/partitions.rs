@@ -1,4 +1,4 @@
-//! What Kafka gave to this host: lanes are taken, positions found, and given back.
+//! Partitions that Kafka gave to this host: lanes are taken, positions found, and given back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use crate::ids::{LaneId, LaneToken, TopicPartition};
 use crate::lane::{Lane, Phase};
 use crate::time::Moment;
 
-/// How often a lane is asked for that another host has.
+/// Interval at which a lane is asked for that another host has.
 const TAKE_EVERY: Duration = Duration::from_millis(100);
-/// How often a position is looked for that was not found.
+/// Interval at which a position is looked for that was not found.
 const POSITION_EVERY: Duration = Duration::from_millis(500);
-/// How often lanes that nobody has are looked for.
+/// Interval at which lanes that nobody has are looked for.
 const ADOPT_EVERY: Duration = Duration::from_secs(1);
-/// What may have run and was not stored, of a host that died: so many records are stored before they are called.
+/// Batches that a host which died may have run and not stored: so many are stored before they are called.
 const CAREFUL_BATCHES: usize = 16;
 
-/// Where a partition goes on.
+/// Reading position of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Position {
-    /// That is not known.
+    /// Not known.
     Unknown,
-    /// It is looked for.
+    /// Being looked for.
     Looking,
     /// There.
     Fetching {
@@ -81,19 +81,19 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         self.commands.push(Command::Unassign(partitions.to_vec()));
     }
 
-    /// Whether ends of calls that may be made once are known here only and will soon be settled: another owner would
-    /// take their messages for interrupted.
+    /// Tells whether ends of calls that may be made once are known here only and will soon be settled:
+    /// another owner would take their messages for interrupted.
     pub(super) fn owes_ends(&self, id: LaneId, now: Moment) -> bool {
         let is_new = self.lanes.get(&id).is_some_and(|lane| now < lane.taken_at + self.grace());
         self.stop_by.is_none() && is_new && self.kept_ends.keys().any(|(of, _)| *of == id)
     }
 
-    /// How long a lane that is given back waits for what runs.
+    /// Returns how long a lane that is given back waits for what runs.
     fn grace(&self) -> Duration {
         self.version.deadline + Duration::from_secs(1)
     }
 
-    /// What runs of the lane ends and is settled, then it is given back.
+    /// Closes a lane: running calls end and are settled, then it is given back.
     fn close_lane(&mut self, lane: LaneId, now: Moment) {
         let grace = self.grace();
         let by = self.stop_by.map_or(now + grace, |stop| stop.min(now + grace));

@@ -16,13 +16,13 @@ use crate::time::Moment;
 const DRAWN_AT_ONCE: usize = 2000;
 /// The most that one question draws.
 const DRAWN_MAX: usize = 100_000;
-/// How long a full memory is waited for before partitions are paused: what was fetched ahead would be thrown away.
+/// Time that a full memory is borne before partitions are paused, which throws away what was fetched ahead.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
-/// How long memory is full before keys that have most of it give some up.
+/// Time that memory is full before keys that have most of it give some up.
 const SPILL_AFTER: Duration = Duration::from_secs(1);
 
 impl<S: Clone, E: Clone> HandlerMachine<S, E> {
-    /// Whether the consumer is to be asked for more: a moment of full memory is waited for.
+    /// Tells whether the consumer is to be asked for more: a moment of full memory is waited for.
     #[must_use]
     pub fn polls(&self) -> bool {
         self.paused || (self.full_since.is_none() && self.unnumbered.is_empty())

@@ -1,4 +1,4 @@
-//! What bounds a handler's machine.
+//! Bounds of a handler's machine.
 
 use std::time::Duration;
 

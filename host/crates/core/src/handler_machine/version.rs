@@ -1,4 +1,4 @@
-//! What a handler's machine knows of the version that it calls.
+//! Facts that a handler's machine needs of the version that it calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use crate::verdict::{BehindDead, BreakerPolicy, RetryPolicy};
 /// A version of a handler and its manifest. One snapshot goes with a call from its start to its settlement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// Its number in this process.
+    /// Number of the version in this process.
     pub id: u64,
     /// The most calls at once.
     pub concurrency: usize,
     /// The longest a call takes.
     pub deadline: Duration,
-    /// When the breaker opens.
+    /// Rule by which the breaker opens.
     pub breaker: BreakerPolicy,
-    /// When a failed message is tried again.
+    /// Rule by which a failed message is tried again.
     pub retry: RetryPolicy,
-    /// What a dead message does to its key.
+    /// Effect of a dead message on its key.
     pub behind_dead: BehindDead,
-    /// Whether a message is handed over at most once.
+    /// True if a message is handed over at most once.
     pub once: bool,
-    /// Whether each message is settled alone.
+    /// True if each message is settled alone.
     pub single: bool,
-    /// Whether records are stored before they are called.
+    /// True if records are stored before they are called.
     pub stored_first: bool,
     /// The Kafka topic that gets copies of dead letters.
     pub dead_letter_topic: Option<Arc<str>>,

@@ -16,11 +16,11 @@ use crate::time::Moment;
 use crate::verdict::decide::DeadReason;
 use crate::verdict::{BehindDead, Blocking, LOST_MAX};
 
-/// How long state is handed from call to call before it is read again. A value that another wrote meanwhile costs a
-/// call with effects a repetition; a call without any sees it this much later at most.
+/// Longest time that state is handed from call to call before it is read again. A value that another wrote
+/// meanwhile costs a call with effects a repetition; a call without any sees it this much later at most.
 const STATE_AGE_MAX: Duration = Duration::from_millis(500);
 
-/// What may start.
+/// Answer of a lane that is asked to start its first message.
 #[derive(Debug)]
 pub(crate) enum Start<S> {
     /// This call.
@@ -29,7 +29,7 @@ pub(crate) enum Start<S> {
     Begun(Seq),
     /// This message is dead without a call, for these words.
     Dead(Seq, DeadReason, Arc<str>),
-    /// It is to be noted first that the next messages are begun.
+    /// The next messages have to be noted as begun before any starts.
     NotMarked,
     /// Nothing.
     Nothing,
@@ -44,10 +44,10 @@ pub(crate) struct Started<S> {
     pub(crate) begin: Begin,
 }
 
-/// What a call's end is worth.
+/// Worth of a call's end to its lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallValidity {
-    /// It counts.
+    /// The end counts.
     Current,
     /// The message is called again, or gone.
     Stale,
@@ -298,8 +298,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         }
     }
 
-    /// What was decided of a key from a place on rests on something that is not so: it is called again, and what
-    /// runs of it is void. The only way back from decided.
+    /// Takes back the decisions on a key from a place on, since they rest on something that is not so: it is
+    /// called again, and what runs of it is void. The only way back from decided.
     pub(super) fn fall_from(&mut self, order: OrderBy, from: Seq, now: Moment) {
         self.set_state(order, None);
         let Some(queue) = self.keys.get_mut(&order) else { return };

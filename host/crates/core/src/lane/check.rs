@@ -1,4 +1,4 @@
-//! What must be true of a lane after every event. Tests and the simulator look.
+//! Invariants of a lane, which hold after every event. Tests and the simulator look.
 
 use std::collections::{BTreeMap, BTreeSet};
 

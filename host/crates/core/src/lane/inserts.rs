@@ -9,12 +9,12 @@ use crate::ids::Seq;
 use crate::message::Message;
 use crate::time::Moment;
 
-/// How long records wait for the next of their calls to end. A slow handler's messages are stored as pending then,
-/// and their neighbours are not kept waiting for them.
+/// Time that records wait for the next of their calls to end. A slow handler's messages are stored as pending
+/// then, and their neighbours are not kept waiting for them.
 const WAIT: Duration = Duration::from_millis(10);
-/// How long they wait in all, from the start of the first of their calls.
+/// Longest time that records wait in all, from the start of the first of their calls.
 const WAIT_MAX: Duration = Duration::from_millis(50);
-/// How long they wait for their turn to be started.
+/// Longest time that records wait for their turn to be started.
 const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// A record that has no row yet.
@@ -22,9 +22,9 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct QueuedRow {
     pub(crate) message: Arc<Message>,
     pub(crate) unfit: Option<Arc<str>>,
-    /// It is in no queue of a key: its key is held, and so is its row.
+    /// True if it is in no queue of a key: its key is held, and so is its row.
     pub(crate) held: bool,
-    /// It is in no queue of a key, and is stored as pending for whoever has the lane next.
+    /// True if it is in no queue of a key, and is stored as pending for whoever has the lane next.
     pub(crate) left: bool,
     /// The database refused its content.
     pub(crate) bare: bool,
@@ -35,13 +35,13 @@ impl QueuedRow {
         Seq(self.message.seq)
     }
 
-    /// Whether a message in memory stands for it.
+    /// Tells whether a message in memory stands for it.
     pub(crate) fn is_kept(&self) -> bool {
         !self.held && !self.left
     }
 }
 
-/// What polls brought, to be stored together.
+/// Records of polls, to be stored together.
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct PolledBatch {
     pub(crate) epoch: i64,
@@ -50,18 +50,18 @@ pub(crate) struct PolledBatch {
     pub(crate) rows: Vec<QueuedRow>,
     /// Messages of it that are in memory and undecided.
     pub(crate) undecided: usize,
-    /// When it came, or became the oldest.
+    /// Time at which it came, or became the oldest.
     pub(crate) since: Moment,
-    /// When the last of its calls began or ended.
+    /// Time at which the last of its calls began or ended.
     pub(crate) moved: Option<Moment>,
-    /// It does not wait for any call.
+    /// True if it waits for no call.
     pub(crate) now: bool,
     /// Nothing of it is called before it is stored.
     pub(crate) stored_first: bool,
 }
 
 impl PolledBatch {
-    /// When it is to be stored.
+    /// Returns when it is to be stored.
     pub(crate) fn due(&self) -> Moment {
         if self.undecided == 0 || self.now {
             return self.since;
@@ -80,7 +80,7 @@ impl PolledBatch {
     }
 }
 
-/// How much is stored as one.
+/// Bounds of the records that are stored as one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Most {
     /// The most records.
@@ -221,12 +221,12 @@ impl InsertQueue {
         dropped
     }
 
-    /// When the oldest is to be stored.
+    /// Returns when the oldest is to be stored.
     pub(crate) fn next_due(&self) -> Option<Moment> {
         self.batches.front().map(PolledBatch::due)
     }
 
-    /// How many records are to be stored now; an offset alone counts too.
+    /// Returns how many records are to be stored now; an offset alone counts too.
     pub(crate) fn due(&self, now: Moment) -> usize {
         self.batches.iter().take_while(|batch| batch.due() <= now).map(|batch| batch.rows.len().max(1)).sum()
     }

@@ -41,7 +41,7 @@ impl Sub for Weight {
     }
 }
 
-/// Where a message came from: neither source can take all of the memory from the other.
+/// Source of a message: neither source can take all of the memory from the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Source {
     /// From Kafka.

@@ -11,15 +11,15 @@ use crate::time::Moment;
 pub(super) struct KeyQueue<S> {
     /// All of them, by place.
     pub(super) seqs: VecDeque<Seq>,
-    /// How many of the first are beyond waiting: being written, decided, or running.
+    /// Number of the first messages that are beyond waiting: being written, decided, or running.
     pub(super) begun: usize,
-    /// The one that runs.
+    /// Message that runs.
     pub(super) running: Option<Seq>,
-    /// How many of those that are decided or being written must be settled before the next starts.
+    /// Number of decided or written ones that must be settled before the next starts.
     pub(super) awaited: usize,
     /// The state as the last decided one left it.
     pub(super) state: Option<HandedState<S>>,
-    /// When its oldest part was read.
+    /// Time at which its oldest part was read.
     pub(super) state_read_at: Moment,
     /// The last decided one that wrote state and is not settled.
     pub(super) last_writer: Option<Seq>,
@@ -78,7 +78,7 @@ impl<S> KeyQueue<S> {
         self.seqs.get(self.begun).copied()
     }
 
-    /// Whether all that went before in its key is settled.
+    /// Tells whether no message in it is beyond waiting, so that all that went before is settled.
     pub(super) fn is_unbegun(&self) -> bool {
         self.begun == 0
     }

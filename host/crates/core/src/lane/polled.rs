@@ -1,4 +1,4 @@
-//! What a poll brought.
+//! Records of a poll, and the messages and rows that are made of them.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.arm(order, now);
     }
 
-    /// Whether later messages of the key wait for an operator.
+    /// Tells whether later messages of the key wait for an operator.
     pub(super) fn waits_behind_dead(&self, order: OrderBy) -> bool {
         let blocked = order.key().and_then(|key| self.blocked.get(&key));
         blocked.is_some_and(|blocked| blocked.how == Blocking::Wait)

@@ -1,4 +1,4 @@
-//! Which rows are to be read next.
+//! Choice of the rows that are read next.
 
 use super::stage::Row;
 use super::{Lane, Phase, ReadInFlight, Scan, Spilled, Weight};
@@ -13,10 +13,10 @@ const KEY_ROWS_MAX: usize = 100;
 /// No more keys are looked for while as many are known.
 const DUE_KEYS_ENOUGH: usize = 1000;
 
-/// What bounds a read.
+/// Bounds of a read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadBounds {
-    /// What memory has room for.
+    /// Free memory.
     pub(crate) room: Weight,
     /// The most rows of a page.
     pub(crate) page: usize,
@@ -75,7 +75,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         Command::ReadDue { lease: self.lease, read, after: self.due.cursor, with_blocked }
     }
 
-    /// Whether a read that runs alone may begin: settlements and such reads take turns.
+    /// Tells whether a read that runs alone may begin: settlements and such reads take turns.
     fn may_be_alone(&self, bounds: ReadBounds) -> bool {
         self.in_flight.write.is_none()
             && self.in_flight.sql.is_empty()

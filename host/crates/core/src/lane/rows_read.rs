@@ -153,7 +153,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         }
     }
 
-    /// Whether something became known of a key while it was read, by which it goes on otherwise.
+    /// Tells whether something became known of a key while it was read, by which it goes on otherwise.
     fn changed_since(&self, keys: &[(OrderBy, Seq)], order: OrderBy) -> bool {
         let from_start = |after: &Seq| *after == Seq(i64::MIN);
         match self.spilled.get(&order) {

@@ -1,4 +1,4 @@
-//! How far a message has come.
+//! Stages of a message between its arrival and its settlement.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::ids::{CallId, OrderBy, Seq};
 use crate::message::Message;
 use crate::time::Moment;
 
-/// Where a message's row is found.
+/// Location of a message's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Row {
-    /// It has none yet.
+    /// No row yet.
     Unstored,
     /// Among those that are not held.
     Ready,
@@ -20,25 +20,25 @@ pub(crate) enum Row {
     Held,
 }
 
-/// How far a message has come. Along a key's queue stages only fall: what is being written, what is decided, what
-/// runs, what waits.
+/// Stage that a message has reached. Along a key's queue stages only fall: what is being written, what is
+/// decided, what runs, what waits.
 #[derive(Debug, Clone, Hash)]
 pub(crate) enum Stage<E> {
-    /// It waits for its turn, not before `due`.
+    /// Waiting for its turn, not before `due`.
     Waiting {
         /// The earliest start.
         due: Moment,
     },
-    /// It is being called.
+    /// Being called.
     Running {
         /// The call.
         call: CallId,
         /// The message of its key whose uncommitted state it builds on.
         based_on: Option<Seq>,
     },
-    /// It ended and waits to be settled.
+    /// Ended, and waiting to be settled.
     Decided(How<E>),
-    /// It is being settled.
+    /// Being settled.
     Writing(How<E>),
 }
 
@@ -50,11 +50,11 @@ pub(crate) struct Item<E> {
     pub(crate) weight: Weight,
     pub(crate) source: Source,
     pub(crate) row: Row,
-    /// How far it has come; [`super::Items::set_stage`] changes it.
+    /// Stage that it has reached; [`super::Items::set_stage`] changes it.
     pub(crate) stage: Stage<E>,
-    /// Why no handler can have it.
+    /// Reason why no handler can have it.
     pub(crate) unfit: Option<Arc<str>>,
-    /// It is not started before it has its row.
+    /// True if it is not started before it has its row.
     pub(crate) stored_first: bool,
 }
 
@@ -73,7 +73,7 @@ impl<E> Item<E> {
         Seq(self.message.seq)
     }
 
-    /// Whether it waits for its turn.
+    /// Tells whether it waits for its turn.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.stage, Stage::Waiting { .. })
     }
@@ -85,7 +85,7 @@ pub(crate) fn order_of(message: &Message) -> OrderBy {
 }
 
 impl<E> How<E> {
-    /// What becomes of the message.
+    /// Returns the fate of the message.
     pub(crate) fn ending(&self) -> Ending {
         match &self.end {
             EndedBy::Call(decision) => decision.ending,
@@ -113,8 +113,8 @@ impl<E> How<E> {
         self.decision().is_some_and(|decision| decision.wrote_state)
     }
 
-    /// Whether the next message of the key is not started before this one is settled: it may be called again, or
-    /// what it wrote is seen by nobody before.
+    /// Tells whether the next message of the key has to wait until this one is settled: it may be called
+    /// again, or what it wrote is seen by nobody before.
     pub(crate) fn is_awaited(&self) -> bool {
         matches!(self.ending(), Ending::Waits { .. }) || self.has_sql() || self.version.once
     }

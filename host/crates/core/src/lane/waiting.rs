@@ -14,12 +14,12 @@ const FOLLOWERS_MIN: usize = 10;
 /// A key that gives up memory keeps this many messages.
 const FOLLOWERS_KEPT: usize = 100;
 
-/// What wakes a key whose rows lie held in Postgres.
+/// Cause that wakes a key whose rows lie held in Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Spilled {
-    /// Its first row does, at its time.
+    /// The first row wakes it, at its time.
     Wakes,
-    /// Its first row does, and not before.
+    /// The first row wakes it, and not before its time.
     Waits {
         /// The row's time.
         until: Moment,

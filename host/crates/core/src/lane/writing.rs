@@ -1,4 +1,4 @@
-//! What of a lane is settled next.
+//! Choice of what is settled next of a lane.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::time::Moment;
 /// Rows that one settlement marks as held.
 const SPILL_MAX: usize = 2000;
 
-/// How much one settlement takes of a lane.
+/// Bounds of one settlement's share of a lane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
     /// The most messages.
@@ -24,20 +24,21 @@ pub(crate) struct Share {
 }
 
 impl<S: Clone, E: Clone> Lane<S, E> {
-    /// Whether a settlement of it may begin.
+    /// Tells whether a settlement of it may begin.
     pub(crate) fn may_write(&self) -> bool {
         let writes = matches!(self.phase, Phase::Working | Phase::Closing { .. });
         let alone = self.in_flight.read.is_some_and(|read| read.exclusive);
         writes && self.in_flight.write.is_none() && !alone
     }
 
-    /// How many messages are to be settled now; an offset alone counts, and so do rows that are to be marked.
+    /// Returns how many messages are to be settled now; an offset alone counts, and so do rows that are to be
+    /// marked.
     pub(crate) fn write_due(&self, now: Moment) -> usize {
         let records = if self.rereads() { 0 } else { self.inserts.due(now) };
         self.decided.len() + records + usize::from(!self.to_spill.is_empty())
     }
 
-    /// When something is to be settled.
+    /// Returns when something is to be settled.
     pub(crate) fn next_write(&self) -> Option<Moment> {
         let now = !self.decided.is_empty() || !self.to_spill.is_empty();
         if now { Some(Moment(0)) } else { self.inserts.next_due().filter(|_| !self.rereads()) }

@@ -1,4 +1,4 @@
-//! What came of settlements.
+//! Results of settlements, as lanes take them in.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.under_way.take().unwrap_or_default()
     }
 
-    /// It is committed, but for rows that were `missed` and records that are `duplicates`.
+    /// Takes in a committed settlement, but for rows that were `missed` and records that are `duplicates`.
     pub(crate) fn written(&mut self, missed: &BTreeSet<Seq>, duplicates: &BTreeSet<Seq>, now: Moment) {
         self.progress_at = now;
         self.write_limit =

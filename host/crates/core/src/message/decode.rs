@@ -31,7 +31,7 @@ pub struct Decoded {
     pub idempotency_key: Option<String>,
 }
 
-/// Why a record goes to quarantine.
+/// Reason why a record goes to quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
     /// The contract with guests has text names.
@@ -45,7 +45,7 @@ pub enum Undecodable {
     TooLong(String, usize),
 }
 
-/// Where a record came from, and what else its decoding depends on.
+/// Origin of a record, and what else its decoding depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'o> {
     /// The topic's name.

@@ -20,7 +20,7 @@ pub enum HeaderName {
 }
 
 impl HeaderName {
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::Text(name) => name.len(),
@@ -41,9 +41,9 @@ impl fmt::Display for HeaderName {
 /// One header of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// Its name; names may repeat.
+    /// Name; names may repeat.
     pub name: HeaderName,
-    /// Its value; Kafka knows null.
+    /// Value; Kafka knows null.
     pub value: Option<Vec<u8>>,
 }
 
@@ -61,7 +61,7 @@ impl Header {
         Self { name: HeaderName::Text(name.to_owned()), value: Some(value.as_bytes().to_vec()) }
     }
 
-    /// Whether it has this very name.
+    /// Tells whether it has this very name.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         matches!(&self.name, HeaderName::Text(text) if text == name)

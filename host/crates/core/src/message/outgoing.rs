@@ -1,4 +1,5 @@
-//! What a handler emits: it becomes an outbox row in the transaction that settles the handler's message.
+//! Message that a handler emits: it becomes an outbox row in the transaction that settles the handler's
+//! message.
 
 use std::time::Duration;
 

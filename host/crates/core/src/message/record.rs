@@ -5,17 +5,17 @@ use super::Header;
 /// One record; the `kafka` home makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its partition within the topic.
+    /// Partition within the topic.
     pub partition: i32,
-    /// Its place within the partition.
+    /// Place within the partition.
     pub offset: i64,
-    /// Its key.
+    /// Key, if any.
     pub key: Option<Vec<u8>>,
-    /// Its value; `None` is a tombstone.
+    /// Value; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Its headers, names as they came.
+    /// Headers, names as they came.
     pub headers: Vec<Header>,
-    /// Its timestamp in milliseconds since 1970; 0 where it has none.
+    /// Timestamp in milliseconds since 1970; 0 where it has none.
     pub timestamp_ms: i64,
 }
 

@@ -13,7 +13,7 @@ pub(super) const SIDES_MAX: usize = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Side<R> {
     pub(super) id: ProducerId,
-    /// It is being ended; another takes its place.
+    /// True while it is being ended; another takes its place.
     pub(super) purging: bool,
     pub(super) work: Option<Work<R>>,
 }
@@ -22,13 +22,13 @@ pub(super) struct Side<R> {
 #[derive(Debug, Clone)]
 pub(super) struct Work<R> {
     pub(super) topic: TopicId,
-    /// Its next rows, in hand, in order.
+    /// Next rows of the topic, in hand, in order.
     pub(super) queue: VecDeque<Row<R>>,
     /// A look found nothing more of it.
     pub(super) exhausted: bool,
     /// Something was acknowledged here.
     pub(super) works: bool,
-    /// When the last trouble was.
+    /// Time of the last trouble.
     pub(super) trouble_at: Moment,
     /// Another topic is to have the producer.
     pub(super) gives_way: bool,

@@ -42,7 +42,7 @@ use crate::time::Moment;
 
 /// A sample costs a transaction id; rows between the horizon and the mark are read once more meanwhile.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-/// Of so many rows a sample is taken at once: reading them again is dearer.
+/// Number of rows after which a sample is taken at once: reading them again is dearer.
 const SAMPLE_ROWS: i64 = 250;
 /// More samples than this wait only where too many transactions stay open; the newest is then left out.
 const SAMPLES_MAX: usize = 64;
@@ -88,7 +88,7 @@ impl Horizon {
         self.samples.back().map_or(0, |(_, id)| *id)
     }
 
-    /// Whether the next look is to take a transaction id.
+    /// Tells whether the next look is to take a transaction id.
     pub(super) fn wants_sample(&self, now: Moment) -> bool {
         let newest = self.samples.back().map_or(self.seq, |(seq, _)| *seq);
         let due = self.sampled_at.is_none_or(|at| now.since(at) >= SAMPLE_EVERY);

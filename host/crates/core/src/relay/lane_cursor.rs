@@ -31,15 +31,15 @@ impl InHand {
 /// One lane.
 #[derive(Debug, Clone, Default)]
 struct Lane {
-    /// What the last look at it showed up to here is known.
+    /// High-water mark: every row up to here that was visible to the last look has been read.
     mark: i64,
-    /// How many rows the look under way is to give of it at most; none where it leaves the lane out.
+    /// Bound of rows for the look under way; none where it leaves the lane out.
     bound: Option<usize>,
-    /// How many it gave, how many of these were new, and the last of them.
+    /// Count of the rows that it gave, how many of these were new, and the last of them.
     got: usize,
     fresh: usize,
     last: i64,
-    /// Whether the last look at it was cut by its limit.
+    /// True if the last look at it was cut by its limit.
     has_more: bool,
     /// The mark was set back while a look was under way: its rows above are left out, for they would hide those
     /// between the two.
@@ -67,7 +67,7 @@ impl Lane {
     }
 }
 
-/// Where a look starts, lane by lane, and how many rows it is to give.
+/// Start of a look, lane by lane, and the number of rows that it is to give.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
     pub(super) lanes: Vec<i32>,
@@ -77,14 +77,14 @@ pub(super) struct Starts {
     pub(super) known: usize,
 }
 
-/// What a look was as a whole.
+/// Facts about a look as a whole.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Looked {
     /// The last row's `seq`, where the look was cut by its bound of all rows.
     pub(super) cut_at: Option<i64>,
     /// The highest `seq` drawn.
     pub(super) last_seq: i64,
-    /// Where it started if that was below where the lanes asked it to.
+    /// Start of the look, if that was below where the lanes asked it to begin.
     pub(super) floor: Option<i64>,
 }
 
@@ -177,7 +177,7 @@ impl Lanes {
         starts
     }
 
-    /// Where a look at something other than the next rows starts: nowhere, it sees all.
+    /// Returns the start of a look at something other than the next rows: it sees all.
     pub(super) fn begin_aside(&self, lane_rows_max: usize) -> Starts {
         let mut starts = Starts::default();
         for (id, lane) in self.lanes.iter().filter(|(_, lane)| !lane.closing) {

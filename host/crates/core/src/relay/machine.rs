@@ -37,7 +37,7 @@ struct Flight<R> {
 #[derive(Debug, Clone, Copy)]
 struct MainProducer {
     id: ProducerId,
-    /// It is being ended; another takes its place.
+    /// True while it is being ended; another takes its place.
     purging: bool,
 }
 
@@ -69,7 +69,7 @@ struct Looks {
     void: LookNumber,
 }
 
-/// What the relay of a host knows. `R` is what a record consists of, which does not matter here.
+/// State of a host's relay. `R` is what a record consists of, which does not matter here.
 #[derive(Debug, Clone)]
 pub struct RelayMachine<R> {
     settings: Settings,
@@ -163,8 +163,8 @@ impl<R: Clone> RelayMachine<R> {
         std::mem::swap(&mut self.commands, commands);
     }
 
-    /// When to send [`Event::TimerDue`] though nothing happens. Never at once: what is due and cannot be done yet
-    /// waits for something to happen.
+    /// Returns when to send [`Event::TimerDue`] though nothing happens. Never at once: what is due and cannot
+    /// be done yet waits for something to happen.
     #[must_use]
     pub fn next_timer(&self, now: Moment) -> Moment {
         let may_look = self.may_look();
@@ -264,7 +264,7 @@ impl<R: Clone> RelayMachine<R> {
         looks.begun
     }
 
-    /// How much may be read that is new: what waits for held topics counts apart, as much again.
+    /// Returns how much may be read that is new: what waits for held topics counts apart, as much again.
     fn room(&self) -> Room {
         let apart = self.apart();
         let beside = self.room_beside();
@@ -276,7 +276,7 @@ impl<R: Clone> RelayMachine<R> {
         }
     }
 
-    /// What waits for held topics.
+    /// Returns the rows and bytes that wait for held topics.
     fn apart(&self) -> Room {
         let queued = self.sides.iter().flat_map(|side| &side.work).flat_map(|work| &work.queue);
         let unsent = self.topics.held().flat_map(|(_, topic)| &topic.unsent).map(|(_, row)| row);
@@ -290,7 +290,7 @@ impl<R: Clone> RelayMachine<R> {
         in_flight.map(|flight| &flight.row).fold(apart, rows_of)
     }
 
-    /// How much may be read of topics that are in trouble, which count with all that is in hand.
+    /// Returns how much may be read of topics that are in trouble, which count with all that is in hand.
     fn room_beside(&self) -> Room {
         Room {
             rows: (2 * self.settings.in_flight_max).saturating_sub(self.lanes.in_hand()),
@@ -302,12 +302,14 @@ impl<R: Clone> RelayMachine<R> {
         }
     }
 
-    /// How many bytes a look may bring that has room for so many new ones: known rows come with them.
+    /// Returns the bytes that a look may bring which has room for so many new ones: known rows come with
+    /// them.
     fn look_bytes(&self, new_max: usize) -> usize {
         self.lanes.bytes_in_hand().saturating_add(new_max)
     }
 
-    /// How many rows a look asks for: about as many as fit, since what does not costs its connection.
+    /// Returns the number of rows that a look asks for: about as many as fit, since what does not costs its
+    /// connection.
     fn rows_fitting(&self, room: Room) -> usize {
         let fitting = room.bytes.checked_div(self.row_size).map_or(usize::MAX, |rows| rows.max(1));
         self.settings.batch_rows_max.min(room.rows).min(fitting).max(1)

@@ -1,6 +1,6 @@
-//! When to look at the table. While rows come often it is every few milliseconds, and producers pay for no
-//! wake-up. While they come now and then producers wake us, which finds a row sooner than looking does, and
-//! looks are rare.
+//! Schedule of the looks at the table. While rows come often, a look follows every few milliseconds, and
+//! producers pay for no wake-up. While they come now and then, producers wake us, which finds a row sooner
+//! than looking does, and looks are rare.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct PollSchedule {
     /// Something came up since the look under way began: it may have missed it.
     again: bool,
     last_row: Moment,
-    /// When counting began, what was counted since, and whether it was much the last time.
+    /// Start of the count, what was counted since, and whether it was much the last time.
     counted_from: Moment,
     rows: usize,
     wakes: usize,
@@ -55,7 +55,7 @@ impl PollSchedule {
         self.again = true;
     }
 
-    /// As [`Self::look_now`], since somebody woke us.
+    /// Wakes like [`Self::look_now`], and counts that somebody woke us.
     pub(super) fn woken(&mut self, now: Moment) {
         self.count(0, 1, now);
         self.look_now(now);
@@ -106,7 +106,7 @@ impl PollSchedule {
         self.announced.is_some_and(|until| until > now + 2 * settings.poll_max)
     }
 
-    /// What producers are to be told now.
+    /// Returns what producers are to be told now.
     pub(super) fn tell(&self, settings: &Settings, now: Moment) -> Option<Tell> {
         match settings.wake {
             Wake::Poll => None,
@@ -115,7 +115,7 @@ impl PollSchedule {
         }
     }
 
-    /// They were told.
+    /// Takes note that producers were told.
     pub(super) fn told(&mut self, tell: Tell, now: Moment) {
         match tell {
             Tell::Awake => self.announced = None,

@@ -23,12 +23,12 @@ const BOUND_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TopicId(usize);
 
-/// Why rows of a topic wait.
+/// Reason why rows of a topic wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// Kafka was never asked for it.
     Unasked,
-    /// It is missing or closed to us.
+    /// The topic is missing or closed to us.
     Missing,
     /// Acknowledgements take long while others want the room. What is in flight stays there.
     Slow,
@@ -39,7 +39,7 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// Whether a producer of its own ends the wait.
+    /// Tells whether a producer of its own ends the wait.
     pub(super) fn wants_side(self) -> bool {
         matches!(self, Self::Sick | Self::Refused)
     }
@@ -54,13 +54,13 @@ struct Hold {
     cause: Cause,
     since: Moment,
     ask_at: Moment,
-    /// Whether the log tells of it.
+    /// True if the log tells of it.
     said: bool,
     /// Per lane: nothing of the topic up to there waits.
     floors: Floors,
 }
 
-/// How many bytes a topic may have in flight, and since when that is known.
+/// Bound of the bytes that a topic may have in flight, and since when it is known.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
     bytes: usize,
@@ -74,7 +74,7 @@ pub(super) struct Topic<R> {
     hold: Option<Hold>,
     /// Rows in order that no producer has, and when they were read.
     pub(super) unsent: VecDeque<(Moment, Row<R>)>,
-    /// What was handed over, oldest first; some of it has ended.
+    /// Records that were handed over, oldest first; some of them have ended.
     sent: VecDeque<(Moment, Ticket)>,
     pub(super) in_flight: usize,
     pub(super) bytes_in_flight: usize,
@@ -107,12 +107,12 @@ impl<R> Topic<R> {
         self.hold.as_ref().map(|hold| hold.cause)
     }
 
-    /// Whether a record of so many bytes may be sent beside what is in flight.
+    /// Tells whether a record of so many bytes may be sent beside what is in flight.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.in_flight == 0 || self.bound.is_none_or(|bound| self.bytes_in_flight + bytes <= bound.bytes)
     }
 
-    /// Whether nobody else can be to blame for its refusal.
+    /// Tells whether nobody else can be to blame for its refusal.
     pub(super) fn was_alone(&self, ticket: Ticket) -> bool {
         self.alone == Some(ticket)
     }
@@ -133,7 +133,7 @@ impl<R> Topic<R> {
         }
     }
 
-    /// When the oldest record in flight was sent.
+    /// Returns when the oldest record in flight was sent.
     pub(super) fn oldest_sent(&mut self, is_in_flight: impl Fn(&Ticket) -> bool) -> Option<Moment> {
         while self.sent.front().is_some_and(|(_, ticket)| !is_in_flight(ticket)) {
             self.sent.pop_front();
@@ -208,7 +208,7 @@ impl<R> Topics<R> {
         self.all.iter_mut().enumerate().map(|(place, topic)| (TopicId(place), topic))
     }
 
-    /// Whether its rows wait.
+    /// Tells whether its rows wait.
     pub(super) fn holds(&self, id: TopicId) -> bool {
         self.held.contains(&id)
     }
@@ -261,7 +261,8 @@ impl<R> Topics<R> {
         is_news && cause != Cause::Slow
     }
 
-    /// Its rows are read again, from the floors that are given, and whether people were told that it waits.
+    /// Ends the wait of its rows, which are read again: gives the floors to read from, and how long it waited
+    /// if people were told.
     pub(super) fn let_go(&mut self, id: TopicId, now: Moment) -> Option<(Floors, Option<Duration>)> {
         let hold = self.all.get_mut(id.0)?.hold.take()?;
         self.held.remove(&id);
@@ -276,7 +277,7 @@ impl<R> Topics<R> {
         asked.map(|(_, topic)| Arc::clone(&topic.name)).collect()
     }
 
-    /// When the next is to be asked for.
+    /// Returns when the next is to be asked for.
     pub(super) fn next_ask(&self) -> Option<Moment> {
         let holds = self
             .held()

@@ -1,5 +1,5 @@
-//! How long a message waits before its next attempt: exponential with full jitter, so that messages
-//! that failed together do not come back together.
+//! Wait of a message before its next attempt: exponential with full jitter, so that messages that failed
+//! together do not come back together.
 
 use std::time::Duration;
 

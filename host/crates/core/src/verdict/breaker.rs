@@ -6,18 +6,18 @@
 use super::policy::BreakerPolicy;
 use crate::time::Moment;
 
-/// What the end of a call says about its handler.
+/// Evidence that the end of a call gives about its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sign {
     /// The handler did its work.
     Good,
-    /// It faulted.
+    /// The handler faulted.
     Fault,
-    /// It asked for patience, or the host failed: neither.
+    /// No evidence: the handler asked for patience, or the host failed.
     None,
 }
 
-/// What the breaker wants its host to do.
+/// Change that the breaker wants its host to announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
     /// Nothing.
@@ -48,8 +48,8 @@ impl Breaker {
         Self { state: State::Closed { faults: 0 } }
     }
 
-    /// How many more calls may start while `running` run. Closed, no more run at once than could open it:
-    /// a handler that always faults is called exactly `threshold` times.
+    /// Returns how many more calls may start while `running` run. Closed, no more run at once than could open
+    /// it: a handler that always faults is called exactly `threshold` times.
     pub fn room(&self, policy: BreakerPolicy, running: usize) -> usize {
         let most = match self.state {
             State::Closed { faults } => policy.threshold.saturating_sub(faults).max(1),
@@ -59,7 +59,7 @@ impl Breaker {
         usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(running)
     }
 
-    /// When a probe may be asked for; `None` while it is not open.
+    /// Returns when a probe may be asked for; `None` while it is not open.
     pub fn probe_at(&self) -> Option<Moment> {
         match self.state {
             State::Open { until } => Some(until),
@@ -95,7 +95,7 @@ impl Breaker {
         self.state = State::HalfOpen;
     }
 
-    /// What the table says, which other hosts write too: open until then, or closed.
+    /// Takes over what the table says, which other hosts write too: open until then, or closed.
     pub fn learned(&mut self, open_until: Option<Moment>) {
         match (self.state, open_until) {
             (State::HalfOpen, Some(_)) => {}

@@ -10,7 +10,7 @@ use super::policy::{BehindDead, Blocking, RetryPolicy};
 /// Retries that cost no attempt go on for at most this many deliveries beyond the budget.
 const UNCOUNTED_MAX: u32 = 100;
 
-/// What is settled about a message.
+/// Decision about a message after a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Done, with its effects.
@@ -24,31 +24,31 @@ pub enum Verdict {
     Retry {
         /// The time from the settlement to the next attempt.
         delay: Duration,
-        /// Whether it costs an attempt.
+        /// True if it costs an attempt.
         counted: bool,
-        /// What failed.
+        /// Failure behind it.
         cause: Cause,
     },
     /// Failed; the dead letter is written with it.
     Dead {
         /// The way it died.
         reason: DeadReason,
-        /// Whether it cost an attempt.
+        /// True if it cost an attempt.
         counted: bool,
-        /// What failed.
+        /// Failure behind it.
         cause: Cause,
     },
     /// Nothing is settled: the same again after `delay`.
     Again {
         /// The time to the next call.
         delay: Duration,
-        /// What was away.
+        /// Error of what was away.
         error: String,
     },
 }
 
 impl Verdict {
-    /// What follows where the message is not to be handed over a second time.
+    /// Returns the verdict where the message is not to be handed over a second time.
     pub fn at_most_once(self) -> Self {
         let cause = match self {
             Self::Retry { cause, .. } => cause,
@@ -65,7 +65,7 @@ impl Verdict {
         Self::Dead { reason: DeadReason::Interrupted, counted: false, cause }
     }
 
-    /// What failed, where the handler's end of it is settled as a failure.
+    /// Returns the failure, where the handler's end of it is settled as one.
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Retry { cause, .. } | Self::Dead { cause, .. } => Some(cause),
@@ -88,20 +88,20 @@ impl Verdict {
     }
 }
 
-/// Why a message is dead.
+/// Reason why a message is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeadReason {
-    /// Its budget of attempts is spent.
+    /// The budget of attempts is spent.
     Exhausted,
     /// The handler said that it can never succeed.
     Rejected,
-    /// It cannot be carried to a handler.
+    /// The message cannot be carried to a handler.
     Quarantined,
     /// An earlier message of its key is dead, and the handler parks what follows.
     Parked,
-    /// Its process died while it ran alone.
+    /// The process died while the message ran alone.
     CrashLoop,
-    /// It may be handed over once, was, and how that ended is not known.
+    /// The message may be handed over once, was, and how that ended is not known.
     Interrupted,
 }
 
@@ -117,7 +117,7 @@ impl DeadReason {
         }
     }
 
-    /// As the tables spell it.
+    /// Returns the spelling of the tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Exhausted => "exhausted",
@@ -130,7 +130,7 @@ impl DeadReason {
     }
 }
 
-/// What the records of a failure say about it: the attempt's, and the dead letter's of the last.
+/// Failure as the records show it: the attempt's, and the dead letter's of the last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cause {
     /// The kind of fault, where it was one.
@@ -143,7 +143,7 @@ pub struct Cause {
     pub detail: Option<String>,
 }
 
-/// How far a message's budget is spent.
+/// Attempts and deliveries of a message, and how many it may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// Failures counted so far.

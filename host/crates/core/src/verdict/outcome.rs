@@ -1,30 +1,30 @@
-//! How a call can end. No `_ =>` on these: a new ending must break the build.
+//! Ends that a call can have. No `_ =>` on these: a new ending must break the build.
 
 use std::time::Duration;
 
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 
-/// What a handler decided about a message.
+/// Decision of a handler about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Done; its effects commit with the message.
     Completed,
     /// Again later.
     Retry {
-        /// Why, for `last_error`.
+        /// Reason, for `last_error`.
         reason: String,
         /// The handler's own wish; else the backoff decides.
         after: Option<Duration>,
-        /// Whether it costs an attempt.
+        /// True if it costs an attempt.
         counts: bool,
     },
     /// Nothing to do; settled as completed with this reason, without effects.
     Skipped(String),
-    /// It can never succeed: dead at once, with this reason.
+    /// The message can never succeed: dead at once, with this reason.
     Rejected(String),
 }
 
-/// What went wrong inside a guest. Each kind has its own name in dead letters and metrics.
+/// Failure inside a guest. Each kind has its own name in dead letters and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The guest computed more than its budget.
@@ -42,7 +42,7 @@ pub enum Fault {
         limit: Duration,
         /// The guest's backtrace; empty where it waited in the host.
         backtrace: String,
-        /// What it waited for outside of the host.
+        /// Wait outside of the host that was under way.
         awaited: Option<String>,
     },
     /// The guest wanted more memory than its limit and could not go on without.
@@ -94,7 +94,7 @@ pub enum Fault {
     /// The reply cannot be read, or its effects cannot be written.
     #[error("gave a bad reply: {reason}")]
     BadReply {
-        /// What was wrong with it.
+        /// Description of the defect.
         reason: String,
     },
     /// The handler completed although a statement of its SQL had failed, and its transaction with it.
@@ -108,15 +108,15 @@ pub enum Fault {
     Failed {
         /// The handler's words.
         message: String,
-        /// Its stable name, by which dead letters are grouped.
+        /// Stable name, by which dead letters are grouped.
         code: Option<String>,
-        /// Its stack or causes.
+        /// Stack or causes.
         detail: Option<String>,
     },
 }
 
 impl Fault {
-    /// Whether the handler said so itself.
+    /// Tells whether the handler reported the failure itself.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed { .. })
@@ -167,7 +167,7 @@ fn waited(awaited: Option<&str>) -> String {
     awaited.map_or_else(String::new, |awaited| format!(" while it waited for {awaited}"))
 }
 
-/// How one call ended.
+/// End of one call.
 #[derive(Debug)]
 pub enum End {
     /// The handler decided.
@@ -180,7 +180,7 @@ pub enum End {
     NotCalled(String),
 }
 
-/// What one call cost.
+/// Cost of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Units of fuel.

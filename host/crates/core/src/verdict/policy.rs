@@ -1,8 +1,8 @@
-//! What a handler's manifest says about retries, order and its breaker.
+//! Policies of a handler's manifest: retries, order and breaker.
 
 use std::time::Duration;
 
-/// How often a message may be handed to its handler.
+/// Guarantee about how often a message may be handed to its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ack {
     /// Until it is settled; its effects in Postgres are there once.
@@ -13,7 +13,7 @@ pub enum Ack {
     AtMostOnce,
 }
 
-/// When a failed message is tried again.
+/// Rule by which a failed message is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RetryPolicy {
     /// Counted failures after which a message is dead.
@@ -25,37 +25,37 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Where nobody says otherwise.
+    /// Policy where nobody says otherwise.
     pub const DEFAULT: Self =
         Self { attempts_max: 6, base: Duration::from_secs(10), cap: Duration::from_secs(3600) };
 }
 
-/// What becomes of a key's later messages once one of them is dead.
+/// Fate of a key's later messages once one of them is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BehindDead {
-    /// They go on.
+    /// Later messages go on.
     Skip,
-    /// They wait until the dead letter is replayed or discarded.
+    /// Later messages wait until the dead letter is replayed or discarded.
     Block,
-    /// They become dead letters, until the first one is replayed or discarded.
+    /// Later messages become dead letters, until the first one is replayed or discarded.
     Park,
 }
 
-/// When a handler's circuit breaker opens, and for how long.
+/// Rule by which a handler's circuit breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BreakerPolicy {
     /// Consecutive faults that open it. No more calls than that run at once in a host.
     pub threshold: u32,
-    /// How long nothing is started before a probe.
+    /// Time in which nothing is started before a probe.
     pub recovery: Duration,
 }
 
 impl BreakerPolicy {
-    /// Where nobody says otherwise.
+    /// Policy where nobody says otherwise.
     pub const DEFAULT: Self = Self { threshold: 20, recovery: Duration::from_secs(30) };
 }
 
-/// What a dead letter does to its key.
+/// Effect of a dead letter on its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Blocking {
     /// Later messages wait.

@@ -1,4 +1,4 @@
-//! What looks see, by hand and at random, and what the horizon makes of it.
+//! Views of looks, made by hand and at random, and what the horizon concludes from them.
 
 use std::collections::BTreeSet;
 

@@ -108,7 +108,7 @@ impl<R: Clone> RelayMachine<R> {
         }
     }
 
-    /// Whether anything grows old.
+    /// Tells whether anything grows old.
     pub(super) fn has_ages(&self) -> bool {
         !(self.flights.is_empty()
             && self.unsent.is_empty()
@@ -172,7 +172,7 @@ impl<R: Clone> RelayMachine<R> {
     }
 }
 
-/// What the age of a topic's records asks for.
+/// Action that the age of a topic's records asks for.
 #[derive(Debug, Clone, Copy)]
 enum Age {
     Overdue,

@@ -17,11 +17,11 @@ const REST: u32 = 4;
 /// Rows that are due and were not taken are known, or their topic is held: they are looked for again after this.
 const FRUITLESS: Duration = Duration::from_millis(500);
 
-/// When scheduled rows are due.
+/// Schedule of the looks at rows with a time of their own.
 #[derive(Debug, Clone)]
 pub(super) struct DueSchedule {
     ask_at: Moment,
-    /// When the first is due that was not when it was seen.
+    /// Time of the first row that was not due when it was seen.
     first: Option<Moment>,
     /// One was due already.
     overdue: bool,
@@ -42,7 +42,8 @@ impl DueSchedule {
         self.overdue_from = self.overdue_from.min(now);
     }
 
-    /// Whether a look at the next rows that begins now is to ask for the time of the first.
+    /// Tells whether a look at the next rows that begins now is to ask for the time of the first, and counts
+    /// it as asked.
     pub(super) fn asks(&mut self, now: Moment) -> bool {
         let asks = self.ask_at <= now;
         if asks {
@@ -63,7 +64,7 @@ impl DueSchedule {
         }
     }
 
-    /// When to look at due rows.
+    /// Returns when to look at due rows.
     pub(super) fn next_look(&self) -> Option<Moment> {
         let overdue = self.overdue.then_some(self.overdue_from);
         self.first.into_iter().chain(overdue).min().map(|at| at.max(self.rest_until))

@@ -123,8 +123,8 @@ impl<R: Clone> RelayMachine<R> {
         self.purge(producer, reason);
     }
 
-    /// Of a topic that is missing nothing may stay in flight: it would go before what was refused, should the topic
-    /// come back.
+    /// Purges producers that hold records of a missing topic: one in flight would go before what was refused,
+    /// should the topic come back.
     pub(super) fn purge_missing(&mut self) {
         let is_missing = |topic: &Topic<R>| topic.cause() == Some(Cause::Missing) && topic.in_flight > 0;
         let missing: Vec<TopicId> =

@@ -38,7 +38,7 @@ struct ByHand {
 }
 
 impl ByHand {
-    /// It knows these topics, and has `drawn` rows behind it.
+    /// Makes a relay that knows these topics, and has `drawn` rows behind it.
     fn new(topics: &[&str]) -> Self {
         let mut by_hand =
             Self { machine: RelayMachine::new(SETTINGS, Moment(0), &mut Vec::new()), now: Moment(0) };

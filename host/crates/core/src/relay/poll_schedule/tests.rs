@@ -1,4 +1,4 @@
-//! When it looks, and what it tells producers.
+//! Times of the looks, and what producers are told.
 
 use super::*;
 
