@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::run::{SUBJECTS, Subject};
 
-/// How it is used.
+/// Usage of the program.
 pub(crate) const HELP: &str = "\
 sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE] [--failures F] [--coverage]
     [--no-shrink] [--out FOLDER] [--jobs J] [--of handler|relay]
@@ -13,7 +13,7 @@ sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE] [--failures 
 sim model [NAME]
   tries every interleaving of small scenarios, or of those whose names begin so";
 
-/// What is to be run.
+/// Arguments of a run of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arguments {
     pub(crate) seed: u64,
@@ -25,10 +25,10 @@ pub(crate) struct Arguments {
     pub(crate) failures: usize,
     pub(crate) coverage: bool,
     pub(crate) shrink: bool,
-    /// Where seed files go.
+    /// Folder for seed files.
     pub(crate) out: String,
     pub(crate) jobs: usize,
-    /// What runs are about; all of it where none is given.
+    /// Subject of the runs; all subjects where none is given.
     pub(crate) of: Option<Subject>,
 }
 

@@ -65,7 +65,7 @@ fn subject_line(subject: Subject) -> String {
     format!("# of the {subject}")
 }
 
-/// What the threads of a search share.
+/// State that the threads of a search share.
 struct Search<'a> {
     arguments: &'a Arguments,
     next: AtomicU64,

@@ -1,4 +1,4 @@
-//! Which events with which outcomes, which commands and which hazards a run had.
+//! Coverage of a run: which events with which outcomes, which commands and which hazards it had.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct Coverage {
     pub(crate) counts: BTreeMap<String, u64>,
 }
 
-/// What every large number of runs has to reach.
+/// Names that every large number of runs has to reach.
 pub(crate) const EXPECTED: [&str; 67] = [
     "event assigned",
     "event revoked",
@@ -103,7 +103,7 @@ impl Coverage {
         }
     }
 
-    /// What was expected and not reached.
+    /// Returns the names that were expected and not reached.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         let expected = EXPECTED.iter().chain(&crate::relay::coverage::EXPECTED);
         expected.filter(|name| !self.counts.contains_key(**name)).copied().collect()

@@ -24,7 +24,7 @@ pub struct KeyState {
 /// A value that a call read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StateRead {
-    /// Which.
+    /// Value that was read.
     pub id: StateId,
     /// The version that was found.
     pub version: i64,
@@ -35,7 +35,7 @@ pub struct StateRead {
 /// A value that a call wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StateWrite {
-    /// Which.
+    /// Value that was written.
     pub id: StateId,
     /// The version that was found.
     pub read: i64,
@@ -45,36 +45,36 @@ pub struct StateWrite {
     pub value: i64,
 }
 
-/// What is committed with a message.
+/// Effects that are committed with a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Effects {
     /// The call that left it.
     pub call: u64,
     /// All that it read, what it wrote too.
     pub reads: Vec<StateRead>,
-    /// What it wrote.
+    /// Values that it wrote.
     pub writes: Vec<StateWrite>,
-    /// What it published.
+    /// Numbers that it published.
     pub said: Vec<i64>,
-    /// Whether it has a transaction of its own.
+    /// True if it has a transaction of its own.
     pub sql: bool,
-    /// Its call is made once: what it read is not checked, and of writes the last one stands.
+    /// True if its call is made once: what it read is not checked, and of writes the last one stands.
     pub once: bool,
     /// The database refuses these effects.
     pub refused: bool,
-    /// It did, and the message was judged anew without them.
+    /// True if the database refused them, and the message was judged anew without them.
     pub blamed: bool,
 }
 
 impl Effects {
-    /// Whether nothing is written with the message.
+    /// Tells whether nothing is written with the message.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.writes.is_empty() && self.said.is_empty() && !self.sql
     }
 }
 
-/// What a call does.
+/// Behaviour of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Act {
     Complete,
@@ -131,7 +131,7 @@ pub(crate) const ACTS: [Act; 19] = [
     Act::Die,
 ];
 
-/// What is done at each delivery; the last is repeated.
+/// Behaviour at each delivery; the last is repeated.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script(pub(crate) Vec<Act>);
 
@@ -150,7 +150,7 @@ pub const REFUSED_PAYLOAD: [u8; 1] = [1];
 /// The event type of one that it refuses even without its content.
 pub const REFUSED_TYPE: &str = "refused";
 
-/// Whether the database refuses to store a message.
+/// Tells whether the database refuses to store a message.
 pub(crate) fn is_refused(message: &Message) -> bool {
     message.payload.as_deref() == Some(&REFUSED_PAYLOAD) || message.event_type == REFUSED_TYPE
 }
@@ -170,7 +170,7 @@ pub(crate) fn blame(message: &Message, how: &How<Effects>) -> Option<Decision<Ef
     }
 }
 
-/// What a call has at hand.
+/// Parts that a call's body works with.
 pub(crate) struct Body<'c> {
     pub(crate) call: CallId,
     pub(crate) message: &'c Message,

@@ -1,4 +1,4 @@
-//! What happened, in lines for people: time, host, event, and the commands that followed.
+//! History of a run, in lines for people: time, host, event, and the commands that followed.
 
 mod commands;
 mod events;
@@ -12,10 +12,10 @@ use mailroom_core::handler_machine::command::Command;
 
 use crate::guest::{Effects, KeyState};
 
-/// How often the same is shown.
+/// Number of times that the same is shown.
 const REPEATED_MAX: u32 = 8;
 
-/// Whether nothing came of it: attempts to take lanes, and looks for what is due.
+/// Tells whether nothing came of it: attempts to take lanes, and looks for what is due.
 fn is_idle(said: &str) -> bool {
     let empty = said.ends_with("]:") || said.contains(": [] ") || said.ends_with(' ');
     let renews = said.contains(" session renewed ") && !said.contains("; ");

@@ -16,11 +16,11 @@ use crate::postgres::table::Tx;
 
 pub(crate) type Machine = HandlerMachine<KeyState, Effects>;
 
-/// What a process does.
+/// State of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Life {
     Up,
-    /// It gives everything back, until then.
+    /// The process gives everything back, until then.
     Stopping(u64),
     Down,
 }
@@ -31,21 +31,21 @@ pub(crate) struct Running {
     pub(crate) call: Box<Call<KeyState>>,
     pub(crate) act: Act,
     pub(crate) stage: CallStage,
-    /// It is not over before.
+    /// Time before which it is not over.
     pub(crate) until: u64,
     pub(crate) tx: Option<Tx>,
 }
 
-/// How far a call is.
+/// Progress of a call.
 #[derive(Debug, Clone)]
 pub(crate) enum CallStage {
-    /// What is to be noted before is noted.
+    /// The note that the call needs is being written.
     Begin,
     /// The key's state is read.
     Load,
     /// The guest runs.
     Body(KeyState),
-    /// It has ended, and its host does not know yet.
+    /// The call has ended, and its host does not know yet.
     Ended(Box<CallEnd<KeyState, Effects>>),
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Host {
     pub(crate) beats: bool,
     pub(crate) looks: bool,
     pub(crate) frozen: bool,
-    /// It does not reach Postgres until then.
+    /// Time until which it does not reach Postgres.
     pub(crate) cut_until: u64,
     pub(crate) ticks: u32,
 }

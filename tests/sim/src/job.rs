@@ -18,7 +18,7 @@ use crate::postgres::table::Tx;
 use crate::postgres::{Flow, Postgres, Session};
 use crate::setup::EXPIRY;
 
-/// What is done at the database.
+/// Work that is done at the database.
 #[derive(Debug, Clone, Hash)]
 pub(crate) enum Task {
     Command(Command<KeyState, Effects>),
@@ -30,18 +30,18 @@ pub(crate) enum Task {
     Act(Act),
 }
 
-/// What a client hears.
+/// Reply that a client gets.
 #[derive(Debug, Clone, Hash)]
 pub(crate) enum Reply {
     Event(Box<Event<KeyState, Effects>>),
-    /// Whether the session's row is still there.
+    /// True if the session's row is still there.
     Beaten(bool),
     Buried,
     /// Nobody listens.
     Nothing,
 }
 
-/// Where a job is.
+/// Progress of a job.
 #[derive(Debug, Clone, Hash)]
 pub(crate) enum Stage {
     Running,
@@ -62,18 +62,18 @@ pub(crate) struct Job {
     pub(crate) stage: Stage,
     pub(crate) tx: Tx,
     pub(crate) notes: Notes,
-    /// Whom it waits for, and the state of the locks when it looked.
+    /// Transaction that it waits for, and the state of the locks when it looked.
     pub(crate) waits: Option<(Tx, u64)>,
 }
 
-/// What statements leave for those after them.
+/// Facts that statements leave for those after them.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Notes {
     taking: TakingNotes,
     settle: SettleNotes,
 }
 
-/// How the reply is missed.
+/// Way in which a reply is missed.
 #[derive(Debug, Clone)]
 pub(crate) enum Lost {
     /// Surely without effect.
@@ -87,7 +87,7 @@ pub(crate) struct Orphan {
     pub(crate) tx: Tx,
     pub(crate) session: Session,
     pub(crate) task: Arc<Task>,
-    /// Whether its commit was sent, and comes when it ends.
+    /// True if its commit was sent, and comes when it ends.
     pub(crate) commits: bool,
     pub(crate) until: u64,
 }
@@ -125,12 +125,12 @@ impl Job {
         }
     }
 
-    /// Whether its statements are done.
+    /// Tells whether its statements are done.
     pub(crate) fn is_ending(&self) -> bool {
         !matches!(self.stage, Stage::Running)
     }
 
-    /// Whether it does one thing that nobody else can come between.
+    /// Tells whether it does one thing that nobody else can come between.
     pub(crate) fn is_alone(&self) -> bool {
         match &*self.task {
             Task::Command(Command::Write(_) | Command::SettleSql { .. }) | Task::Act(_) => false,
@@ -139,14 +139,14 @@ impl Job {
         }
     }
 
-    /// Whether it was to take whatever is free, and nothing was.
+    /// Tells whether it was to take whatever is free, and nothing was.
     pub(crate) fn finds_nothing(&self) -> bool {
         matches!(&*self.task, Task::Command(Command::Adopt { .. }))
             && self.is_ending()
             && self.notes.taking.is_nothing()
     }
 
-    /// Whether what it does changes what a lane believes, so that a lost reply leaves a doubt.
+    /// Tells whether its effect changes what a lane believes, so that a lost reply leaves a doubt.
     pub(crate) fn believes(&self) -> bool {
         !matches!(
             &*self.task,
@@ -274,7 +274,7 @@ impl<R> Flow<R> {
     }
 }
 
-/// What a client hears in place of the reply that it missed.
+/// Returns what a client hears in place of the reply that it missed.
 pub(crate) fn missed(task: &Task, lost: &Lost) -> Reply {
     let command = match task {
         Task::Command(command) => command,

@@ -15,10 +15,10 @@ use crate::guest::{REFUSED_PAYLOAD, REFUSED_TYPE, Script};
 pub(crate) struct Record {
     pub(crate) key: Option<u32>,
     pub(crate) message_id: String,
-    /// Whether a subscription takes it.
+    /// True if a subscription takes it.
     pub(crate) matched: bool,
     pub(crate) unfit: bool,
-    /// Whether the database refuses it: `Some(true)` even where it is stored without its content.
+    /// Refusal by the database: `Some(true)` even where it is stored without its content.
     pub(crate) refusal: Option<bool>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Kafka {
     pub(crate) scripts: BTreeMap<String, Script>,
 }
 
-/// What a consumer tells its host.
+/// News of a consumer for its host.
 #[derive(Debug, Clone, Hash)]
 pub(crate) enum Told {
     Assigned(Vec<TopicPartition>),
@@ -48,7 +48,7 @@ pub(crate) enum Told {
     Displaced(Vec<TopicPartition>),
 }
 
-/// Where a consumer reads a partition.
+/// Position at which a consumer reads a partition.
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct Fetch {
     pub(crate) at: i64,
@@ -86,7 +86,7 @@ impl Log {
 }
 
 impl Consumer {
-    /// Whoever executes `Assign` or `Unassign` hands over nothing that was fetched before.
+    /// Drops what was fetched before, as whoever executes `Assign` or `Unassign` hands over nothing of it.
     fn forget(&mut self, partition: &TopicPartition) {
         for told in &mut self.told {
             if let Told::Polled(polled) = told {
@@ -136,7 +136,7 @@ impl Consumer {
         any
     }
 
-    /// Whether a poll would bring something.
+    /// Tells whether a poll would bring something.
     pub(crate) fn can_poll(&self, kafka: &Kafka) -> bool {
         self.told.len() < 4
             && self.fetches.iter().any(|(partition, fetch)| {

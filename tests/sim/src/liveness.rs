@@ -1,4 +1,4 @@
-//! What is still to be done once faults have stopped; in the end nothing may be.
+//! Work that is still to be done once faults have stopped; in the end nothing may be.
 
 use mailroom_core::ids::TopicPartition;
 
@@ -23,7 +23,7 @@ impl World {
         Bounds { steps: 20_000 + 500 * size, until: self.now + 10 * EXPIRY + 8000 * size }
     }
 
-    /// What is not done yet; empty where all is.
+    /// Lists what is not done yet; empty where all is.
     pub(crate) fn remaining(&self) -> Vec<String> {
         let mut remaining = Vec::new();
         // Where too many keys wait for an operator, partitions are not read, and say so.
@@ -62,7 +62,7 @@ impl World {
     }
 }
 
-/// How far a partition is from its end, unless a record that can never be stored stops it.
+/// Describes how far a partition is from its end, unless a record that can never be stored stops it.
 fn unread(pg: &Postgres, kafka: &Kafka, partition: &TopicPartition) -> Option<String> {
     let log = kafka.logs.get(partition)?;
     let next = pg.offsets.get(NOBODY, partition).map_or(0, |row| row.next);

@@ -1,4 +1,4 @@
-//! What must hold after every commit and at every call.
+//! Promises that must hold after every commit and at every call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -35,14 +35,15 @@ pub(crate) struct SeenEnd {
 /// Watches commits and calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Oracle {
-    /// How often a message was handed over that may be so once.
+    /// Number of times that a message was handed over that may be so once.
     handed_over: BTreeMap<String, u32>,
-    /// How often operators had such a message handled again: a host that was frozen may hand it over only then.
+    /// Number of times that operators had such a message handled again: a host that was frozen may hand it
+    /// over only then.
     replayed: BTreeMap<String, u32>,
     /// Messages that operators replayed, and rows that were made, each after how many commits.
     replayed_at: BTreeMap<Seq, u64>,
     made_at: BTreeMap<Seq, u64>,
-    /// How such calls ended.
+    /// Ends of calls that may be made once, as their hosts saw them.
     seen: BTreeMap<String, SeenEnd>,
     /// Versions of values that are no more, and after how many commits they were replaced.
     replaced: BTreeMap<(StateId, i64), u64>,
@@ -317,7 +318,8 @@ fn ends_unblocked(pg: &Postgres, seq: Seq, row: &Row) -> Checked {
     }
 }
 
-/// Whether it died without a call: what no handler can have does so in its turn, parked or not.
+/// Tells whether it died without a call: a message that no handler can have does so in its turn, parked or
+/// not.
 fn is_uncalled(row: &Row) -> bool {
     matches!(row.status, Status::Failed(DeadReason::Parked | DeadReason::Quarantined))
 }
@@ -352,7 +354,7 @@ fn effects_of_ended(committed: &Committed) -> Checked {
     Ok(())
 }
 
-/// What a settlement would have written, by message.
+/// Returns what a settlement would have written, by message.
 fn effects_of(task: &Task) -> Vec<(Seq, &Effects)> {
     if let Task::Command(Command::Write(write)) = task {
         let ended = ended_messages(&write.lanes).into_iter();

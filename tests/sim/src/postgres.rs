@@ -29,7 +29,7 @@ use table::{Change, NOBODY, Table, Tx};
 /// One life of a host in the eyes of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Session(
-    /// Its number.
+    /// Number of the session.
     pub u32,
 );
 
@@ -62,7 +62,7 @@ pub(crate) struct LaneRow {
 pub(crate) struct OffsetRow {
     pub(crate) next: i64,
     pub(crate) epoch: i64,
-    /// Where the group began, or went on after a gap.
+    /// Offset at which the group began, or went on after a gap.
     pub(crate) start: i64,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Row {
     pub(crate) attempts_max: u32,
     pub(crate) crashes: u32,
     pub(crate) begun: bool,
-    /// It runs alone in its process.
+    /// True if it runs alone in its process.
     pub(crate) lone: bool,
     pub(crate) scheduled_at: u64,
     pub(crate) unfit: Option<Arc<str>>,
@@ -121,7 +121,7 @@ pub(crate) struct Postgres {
     last_tx: u64,
     /// Counts commits: the order of all that happened.
     pub(crate) commits: u64,
-    /// How many there were when a settlement had its fence.
+    /// Number of commits at the time when a settlement had its fence.
     pub(crate) fenced_at: BTreeMap<Tx, u64>,
     pub(crate) last_version: i64,
     pub(crate) sequence: i64,
@@ -132,7 +132,7 @@ pub(crate) struct Postgres {
     pub(crate) workers: BTreeMap<Session, usize>,
     /// Sessions that others ended.
     pub(crate) buried: Table<Session, ()>,
-    /// What a buried session may have had running.
+    /// Messages that a buried session may have had running.
     pub(crate) suspicions: Table<(Session, LaneId, Seq), ()>,
     pub(crate) lanes: Table<LaneId, LaneRow>,
     pub(crate) offsets: Table<TopicPartition, OffsetRow>,
@@ -145,13 +145,13 @@ pub(crate) struct Postgres {
     pub(crate) state: Table<StateId, StateRow>,
     /// By message and place within its call; what was said.
     pub(crate) outbox: Table<(Seq, u32), i64>,
-    /// What handlers' own statements wrote, by message.
+    /// Writes of handlers' own statements, by message.
     pub(crate) guest: Table<String, u64>,
     pub(crate) breaker: Table<(), u64>,
     pub(crate) paused: Table<(), ()>,
 }
 
-/// What a commit changed.
+/// Changes of a commit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Committed {
     pub(crate) inbox: Vec<Change<Seq, Row>>,
@@ -161,10 +161,10 @@ pub(crate) struct Committed {
     pub(crate) guest: Vec<Change<String, u64>>,
 }
 
-/// What a statement comes to.
+/// Continuation after a statement.
 #[derive(Debug, Clone)]
 pub(crate) enum Flow<R> {
-    /// It waits for a transaction.
+    /// The statement waits for a transaction.
     Wait(Tx),
     /// The next statement follows.
     Next,

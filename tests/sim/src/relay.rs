@@ -225,7 +225,7 @@ impl RelayWorld {
         }
     }
 
-    /// When something can happen next.
+    /// Returns when something can happen next.
     fn next_moment(&self) -> Option<u64> {
         let mut moments: Vec<u64> = Vec::new();
         moments.extend(self.jobs.iter().map(|job| job.started + COMMAND_LIMIT));

@@ -11,7 +11,7 @@ use crate::oracle::Violation;
 use crate::relay::RelayWorld;
 use crate::world::World;
 
-/// What a run is about. Each seed has a run of each.
+/// Subject of a run. Each seed has a run of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     Handler,
@@ -34,9 +34,9 @@ impl fmt::Display for Subject {
 pub(crate) trait Simulated {
     /// Does one step while faults may happen.
     fn step(&mut self);
-    /// Whether a promise is broken.
+    /// Tells whether a promise is broken.
     fn is_broken(&self) -> bool;
-    /// Whether a recorded stream has no more steps.
+    /// Tells whether a recorded stream has no more steps.
     fn is_exhausted(&self) -> bool;
     /// Ends all faults.
     fn calm_down(&mut self);
@@ -44,11 +44,11 @@ pub(crate) trait Simulated {
     fn bounds(&self) -> Bounds;
     /// Does one step without faults.
     fn progress(&mut self);
-    /// Whether nothing can happen at this moment.
+    /// Tells whether nothing can happen at this moment.
     fn is_idle(&self) -> bool;
     /// The virtual time.
     fn now(&self) -> u64;
-    /// What is not done yet; empty where all is.
+    /// Lists what is not done yet; empty where all is.
     fn remaining(&mut self) -> Vec<String>;
     /// Notes a breach.
     fn violate(&mut self, rule: &'static str, text: String);
@@ -56,7 +56,7 @@ pub(crate) trait Simulated {
     fn end(self) -> Ended;
 }
 
-/// What is left of a world.
+/// Remains of a world.
 pub(crate) struct Ended {
     pub(crate) violation: Option<Violation>,
     pub(crate) choices: Choices,
@@ -64,7 +64,7 @@ pub(crate) struct Ended {
     pub(crate) coverage: Coverage,
 }
 
-/// What came of a run.
+/// Result of a run.
 pub(crate) struct Ran {
     pub(crate) subject: Subject,
     pub(crate) violation: Option<Violation>,
@@ -77,7 +77,7 @@ pub(crate) struct Ran {
     pub(crate) took: Duration,
 }
 
-/// How far a run goes.
+/// Length of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Length {
     pub(crate) steps: u64,

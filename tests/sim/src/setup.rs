@@ -1,4 +1,4 @@
-//! What a run is made of, drawn first.
+//! Set-up of a run, drawn first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub(crate) struct Setup {
     pub(crate) partitions: Vec<TopicPartition>,
     pub(crate) keys: u32,
     pub(crate) records: u32,
-    /// What calls do; what stands there twice is done twice as often.
+    /// Behaviours of calls; one that stands there twice is drawn twice as often.
     pub(crate) acts: Vec<Act>,
     pub(crate) hazards: Vec<(Hazard, u32)>,
     pub(crate) in_hand_max: usize,
@@ -129,7 +129,7 @@ impl Setup {
     }
 }
 
-/// What calls do that hand values on: it shows only where such calls follow one another.
+/// Behaviours that hand values on: it shows only where such calls follow one another.
 const HANDING_ON: [Act; 7] =
     [Act::Complete, Act::Count, Act::LongCount, Act::LongCount, Act::SayOwn, Act::SayOwn, Act::SayShared];
 
@@ -164,7 +164,7 @@ pub(crate) fn draw_version(choices: &mut Choices, id: u64, once: bool) -> Versio
     }
 }
 
-/// What travels with every call.
+/// Wraps a version for the calls that travel with it.
 pub(crate) fn shared(version: &Version) -> Arc<Version> {
     Arc::new(version.clone())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::choices::Choices;
 use crate::run::{Length, Ran, Subject, run};
 
-/// How long is searched at most.
+/// Longest time that is searched.
 const TIME: Duration = Duration::from_secs(40);
 
 /// Leaves out steps, then plainer draws, as long as the same rule is broken. The draws of the shape come first and

@@ -32,7 +32,7 @@ pub enum Deed<'d> {
     Departed(Session),
     /// A session buried those whose expiry had passed.
     Buried(Session),
-    /// It was noted since when lanes of the buried have no owner.
+    /// The time since when lanes of the buried have no owner was noted.
     NotedFreeLanes,
     /// A session looked at its lanes.
     Looked(Session, &'d Look),
@@ -42,13 +42,13 @@ pub enum Deed<'d> {
     Acted(&'d Act),
     /// A machine's command was carried out.
     Commanded(Session, &'d Command<KeyState, Effects>, &'d Event<KeyState, Effects>),
-    /// It was noted that a message is handed over, or its row was another by then.
+    /// The handing over of a message was noted, or its row was another by then.
     Begun(Lease, &'d Message, Begin, bool),
-    /// It was noted that a message came back that ran alone.
+    /// The return of a message that ran alone was noted.
     CameBack(Lease, &'d Message),
 }
 
-/// Whoever does each deed at a real database, and compares.
+/// Observer that does each deed at a real database, and compares.
 pub trait Witness {
     /// Does it at the time of the model's clock, in milliseconds; `tables` are the model's after it.
     ///
@@ -57,14 +57,14 @@ pub trait Witness {
     fn did(&mut self, deed: &Deed<'_>, now: u64, tables: Tables) -> Result<(), String>;
 }
 
-/// What broke a run.
+/// Breach that ended a run.
 #[derive(Debug)]
 pub struct Broken {
     /// The promise, or `twin`.
     pub rule: &'static str,
-    /// What is wrong.
+    /// Description of what is wrong.
     pub text: String,
-    /// What happened before, in lines.
+    /// Lines about what happened before.
     pub history: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ pub fn run_loose(seed: u64, commands: u64, witness: Box<dyn Witness>) -> Result<
     loose::Loose::new(seed, witness).run(commands)
 }
 
-/// What a piece of work is to a witness.
+/// Translates a piece of work into what a witness sees of it.
 pub(crate) fn deed<'d>(task: &'d Task, session: Session, reply: &'d Reply) -> Option<Deed<'d>> {
     match (task, reply) {
         (Task::Command(command), Reply::Event(event)) => Some(Deed::Commanded(session, command, event)),

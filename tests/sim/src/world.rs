@@ -55,7 +55,7 @@ pub(crate) struct World {
     last_version: u64,
     /// Messages that killed a process, or found a server away, once.
     once: BTreeSet<String>,
-    /// When a fault was injected last.
+    /// Time of the last injected fault.
     last_fault: u64,
     /// Somebody does the same at a real database: all work there is done whole.
     is_witnessed: bool,
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// Whether nothing can happen at this moment.
+    /// Tells whether nothing can happen at this moment.
     pub(crate) fn is_idle(&self) -> bool {
         self.enabled().is_empty()
     }
@@ -218,7 +218,7 @@ impl World {
         }
     }
 
-    /// When something can happen next.
+    /// Returns when something can happen next.
     fn next_moment(&self) -> Option<u64> {
         let mut moments: Vec<u64> = Vec::new();
         moments.extend(self.jobs.iter().map(|job| job.started + COMMAND_LIMIT));
@@ -321,7 +321,7 @@ impl World {
         }
     }
 
-    /// Whether something is wrong at this moment, or was within the expiry.
+    /// Tells whether something is wrong at this moment, or was within the expiry.
     fn is_troubled(&self) -> bool {
         self.last_fault + EXPIRY >= self.now
             || !self.orphans.is_empty()

@@ -161,7 +161,7 @@ pub(crate) fn task(task: &Task) -> String {
     }
 }
 
-/// What a commit did, where it is of interest.
+/// Describes what a commit did, where it is of interest.
 pub(crate) fn committed(session: Session, of: &Task, committed: &Committed) -> Option<String> {
     let rows = listed(&committed.inbox, |change| {
         let state = change.new.as_ref().map_or_else(String::new, |row| {

@@ -33,7 +33,7 @@ pub(crate) struct Text {
     words: Vec<u64>,
     /// Places of words that are names.
     names: Vec<usize>,
-    /// How much of `Moment(` came last.
+    /// Number of parts of `Moment(` that came last.
     of_moment: u8,
 }
 

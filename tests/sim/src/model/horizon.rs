@@ -53,7 +53,7 @@ pub(crate) struct Table {
     broken: Option<String>,
 }
 
-/// What may happen next.
+/// Step that may happen next.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     /// A transaction's next step; whether it comes to something, where it ends.

@@ -1,4 +1,4 @@
-//! What is explored, and to which bound.
+//! Scenarios that are explored, and the bound of each.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ pub(crate) struct Named {
     pub(crate) what: What,
 }
 
-/// What is explored.
+/// Subject of an exploration.
 pub(crate) enum What {
     Lanes(Box<Scenario>),
     Horizon(horizon::Plans),
 }
 
-/// What every scenario has in common.
+/// Description of what every scenario has in common.
 pub(crate) const COMMON: &str = "\
 Two hosts with memory for two messages each. A run begins where the first host fetches all partitions. Heartbeats
 arrive. What is due, looks, and what Kafka tells, come first at their moment, unless it says `apart`; a transaction's

@@ -28,7 +28,7 @@ pub(crate) trait Model: Sync {
     fn history(&self, path: &[u16]) -> Vec<String>;
 }
 
-/// What a search came to.
+/// Result of a search.
 #[derive(Debug)]
 pub(crate) struct Searched {
     pub(crate) states: usize,
@@ -38,7 +38,7 @@ pub(crate) struct Searched {
     pub(crate) found: Found,
 }
 
-/// What was found.
+/// Findings of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Every run ends, and no state breaks a rule.
@@ -91,7 +91,7 @@ struct Edge {
     from: u32,
     to: u32,
     by: u16,
-    /// It led there first.
+    /// True if the state was reached first by this edge.
     is_new: bool,
 }
 
@@ -104,7 +104,7 @@ struct Search<'m, M: Model> {
     broken: Mutex<Option<(u32, Option<u16>, String)>>,
 }
 
-/// What a thread made of its part of a level.
+/// Share of a level that a thread worked off.
 struct Done<S> {
     open: Vec<Open<S>>,
     edges: Vec<Edge>,
@@ -275,7 +275,7 @@ mod tests {
         in_order: bool,
     }
 
-    /// How far each is: nothing, one fork, both, done.
+    /// Progress of each person: nothing, one fork, both, done.
     type Seats = [u8; 2];
 
     impl Table {

@@ -1,4 +1,4 @@
-//! What is noted before a call, and the settlement in a call's own transaction.
+//! Notes that are written before a call, and the settlement in a call's own transaction.
 
 use mailroom_core::handler_machine::command::{Begin, Settled};
 use mailroom_core::handler_machine::event::SqlOutcome;

@@ -12,18 +12,18 @@ use super::{Flow, LaneRow, Postgres, Session};
 /// A lane that is free for so long is anybody's.
 const LEFT_FREE_MILLIS: u64 = 1000;
 
-/// Which lanes are to be taken.
+/// Selection of the lanes to take.
 #[derive(Debug, Clone)]
 pub(crate) enum Taking {
-    /// Those of these partitions, made where missing; owners of the others are asked for them.
+    /// Lanes of these partitions, made where missing; owners of the others are asked for them.
     Partitions(Vec<TopicPartition>),
-    /// Those that nobody has, up to a share beyond what this host has.
+    /// Lanes that nobody has, up to a share beyond what this host has.
     Free { held: usize },
     /// Our own.
     Ours(Vec<LaneId>),
 }
 
-/// What a taking knows from one statement to the next.
+/// Facts that a taking keeps from one statement to the next.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct TakingNotes {
     /// With the owner that died with it.
@@ -31,7 +31,7 @@ pub(crate) struct TakingNotes {
 }
 
 impl TakingNotes {
-    /// Whether no lane was free.
+    /// Tells whether no lane was free.
     pub(crate) fn is_nothing(&self) -> bool {
         self.locked.is_empty()
     }

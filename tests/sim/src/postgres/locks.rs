@@ -22,7 +22,7 @@ pub(crate) enum Place {
     Guest(String),
 }
 
-/// How a row is locked, weakest first.
+/// Strength of a row's lock, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Mode {
     KeyShare,

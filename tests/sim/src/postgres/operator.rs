@@ -1,4 +1,4 @@
-//! What operators do: each act of the command line is a transaction.
+//! Acts of operators: each act of the command line is a transaction.
 
 use mailroom_core::ids::{LaneId, OrderKey, RereadCount, Seq};
 
@@ -6,7 +6,7 @@ use super::locks::{Mode, Place};
 use super::table::Tx;
 use super::{Flow, Postgres, Row, StateId, StateRow, Status};
 
-/// Why a message is unfit whose content the database refused.
+/// Reason that is given for a message whose content the database refused.
 const REFUSED: &str = "the database refuses its content";
 
 /// An act of a person.

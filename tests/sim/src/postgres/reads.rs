@@ -1,4 +1,4 @@
-//! What is read of a lane, each in one snapshot.
+//! Reads of a lane, each in one snapshot.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ fn lies_in(seq: Seq, row: &Row, of: OrderBy) -> bool {
     order_by(seq, row) == of
 }
 
-/// What a row waits behind.
+/// Returns the order that a row keeps.
 pub(crate) fn order_by(seq: Seq, row: &Row) -> OrderBy {
     row.okey.map_or(OrderBy::Nothing(seq), OrderBy::Key)
 }

@@ -15,7 +15,7 @@ use super::table::Tx;
 use super::{Flow, LaneRow, Letter, Postgres, Row, Session, Status};
 use crate::guest::{Effects, blame, is_refused};
 
-/// What a settlement knows from one statement to the next.
+/// Facts that a settlement keeps from one statement to the next.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct SettleNotes {
     rereads: BTreeMap<LaneId, RereadCount>,
@@ -47,7 +47,7 @@ fn ended_message<'w>(lease: Lease, message: &Message, how: &'w How<Effects>) -> 
     EndedMessage { lane: lease.lane, seq: Seq(message.seq), okey: message.okey.map(OrderKey), how }
 }
 
-/// How a message ends, with its effects.
+/// Returns a message's end, with its effects.
 pub(crate) fn ending(how: &How<Effects>) -> (Ending, Option<&Effects>) {
     match &how.end {
         EndedBy::Call(Decision { ending, effects, .. }) => (*ending, Some(effects)),
@@ -310,7 +310,7 @@ fn effects_of_hit<'w>(ended: &[EndedMessage<'w>], notes: &SettleNotes) -> Vec<Of
     hit.filter_map(|message| Some(((message.lane, message.seq), ending(message.how).1?))).collect()
 }
 
-/// What the host says where the database refuses something: of a message alone how it ends instead.
+/// Returns the host's answer where the database refuses something: for a message alone, how it ends instead.
 fn bad_data(lanes: &[LaneWrite<Effects>]) -> WriteOutcome<Effects> {
     let [LaneWrite { settled, insert, .. }] = lanes else { return WriteOutcome::BadData(None) };
     let rows = insert.as_ref().map_or(&[][..], |insert| insert.rows.as_slice());

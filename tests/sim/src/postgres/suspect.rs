@@ -13,7 +13,7 @@ use crate::setup::EXPIRY;
 const BLAMED_AFTER: u64 = 2 * EXPIRY;
 
 impl Postgres {
-    /// What a dead owner may have begun counts as delivered and lost.
+    /// Counts what a dead owner may have begun as delivered and lost.
     pub(super) fn count_crashes(&mut self, tx: Tx, now: u64, notes: &TakingNotes) -> Flow<Vec<TakenLane>> {
         let abandoned = notes.locked.iter().filter_map(|(id, dead)| Some((*id, (*dead)?)));
         let abandoned: Vec<(LaneId, Session)> = abandoned.collect();
@@ -36,7 +36,7 @@ impl Postgres {
         Flow::Next
     }
 
-    /// Whether its process was started anew.
+    /// Tells whether its process was started anew.
     fn is_proven_dead(&self, tx: Tx, dead: Session) -> bool {
         let worker = self.workers.get(&dead);
         self.buried.get(tx, &dead).is_some()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Tx(pub(crate) u64);
 
-/// Whoever only looks.
+/// Transaction number of readers, who see what is committed.
 pub(crate) const NOBODY: Tx = Tx(0);
 
 /// Rows by key. Whoever writes one must have locked it.

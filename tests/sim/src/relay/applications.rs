@@ -11,9 +11,9 @@ pub(crate) struct Application {
     has_id: bool,
     left: u32,
     seqs: Vec<i64>,
-    /// It rests before this many rows are left, for so long.
+    /// Pause before this many rows are left, and its length.
     rest: Option<(u32, u64)>,
-    /// It does nothing before.
+    /// Time before which it does nothing.
     pub(super) until: u64,
     commits: bool,
     notifies: bool,
@@ -131,7 +131,7 @@ impl RelayWorld {
         }
     }
 
-    /// Whoever listens hears of it.
+    /// Wakes the hosts that listen.
     pub(super) fn wake_hosts(&mut self) {
         let now = self.now;
         for host in self.hosts.iter_mut().filter(|host| host.relays() && host.cut_until <= now) {

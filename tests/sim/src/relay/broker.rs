@@ -16,29 +16,29 @@ pub(crate) struct Record {
     pub(crate) poison: bool,
 }
 
-/// What a producer sends at once to a partition.
+/// Records that a producer sends at once to a partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) pid: u64,
     pub(crate) place: Place,
     /// The number of its first record in all that the producer sends there.
     pub(crate) sequence: u64,
-    /// Which of the topics of this name it is for.
+    /// Incarnation of the topic of this name that it is for.
     pub(crate) incarnation: u32,
     pub(crate) records: Vec<Record>,
 }
 
-/// What a broker says of a batch.
+/// Answer of a broker to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Its first record has this offset.
+    /// Taken: the first record has this offset.
     At(i64),
     Refused(RefusalMeaning),
     /// In a moment.
     Retry,
 }
 
-/// What a partition knows of a producer.
+/// Sequence numbers that a partition remembers of a producer.
 #[derive(Debug, Clone, Default)]
 struct Numbers {
     next: u64,
@@ -66,7 +66,7 @@ pub(crate) struct Kafka {
 }
 
 impl Topic {
-    /// It is gone with its logs; one of its name may come.
+    /// Deletes the topic with its logs; another of its name may come.
     pub(crate) fn delete(&mut self) {
         self.missing = true;
         self.incarnation += 1;

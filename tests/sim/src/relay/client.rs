@@ -23,7 +23,7 @@ pub(crate) struct Handed {
 /// Records of a partition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Queue {
-    /// Those that are in no request.
+    /// Records that are in no request.
     pub(crate) unsent: VecDeque<Handed>,
     /// Requests under way.
     pub(crate) requests: usize,
@@ -38,9 +38,9 @@ pub(crate) struct Client {
     pub(crate) queues: BTreeMap<Place, Queue>,
     /// All that is not answered: when it was handed over.
     pub(crate) open: BTreeMap<Ticket, (u64, u64)>,
-    /// What it has no room for, in order.
+    /// Records that it has no room for, in order.
     pub(crate) waiting: VecDeque<Handed>,
-    /// It takes nothing any more.
+    /// True if it takes nothing any more.
     pub(crate) fatal: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Client {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clients {
     pub(crate) all: BTreeMap<ProducerId, Client>,
-    /// Those that are being ended.
+    /// Producers that are being ended.
     pub(crate) purging: BTreeMap<ProducerId, Client>,
     pub(crate) purged: VecDeque<ProducerId>,
     pub(crate) answers: VecDeque<Delivery>,
@@ -102,7 +102,7 @@ impl Client {
         answers
     }
 
-    /// When the first of its records is too old.
+    /// Returns when the first of its records is too old.
     pub(crate) fn expires_at(&self) -> Option<u64> {
         self.open.values().map(|(at, _)| at + PUBLISH_TIMEOUT).min()
     }

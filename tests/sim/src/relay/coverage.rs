@@ -1,11 +1,11 @@
-//! Which events with which outcomes and which commands a relay had.
+//! Coverage of a relay's run: which events with which outcomes and which commands it had.
 
 use mailroom_core::relay::{Command, Delivery, Event, Failure, Marked, Notice, RefusalMeaning, Tell};
 
 use super::store::Message;
 use crate::coverage::Coverage;
 
-/// What every large number of runs has to reach.
+/// Names that every large number of runs has to reach.
 pub(crate) const EXPECTED: [&str; 61] = [
     "relay event lane-taken",
     "relay event lane-wanted",

@@ -94,7 +94,8 @@ impl RelayWorld {
         }
     }
 
-    /// What was refused has to be known before anything is handed over that would pass it.
+    /// Feeds answers to the relay: a refusal has to be known before anything is handed over that would pass
+    /// the refused record.
     fn notice_answers(&mut self, index: usize) {
         let Some(host) = self.hosts.get_mut(index) else { return };
         if !host.clients.answers.is_empty() {

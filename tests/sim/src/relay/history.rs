@@ -1,4 +1,4 @@
-//! What happened to a relay, in few words.
+//! Events and commands of a relay, in few words.
 
 use mailroom_core::relay::{Command, Delivery, Event, Failure, Marked, Row};
 

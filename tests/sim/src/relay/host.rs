@@ -10,13 +10,13 @@ use crate::postgres::Session;
 
 pub(crate) type Machine = RelayMachine<Message>;
 
-/// What a process does.
+/// State of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Up,
-    /// It awaits what is in flight, until then.
+    /// The process awaits what is in flight, until then.
     Stopping(u64),
-    /// It gives its lanes back.
+    /// The process gives its lanes back.
     Leaving,
     Down,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Lease {
     pub(crate) touched: bool,
 }
 
-/// What the sweep tells the relay.
+/// News of the sweep for the relay.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LaneChange {
     Taken(i32, i64),
@@ -50,18 +50,18 @@ pub(crate) struct Host {
     pub(crate) shared: BTreeMap<(i32, i64), Lease>,
     /// The tokens of lanes that the relay has.
     pub(crate) leases: BTreeMap<i32, i64>,
-    /// Those that the sweep has.
+    /// Lanes that the sweep has.
     pub(crate) held: BTreeMap<i32, i64>,
     /// Lanes that the table says are this session's and that nobody here has, since when.
     pub(crate) strays: BTreeMap<(i32, i64), u64>,
     pub(crate) changes: VecDeque<LaneChange>,
     pub(crate) events: VecDeque<Event<Message>>,
     pub(crate) woken: bool,
-    /// When the machine's timer is due.
+    /// Time at which the machine's timer is due.
     pub(crate) timer: u64,
     pub(crate) session_outlasts: bool,
     pub(crate) valid_until: u64,
-    /// How long the loop waits after a failure.
+    /// Time that the loop waits after a failure.
     pub(crate) outage: Option<u64>,
     /// Since when its renewals committed without a gap.
     pub(crate) gapless_since: Option<u64>,
@@ -70,7 +70,7 @@ pub(crate) struct Host {
     pub(crate) beats: bool,
     pub(crate) sweeps: bool,
     pub(crate) frozen: bool,
-    /// It does not reach Postgres, or Kafka, until then.
+    /// Time until which it does not reach Postgres, or Kafka.
     pub(crate) cut_until: u64,
     pub(crate) kafka_cut_until: u64,
     /// Messages whose end was heard of in this session, with the server of then.
@@ -117,7 +117,7 @@ impl Host {
         self.life != Life::Down
     }
 
-    /// Whether the relay's loop runs.
+    /// Tells whether the relay's loop runs.
     pub(crate) fn relays(&self) -> bool {
         matches!(self.life, Life::Up | Life::Stopping(_)) && self.machine.is_some()
     }

@@ -1,4 +1,4 @@
-//! What is done to a run: rows, faults, operators.
+//! Injections into a run: rows, faults, operators.
 
 use super::RelayWorld;
 use super::broker::Topic;

@@ -12,7 +12,7 @@ use super::writes::{OwnedLane, Taken, Tokens};
 use crate::postgres::table::Tx;
 use crate::postgres::{Flow, Session};
 
-/// What is done at the database.
+/// Work that is done at the database.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
     Command(Command<Message>),
@@ -31,13 +31,13 @@ pub(crate) enum Task {
     Replay(i64),
 }
 
-/// What a client hears.
+/// Reply that a client gets.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     Event(Box<Event<Message>>),
     /// A mark has ended, under these tokens.
     Marked(Result<Marked, Failure>, Tokens),
-    /// Whether the session's row is still there.
+    /// True if the session's row is still there.
     Beaten(bool),
     BeatMissed,
     Shared(Option<Taken>),
@@ -47,7 +47,7 @@ pub(crate) enum Reply {
     Nothing,
 }
 
-/// Where a job is.
+/// Progress of a job.
 #[derive(Debug, Clone)]
 pub(crate) enum Stage {
     Running,
@@ -55,7 +55,7 @@ pub(crate) enum Stage {
     Replying(Reply),
 }
 
-/// What follows a commit.
+/// Continuation after a commit.
 #[derive(Debug, Clone)]
 pub(crate) enum Next {
     /// Another transaction.
@@ -70,15 +70,15 @@ pub(crate) struct Job {
     pub(crate) host: Option<(usize, u32)>,
     pub(crate) session: Session,
     pub(crate) started: u64,
-    /// How often the standby had taken over when it began.
+    /// Number of take-overs by the standby when it began.
     pub(crate) server: u32,
     pub(crate) task: Arc<Task>,
     pub(crate) step: usize,
     pub(crate) stage: Stage,
     pub(crate) tx: Tx,
-    /// What the look's snapshot showed.
+    /// Page that the look's snapshot showed.
     page: Option<Page<Message>>,
-    /// Whom it waits for, and the state of the locks when it looked.
+    /// Transaction that it waits for, and the state of the locks when it looked.
     pub(crate) waits: Option<(Tx, u64)>,
 }
 
@@ -87,12 +87,12 @@ pub(crate) struct Job {
 pub(crate) struct Orphan {
     pub(crate) tx: Tx,
     pub(crate) task: Arc<Task>,
-    /// Whether its commit was sent, and comes when it ends.
+    /// True if its commit was sent, and comes when it ends.
     pub(crate) commits: bool,
     pub(crate) until: u64,
 }
 
-/// What a statement comes to.
+/// Continuation after a statement.
 #[derive(Debug, Clone)]
 pub(crate) enum Done {
     Wait(Tx),
@@ -118,7 +118,7 @@ impl Job {
         }
     }
 
-    /// Whether its statements are done.
+    /// Tells whether its statements are done.
     pub(crate) fn is_ending(&self) -> bool {
         !matches!(self.stage, Stage::Running)
     }
@@ -224,7 +224,7 @@ fn of<T>(flow: Flow<T>, reply: impl FnOnce(T) -> Reply) -> Done {
     }
 }
 
-/// What a client hears in place of the reply that it missed.
+/// Returns what a client hears in place of the reply that it missed.
 pub(crate) fn missed(task: &Task, wait: u64, connection_lost: bool) -> Reply {
     let failure = Failure { wait: Duration::from_millis(wait), connection_lost };
     let event = match task {

@@ -27,13 +27,13 @@ impl RelayWorld {
         job.host.and_then(|(index, _)| self.hosts.get(index))
     }
 
-    /// Whether its client runs, and nothing keeps it from going on.
+    /// Tells whether its client runs, and nothing keeps it from going on.
     pub(super) fn can_step(&self, job: &Job) -> bool {
         let is_free = job.waits.is_none_or(|(_, epoch)| epoch != self.store.locks.epoch);
         !self.client_of(job).is_some_and(|host| host.frozen) && (is_free || self.is_over(job))
     }
 
-    /// Its time is over, or its host does not reach Postgres.
+    /// Tells whether its time is over, or its host does not reach Postgres.
     fn is_over(&self, job: &Job) -> bool {
         let host = self.client_of(job);
         host.is_some_and(|host| job.started + COMMAND_LIMIT <= self.now || host.cut_until > self.now)
@@ -239,7 +239,7 @@ impl RelayWorld {
         }
     }
 
-    /// Whether a host that gives its lanes back is done with it, as far as it knows.
+    /// Tells whether a host that gives its lanes back is done with it, as far as it knows.
     pub(super) fn has_left(&self, index: usize, host: &Host) -> bool {
         let is_at_work =
             |job: &Job| job.host == Some((index, host.lives)) && matches!(&*job.task, Task::Release(_));

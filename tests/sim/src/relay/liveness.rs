@@ -1,4 +1,4 @@
-//! What is still to be done once faults have stopped; in the end nothing may be, and nothing may spin.
+//! Work that is still to be done once faults have stopped; in the end nothing may be, and nothing may spin.
 
 use super::RelayWorld;
 use super::broker::Topic;
@@ -7,7 +7,7 @@ use super::setup::EXPIRY;
 use crate::liveness::Bounds;
 use crate::postgres::table::NOBODY;
 
-/// How long the end is watched.
+/// Time for which the end is watched.
 const QUIET: u64 = 3000;
 /// Timers of a host in that time: looks, and what else is due now and then.
 const TIMERS_MAX: u32 = 200;
@@ -19,7 +19,7 @@ impl RelayWorld {
         Bounds { steps: 30_000 + 1000 * size, until: self.now + 10 * EXPIRY + 8000 * size }
     }
 
-    /// What is not done yet; empty where all is, and was for a while.
+    /// Lists what is not done yet; empty where all is, and was for a while.
     pub(super) fn not_done(&mut self) -> Vec<String> {
         let mut remaining = self.undone();
         if !remaining.is_empty() {
@@ -73,7 +73,7 @@ impl RelayWorld {
     }
 }
 
-/// Whether a topic takes what it gets.
+/// Tells whether a topic takes what it gets.
 fn takes(topic: &Topic) -> bool {
     !topic.missing && !topic.leaderless
 }

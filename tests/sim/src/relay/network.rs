@@ -20,7 +20,7 @@ pub(crate) struct Request {
     producer: ProducerId,
     batch: Batch,
     tickets: Vec<Ticket>,
-    /// It is not taken after this.
+    /// Time after which it is not taken.
     pub(super) until: u64,
     /// The broker's answer, on its way.
     answer: Option<Answer>,
@@ -35,7 +35,7 @@ pub(crate) struct Ask {
 }
 
 impl RelayWorld {
-    /// What clients of a host can do.
+    /// Returns what clients of a host can do.
     pub(super) fn client_work(&self, index: usize, host: &Host) -> Vec<super::Doing> {
         let mut enabled = Vec::new();
         for id in host.clients.purging.keys() {
@@ -116,7 +116,7 @@ impl RelayWorld {
         clients.all.get_mut(&request.producer).or_else(|| clients.purging.get_mut(&request.producer))
     }
 
-    /// Whether a request can be served, answered or forgotten now.
+    /// Tells whether a request can be served, answered or forgotten now.
     pub(super) fn can_go_on(&self, at: usize, request: &Request) -> bool {
         let host = self.hosts.get(request.host).filter(|host| host.lives == request.lives);
         let is_there = host.is_some_and(|host| {

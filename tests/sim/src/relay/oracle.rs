@@ -1,4 +1,4 @@
-//! What must hold with every record, every mark and every death.
+//! Promises that must hold with every record, every mark and every death.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::store::{Flaw, Message, OutboxRow, Status};
 use super::writes::Tokens;
 use crate::postgres::table::{Change, NOBODY};
 
-/// What was seen so far.
+/// Records and refusals that were seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     /// Messages on the logs, with their places.
@@ -57,7 +57,7 @@ impl RelayWorld {
         row.touched || row.is_scheduled() || row.message.key.is_none()
     }
 
-    /// Whether it may die: it can be seen to be unfit, or was refused with nobody beside it.
+    /// Tells whether it may die: it can be seen to be unfit, or was refused with nobody beside it.
     fn is_condemned(&self, message: &Message) -> bool {
         matches!(message.flaw, Flaw::Unfit | Flaw::TooLarge)
             || self.oracle.refused_alone.contains(&message.id)

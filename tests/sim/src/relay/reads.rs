@@ -1,4 +1,5 @@
-//! What looks see: each is one statement with one snapshot. Only the sequence is read as it is at that moment.
+//! Views of looks: each is one statement with one snapshot. Only the sequence is read as it is at that
+//! moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ struct Bounds<'l> {
 }
 
 impl Store {
-    /// What a look's snapshot shows; the sequence and the look's own id are not known yet.
+    /// Returns what a look's snapshot shows; the sequence and the look's own id are not known yet.
     pub(crate) fn look(&self, look: &Look, topics: &[Arc<str>], now: u64) -> Page<Message> {
         let ended: Vec<i64> = look.stragglers.iter().copied().filter(|id| self.has_ended(*id)).collect();
         let floors = look.stragglers.iter().zip(&look.floors).filter(|(id, _)| ended.contains(id));

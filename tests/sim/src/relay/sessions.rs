@@ -12,7 +12,7 @@ use mailroom_core::relay::Event;
 
 const BEAT: u64 = EXPIRY / 6;
 const SWEEP: u64 = 1000;
-/// How long a lane is left alone that is ours and that nobody has.
+/// Time that a lane is left alone that is ours and that nobody has.
 const STRAY: u64 = 3000;
 
 impl RelayWorld {

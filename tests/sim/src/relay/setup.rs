@@ -1,4 +1,4 @@
-//! What a run of the relay is made of, drawn first.
+//! Set-up of a run of the relay, drawn first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::choices::Choices;
 pub(crate) const EXPIRY: u64 = 3000;
 /// The longest that a command may take.
 pub(crate) const COMMAND_LIMIT: u64 = EXPIRY / 3;
-/// How long a record may wait for its acknowledgement: two thirds of the expiry at most.
+/// Longest wait of a record for its acknowledgement: two thirds of the expiry at most.
 pub(crate) const PUBLISH_TIMEOUT: u64 = 1500;
 
 /// Kinds of things that are done to a run, each switched on by itself so that runs differ.

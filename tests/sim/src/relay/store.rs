@@ -7,11 +7,11 @@ use crate::postgres::locks::{Locks, Mode, Place};
 use crate::postgres::table::{Change, NOBODY, Table, Tx};
 use crate::postgres::{HostRow, Session};
 
-/// What is wrong with a message.
+/// Flaw of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     Nothing,
-    /// It can be seen that no broker takes it.
+    /// No broker takes it, and that can be seen.
     Unfit,
     /// No broker takes it, nor anything that is in one request with it.
     Poison,
@@ -26,7 +26,7 @@ pub(crate) enum Status {
     Failed,
 }
 
-/// What a row is about, which the relay does not look at.
+/// Content of a row, which the relay does not look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) id: u64,
@@ -57,7 +57,7 @@ impl OutboxRow {
         self.status == Status::Pending
     }
 
-    /// Whether it waits, or waited, for its time: such rows are in no order with others.
+    /// Tells whether it waits, or waited, for its time: such rows are in no order with others.
     pub(crate) fn is_scheduled(&self) -> bool {
         self.scheduled_at > self.created_at
     }
@@ -72,7 +72,8 @@ pub(crate) struct LaneRow {
     pub(crate) rereads: i64,
 }
 
-/// What a standby has of the outbox. It knows lanes and hosts as the server does: what is lost is what was written last.
+/// Copy of the outbox that a standby has. It knows lanes and hosts as the server does: what is lost is what
+/// was written last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standby {
     outbox: BTreeMap<i64, OutboxRow>,
@@ -99,7 +100,7 @@ pub(crate) struct Store {
     /// The highest id of a transaction that has ended.
     last_ended: i64,
     standby: Standby,
-    /// How often the standby took over.
+    /// Number of take-overs by the standby.
     pub(crate) failovers: u32,
 }
 
@@ -167,7 +168,7 @@ impl Store {
         self.last_ended + 1
     }
 
-    /// Whether the transaction had ended.
+    /// Tells whether the transaction had ended.
     pub(crate) fn has_ended(&self, id: i64) -> bool {
         id < self.xmax() && !self.ids.values().any(|open| *open == id)
     }

@@ -1,4 +1,4 @@
-//! What is written: marks under their tokens, lanes that change hands, hosts' lives, what operators do.
+//! Writes: marks under their tokens, lanes that change hands, hosts' lives, what operators do.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const LEFT_FREE_MILLIS: u64 = 1000;
 /// The tokens of lanes.
 pub(crate) type Tokens = BTreeMap<i32, i64>;
 
-/// What a host's row of a lane says.
+/// Row of a lane that a host has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OwnedLane {
     pub(crate) lane: i32,
@@ -219,10 +219,10 @@ impl Store {
     }
 }
 
-/// What a taking brought.
+/// Result of a taking.
 #[derive(Debug, Clone)]
 pub(crate) struct Taken {
-    /// How many lanes a host is to have.
+    /// Number of lanes that a host is to have.
     pub(crate) share: usize,
     pub(crate) lanes: Vec<OwnedLane>,
 }

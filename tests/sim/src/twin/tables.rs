@@ -22,7 +22,7 @@ pub struct LaneLine {
     pub rereads: i64,
 }
 
-/// How a message ended.
+/// Reason of a message's death, as the table spells it.
 pub type Dead = &'static str;
 
 /// A row of the inbox.

@@ -19,10 +19,10 @@ use crate::postgres::table::NOBODY;
 use crate::postgres::{Session, StateId};
 use crate::setup::{draw_version, shared};
 
-/// Why a message is unfit that was stored without its content.
+/// Reason that is given for a message that was stored without its content.
 const REFUSED: &str = "the database refuses its content";
 
-/// What a settlement has so far.
+/// Parts of a settlement so far.
 #[derive(Default)]
 struct Batch {
     seqs: Vec<Seq>,
@@ -149,7 +149,7 @@ impl Loose {
         NewRow { message: Arc::new(message), unfit, bare, as_what }
     }
 
-    /// How a message ends, with a row or without one so far.
+    /// Draws the end of a message, with a row or without one so far.
     fn how(&mut self, message: &Message, has_row: bool, batch: &mut Batch) -> How<Effects> {
         let based_on = self.choices.pick(&batch.seqs).filter(|_| self.choices.percent(15));
         batch.seqs.push(Seq(message.seq));

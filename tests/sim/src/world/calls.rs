@@ -180,7 +180,7 @@ impl World {
         }
     }
 
-    /// Where that has to wait its settlement says it, a moment later.
+    /// Notes that a message came back; where that has to wait, its settlement says it, a moment later.
     fn note_came_back(&mut self, call: &Call<KeyState>) {
         let tx = self.pg.begin();
         let flow = self.pg.note_came_back(tx, call.lease, &call.message);
@@ -190,7 +190,7 @@ impl World {
         }
     }
 
-    /// What its key left, or what the host knows, or what is committed.
+    /// Reads what its key left, or what the host knows, or what is committed.
     fn read_shared(&mut self, index: usize, state: &KeyState, id: StateId) -> StateRead {
         let StateId::Shared(name) = id else { return StateRead { id, version: 0, value: 0 } };
         if let Some((version, value)) = state.get(id) {

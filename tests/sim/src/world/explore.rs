@@ -22,18 +22,18 @@ use crate::setup::{EXPIRY, Setup};
 pub(super) const BEGINNING: u64 = 1 << 40;
 /// The first version of a value, far from every other number too.
 pub(super) const VERSIONS_FROM: i64 = 1 << 50;
-/// How long a process is frozen at most, once it was buried.
+/// Longest time that a process is frozen once it was buried.
 const FROZEN_MAX: u64 = 150;
-/// How long a process may live on that was buried, before it finds out.
+/// Longest time that a process lives on that was buried, before it finds out.
 const UNAWARE_MAX: u64 = 150;
-/// How long a commit stays open at most that nobody waits for.
+/// Longest time that a commit stays open that nobody waits for.
 pub(super) const ORPHANED_MAX: u64 = 150;
-/// How long it takes at most until the last record comes.
+/// Longest time until the last record comes.
 const LATE_MAX: u64 = 500;
 /// A run that goes on for longer than this after its last fault does not end.
 const RUN_MAX: u64 = 5 * EXPIRY;
 
-/// How many of each fault there may be in a run.
+/// Number of faults of each kind that a run may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Faults {
     /// A command is lost: refused, without a reply, or with a commit that comes later.
@@ -52,7 +52,7 @@ pub(crate) struct Faults {
     pub(crate) foreign: u8,
 }
 
-/// What is one step.
+/// Granularity of a run's steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pace {
     /// Each statement of a transaction, and not all up to its commit.
@@ -63,17 +63,18 @@ pub(crate) struct Pace {
     pub(crate) polls: bool,
     /// The most records of a poll; each number up to it is tried.
     pub(crate) poll_max: usize,
-    /// How often something goes before what is first in order, the oldest job; `None` where that is always tried.
+    /// Bound of how often something goes before what is first in order, the oldest job; `None` where that is
+    /// always tried.
     pub(crate) swaps: Option<u8>,
 }
 
-/// Where a run begins, and what may happen to it.
+/// Start of a run, and what may happen to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) setup: Setup,
     /// Records with their partitions and what is done at their deliveries.
     pub(crate) records: Vec<(usize, Record, Script)>,
-    /// So many of them, the last, come at any moment of a while.
+    /// Number of the last records that come at any moment of a while.
     pub(crate) late: usize,
     /// Partitions are given to all hosts by turns, and not all to the first.
     pub(crate) by_turns: bool,
@@ -81,7 +82,7 @@ pub(crate) struct Scenario {
     pub(crate) pace: Pace,
 }
 
-/// What a world knows of its being explored.
+/// Bookkeeping of a world that is explored.
 #[derive(Debug, Clone)]
 pub(crate) struct Explored {
     pub(super) left: Faults,
@@ -95,7 +96,7 @@ pub(crate) struct Explored {
     pub(super) late_by: u64,
 }
 
-/// What may happen next.
+/// Action that may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Do(Doing),
@@ -113,7 +114,7 @@ pub(crate) enum Action {
 }
 
 impl Explored {
-    /// Whether something that is taken out of order counts.
+    /// Tells whether something that is taken out of order counts.
     pub(super) fn is_ordered(&self) -> bool {
         self.pace.swaps.is_some()
     }
@@ -201,7 +202,7 @@ impl World {
         actions
     }
 
-    /// Whether nothing is left to do, now and later.
+    /// Tells whether nothing is left to do, now and later.
     pub(crate) fn is_done(&self) -> bool {
         let waits = self
             .explored
@@ -216,7 +217,7 @@ impl World {
         is_late.then(|| format!("it does not end: {}", self.remaining().join("; ")))
     }
 
-    /// What happens before time passes.
+    /// Returns what happens before time passes.
     fn eager(&self) -> Vec<Action> {
         let mut actions: Vec<Action> = self.enabled().into_iter().map(Action::Do).collect();
         if self.explored.as_ref().is_some_and(|of| !of.late.is_empty() && of.late_by <= self.now) {
@@ -231,9 +232,9 @@ impl World {
         actions
     }
 
-    /// Whether it happens before all else: what is due at this moment, what Kafka does by itself, and what a consumer
-    /// tells its host. A machine that hears of something else first has heard of it a moment earlier, and what it does
-    /// about it is tried there.
+    /// Tells whether an action happens before all else: what is due at this moment, what Kafka does by
+    /// itself, and what a consumer tells its host. A machine that hears of something else first has heard of
+    /// it a moment earlier, and what it does about it is tried there.
     fn goes_first(&self, pace: Pace, action: &Action) -> bool {
         let Action::Do(doing) = action else { return false };
         match doing {
@@ -250,7 +251,7 @@ impl World {
         }
     }
 
-    /// What may happen, or time passes before it.
+    /// Adds what may happen, or time passes before it.
     fn lazy(&self, explored: &Explored, actions: &mut Vec<Action>) {
         for (index, orphan) in self.orphans.iter().enumerate() {
             if orphan.until > self.now {
@@ -298,7 +299,7 @@ impl World {
         }
     }
 
-    /// Whether it matters that the client misses what becomes of it.
+    /// Tells whether it matters that the client misses what becomes of it.
     fn can_lose(&self, job: &Job) -> bool {
         let frozen = job.host.and_then(|(index, _)| self.hosts.get(index)).is_some_and(|host| host.frozen);
         !frozen

@@ -23,7 +23,7 @@ use crate::setup::EXPIRY;
 /// Numbers that say "never" rather than when.
 const NEVER: u64 = BEGINNING << 10;
 
-/// What a state consists of, as a list of numbers.
+/// Parts of a state, as a list of numbers.
 struct Parts {
     now: u64,
     words: Vec<u64>,

@@ -1,4 +1,4 @@
-//! What is done to a run: records, faults, operators.
+//! Injections into a run: records, faults, operators.
 
 use std::sync::Arc;
 

@@ -49,14 +49,14 @@ impl World {
         self.jobs.push(job);
     }
 
-    /// Whether its client runs, and nothing keeps it from going on.
+    /// Tells whether its client runs, and nothing keeps it from going on.
     pub(super) fn can_step(&self, job: &Job) -> bool {
         let host = job.host.and_then(|(index, _)| self.hosts.get(index));
         let is_free = job.waits.is_none_or(|(_, epoch)| epoch != self.pg.locks.epoch);
         !host.is_some_and(|host| host.frozen) && (is_free || self.is_over(job))
     }
 
-    /// Its time is over, or its host does not reach Postgres.
+    /// Tells whether its time is over, or its host does not reach Postgres.
     pub(super) fn is_over(&self, job: &Job) -> bool {
         let host = job.host.and_then(|(index, _)| self.hosts.get(index));
         host.is_some_and(|host| job.started + COMMAND_LIMIT <= self.now || host.cut_until > self.now)
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// What lost a race, or was written, is read again by the next call that needs it.
+    /// Forgets what lost a race, or was written: the next call that needs it reads it again.
     fn forget_shared(&mut self, index: usize, event: &Event<KeyState, Effects>) {
         let changed = if let Event::Written { outcome, .. } = event {
             matches!(outcome, WriteOutcome::StateLost(_) | WriteOutcome::Done(_))
@@ -192,7 +192,7 @@ impl World {
         self.choices.pick(fates).unwrap_or(0)
     }
 
-    /// Whether the client of a job is the life of a host that lives.
+    /// Tells whether the client of a job is the life of a host that lives.
     pub(super) fn hears(&self, job: &Job) -> bool {
         let host = job.host.and_then(|(index, lives)| Some((self.hosts.get(index)?, lives)));
         host.is_some_and(|(host, lives)| host.is_up() && host.lives == lives)

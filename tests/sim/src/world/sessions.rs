@@ -17,7 +17,7 @@ use crate::twin::Deed;
 
 const BEAT: u64 = EXPIRY / 6;
 const LOOK: u64 = 1000;
-/// How long a lane is left alone that is ours and that nobody has.
+/// Time that a lane is left alone that is ours and that nobody has.
 const STRAY: u64 = 3000;
 
 impl World {
@@ -93,7 +93,7 @@ impl World {
         self.feed(index, Event::Stop { by: Moment(by) });
     }
 
-    /// Whether a host that stops has given everything back.
+    /// Tells whether a host that stops has given everything back.
     pub(super) fn has_nothing_left(&self, index: usize) -> bool {
         let Some(host) = self.hosts.get(index) else { return true };
         let owns = self.pg.lanes.rows(NOBODY).any(|(_, lane)| lane.owner == Some(host.session));

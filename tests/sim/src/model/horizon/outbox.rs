@@ -4,25 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::fingerprint::{IDS_FROM, SEQS_FROM};
 
-/// What a transaction does next.
+/// Step of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It gets its id, which the table's trigger sees to before anything is drawn.
+    /// The transaction gets its id, which the table's trigger sees to before anything is drawn.
     Begin,
     Draw,
-    /// It gets its id and draws.
+    /// The transaction gets its id and draws.
     BeginAndDraw,
     /// A subtransaction with an id of its own draws.
     Save,
     /// The subtransaction ends: it is kept, or rolled back.
     EndSub,
-    /// It commits.
+    /// The transaction commits.
     Commit,
-    /// It commits, or is rolled back.
+    /// The transaction commits, or is rolled back.
     End,
 }
 
-/// What each transaction does.
+/// Steps of each transaction.
 pub(crate) type Plans = &'static [&'static [Step]];
 
 /// Five places of two transactions, three of them drawn in one that has a subtransaction.
@@ -67,7 +67,7 @@ pub(super) struct Outbox {
     pub(super) last_ended: i64,
     pub(super) sequence: i64,
     pub(super) committed: BTreeSet<i64>,
-    /// What was committed when a place was drawn.
+    /// Rows that were committed when a place was drawn.
     pub(super) before: BTreeMap<i64, BTreeSet<i64>>,
 }
 
@@ -89,7 +89,7 @@ impl Outbox {
         self.producers.get(index)?.next(self.plans.get(index)?)
     }
 
-    /// Whether all transactions have ended.
+    /// Tells whether all transactions have ended.
     pub(super) fn are_over(&self) -> bool {
         self.producers.iter().zip(self.plans).all(|(producer, plan)| producer.next(plan).is_none())
     }

@@ -1,4 +1,4 @@
-//! What an action of an explored world does.
+//! Execution of an explored world's actions.
 
 use mailroom_core::handler_machine::event::Event;
 use mailroom_core::ids::TopicPartition;
