@@ -27,7 +27,7 @@ use crate::readiness::Readiness;
 use crate::sweep;
 use crate::worker::Guests;
 
-/// Why a host ended, or did not begin.
+/// Reason why a host ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The database is not as this binary needs it, or refuses it.
@@ -59,7 +59,7 @@ pub(crate) enum Error {
     LoopEnded(String),
 }
 
-/// What the loops of a life share.
+/// Parts that the loops of a life share.
 #[derive(Clone)]
 struct Shared {
     config: Arc<Config>,

@@ -1,5 +1,5 @@
-//! What an author of handlers has: a new project, its build by the language's own tools, and what makes a component of
-//! what those leave.
+//! Tools for an author of handlers: a new project, its build by the language's own tools, and what makes a
+//! component of what those leave.
 
 pub(crate) mod build;
 mod component;
@@ -18,7 +18,7 @@ pub(crate) fn shell_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Why a command of an author's did not do what it was asked.
+/// Reason why a command of an author's did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthorError {
     /// A folder is no project, or a name is none: nothing was done.

@@ -36,7 +36,7 @@ pub struct Builder {
     refused: Option<Error>,
 }
 
-/// Why a host ended by itself, or did not begin. Its words name what is wrong and what to do.
+/// Reason why a host ended by itself, or did not begin. Its words name what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct HostError(#[from] Error);

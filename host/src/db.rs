@@ -63,9 +63,9 @@ pub(crate) const NOTICES: &str = "sqlx::postgres::notice";
 
 /// Name of our sessions in Postgres, unless the URL has one.
 const APPLICATION: &str = "mailroom";
-/// How long a command waits for a connection.
+/// Longest time that a command waits for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long the pools have to say goodbye.
+/// Time that the pools have to say goodbye.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A command by which nothing is believed of a lane: nothing is said of it while it waits.
@@ -81,20 +81,20 @@ struct Pools {
     /// One connection, which waits for no other command.
     heartbeat: Arc<Pool>,
     servers: Arc<Servers>,
-    /// Where one may listen; nowhere where only a pooler in transaction mode is known.
+    /// Servers at which one may listen; none where only a pooler in transaction mode is known.
     listener: Option<Arc<Servers>>,
     mode: PoolMode,
-    /// Where it is, for people.
+    /// Address of the database, for people.
     place: String,
-    /// What handlers with `sql` are logged in as.
+    /// Roles as which handlers with `sql` are logged in.
     roles: roles::Roles,
-    /// How long a command of the host's may take.
+    /// Longest time that a command of the host's may take.
     limit: Duration,
-    /// What its loops said of outages.
+    /// Outages that its loops have logged.
     spoken: Spoken,
-    /// What this process waits for.
+    /// Waits of this process, as its row in Postgres shows them.
     waits: Waits,
-    /// Whether it answers.
+    /// Health of the server.
     health: ServerHealth,
 }
 
@@ -169,12 +169,12 @@ impl Db {
         Outage::shared(format!("Postgres at {}", self.0.place), self.0.spoken.clone(), self.waits())
     }
 
-    /// What this process waits for, as its row in Postgres shows it.
+    /// Returns the waits of this process, as its row in Postgres shows them.
     pub(crate) fn waits(&self) -> Waits {
         self.0.waits.clone()
     }
 
-    /// Whether it answers, as the loop knows that looks at it all the time.
+    /// Returns whether it answers, as the loop knows that looks at it all the time.
     pub(crate) fn health(&self) -> ServerHealth {
         self.0.health.clone()
     }
@@ -184,7 +184,7 @@ impl Db {
         self.0.ours.usage()
     }
 
-    /// How long a command of the host's may take.
+    /// Returns how long a command of the host's may take.
     pub(crate) fn limit(&self) -> Duration {
         self.0.limit
     }
@@ -230,7 +230,7 @@ impl Db {
         self.0.ours.connect().await
     }
 
-    /// Whether wake-ups can be heard.
+    /// Tells whether wake-ups can be heard.
     pub(crate) fn can_listen(&self) -> bool {
         self.0.listener.is_some()
     }
@@ -239,7 +239,8 @@ impl Db {
         self.0.listener.as_ref()
     }
 
-    /// Where a pooler in transaction mode is met though none was declared, or where guests' sessions need another.
+    /// Finds the address at which a pooler in transaction mode is met though none was declared, or where
+    /// guests' sessions need another.
     pub(crate) async fn unsaid_pooler(&self) -> Result<Option<String>, DbError> {
         let declared = self.0.mode == PoolMode::Transaction;
         if !declared && pooler::is_in_transaction_mode(&self.0.servers).await? {

@@ -15,5 +15,5 @@ mod terminal;
 
 use std::time::Duration;
 
-/// How long a target runs where `BOLERO_RANDOM_TEST_TIME_MS` does not say otherwise.
+/// Time that a target runs where `BOLERO_RANDOM_TEST_TIME_MS` does not say otherwise.
 const TIME: Duration = Duration::from_secs(5);

@@ -65,13 +65,13 @@ use crate::config::{Config, HandlerName, Manifest};
 pub(crate) struct Handler {
     /// The stem of its file.
     pub(crate) name: HandlerName,
-    /// Its Kafka consumer group.
+    /// Kafka consumer group of the handler.
     pub(crate) group: Arc<str>,
     component: ArcSwap<Component>,
 }
 
 impl Handler {
-    /// Its first version; the group is the manifest's, else the one by its name.
+    /// Makes a handler of its first version; the group is the manifest's, else the one by its name.
     fn new(name: HandlerName, component: Component, config: &Config) -> Self {
         let group: Arc<str> = match &component.manifest().group {
             Some(group) => group.as_str().into(),

@@ -53,7 +53,7 @@ pub(crate) enum Happened {
 
 /// A subscribed topic that does not exist.
 struct Missing {
-    /// When the log last told.
+    /// Time at which the log told of it last.
     told: Reminder,
     _shown: Wait,
 }

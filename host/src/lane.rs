@@ -1,4 +1,4 @@
-//! What gives a host the right to work on a lane: its own life, and the lane's token.
+//! Right of a host to work on a lane: its own life, and the lane's token.
 //!
 //! Invariant: nothing is started under a lease that might not outlast it, and nothing is written
 //! without the lane's token. Who takes and releases lanes is `sweep`'s, `worker`'s and `relay`'s business.
@@ -50,7 +50,7 @@ impl Lease {
         self.rereads.done.load(Ordering::Relaxed) < counter
     }
 
-    /// Whether the lane is to be read from its start; asking counts as acting on it.
+    /// Tells whether the lane is to be read from its start; asking counts as acting on it.
     pub(crate) fn take_reread(&self) -> bool {
         let seen = self.rereads.seen.load(Ordering::Relaxed);
         self.rereads.done.swap(seen, Ordering::Relaxed) < seen

@@ -1,4 +1,4 @@
-//! What this process measures, by OpenTelemetry's instruments; `/metrics` gives them as Prometheus' text.
+//! Measurements of this process, by OpenTelemetry's instruments; `/metrics` gives them as Prometheus' text.
 //!
 //! Invariants: an instrument is declared in `definitions` and nowhere else. No attribute is an id or a key. What is
 //! recorded of each message goes to an instrument that was bound to its attributes before: an atomic add, or a lock for
@@ -70,7 +70,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Why there are no instruments, or nothing of them can be read.
+/// Reason why there are no instruments, or nothing of them can be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the metrics cannot be made or read, which is mailroom's own fault: {0}")]
 pub(crate) struct MetricsError(String);

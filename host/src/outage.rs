@@ -14,7 +14,7 @@ use crate::waits::{Wait, Waits};
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// How an error is said.
+/// Urgency with which an error is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Urgency {
     /// The server is away or has too little.
@@ -43,7 +43,7 @@ impl Urgency {
 pub(crate) struct Spoken(Arc<Mutex<HashMap<Urgency, Reminder>>>);
 
 impl Spoken {
-    /// Whether it may be said now. No code that can panic runs under the lock.
+    /// Tells whether it may be said now. No code that can panic runs under the lock.
     fn may_say(&self, urgency: Urgency, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.entry(urgency).or_default().is_due(now)
@@ -68,7 +68,7 @@ pub(crate) struct Outage {
 struct Since {
     began: Instant,
     wait: Duration,
-    /// Whether this loop said it.
+    /// True if this loop said it.
     said: bool,
     /// Shows it to others; not where somebody was only in our way.
     shown: Option<Wait>,
@@ -81,7 +81,7 @@ impl Since {
 }
 
 impl Outage {
-    /// Of what, in the log's words, with its address; and where it is shown while it lasts.
+    /// Names what can be away, in the log's words, with its address, and where that is shown while it lasts.
     pub(crate) fn of(what: impl Into<String>, waits: Waits) -> Self {
         Self::shared(what, Spoken::default(), waits)
     }
@@ -91,12 +91,12 @@ impl Outage {
         Self { what: what.into(), spoken, waits, since: None }
     }
 
-    /// It is away; gives how long to wait before the next try.
+    /// Notes that it is away; gives how long to wait before the next try.
     pub(crate) fn failed(&mut self, error: &dyn Display) -> Duration {
         self.failed_as(Urgency::Away, error)
     }
 
-    /// It failed; gives how long to wait before the next try.
+    /// Notes that it failed; gives how long to wait before the next try.
     pub(crate) fn failed_as(&mut self, urgency: Urgency, error: &dyn Display) -> Duration {
         let now = Instant::now();
         let since = self.since.get_or_insert_with(|| Since::at(now));
@@ -118,7 +118,7 @@ impl Outage {
         wait
     }
 
-    /// It works.
+    /// Notes that it works.
     pub(crate) fn over(&mut self) {
         if let Some(since) = self.since.take().filter(|since| since.said) {
             let what = &self.what;

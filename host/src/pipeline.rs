@@ -1,4 +1,4 @@
-//! What becomes of a message: the handler is called, its end is judged, the verdict goes to settle.
+//! Pipeline of a message: the handler is called, its end is judged, the verdict goes to settle.
 
 pub(crate) mod outcome;
 

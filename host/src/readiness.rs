@@ -1,4 +1,5 @@
-//! Whether this host can do its work, check by check, as `/readyz` answers. A host that is not ready goes on.
+//! Readiness of this host to do its work, check by check, as `/readyz` answers. A host that is not ready goes
+//! on.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

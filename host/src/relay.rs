@@ -19,10 +19,10 @@ use crate::metrics::Metrics;
 use event_loop::RelayLoop;
 use mailroom_core::relay::Settings;
 
-/// What the sweep decides about the relay's lanes.
+/// Decision of the sweep about the relay's lanes.
 #[derive(Debug)]
 pub(crate) enum LaneChange {
-    /// It is ours now.
+    /// The lane is ours now.
     Taken(Lease),
     /// Another host is to have it: what is in flight is finished, then it is given back.
     Surplus(i32),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Shortest time between two lines about the same thing.
 pub(crate) const REMIND_AFTER: Duration = Duration::from_secs(60);
 
-/// When something was said last.
+/// Time at which something was said last.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reminder(Option<Instant>);
 

@@ -13,7 +13,7 @@ use crate::db::{Db, DbError};
 
 /// The longest wait before the next look: others may have changed how long rows are kept.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How soon it is seen that the host which was at it has gone.
+/// Interval at which it is looked whether the host which was at it has gone.
 const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// The retention of a host, for one session.
@@ -61,11 +61,11 @@ impl Retention {
     }
 }
 
-/// What does not stay for ever.
+/// Rows that do not stay for ever.
 struct Kept {
     old: Old,
     keep: Duration,
-    /// When it is looked at next.
+    /// Time of the next look at them.
     due: Instant,
 }
 

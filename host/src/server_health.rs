@@ -1,4 +1,4 @@
-//! Whether a server answers, as the loop that asks it all the time sees it.
+//! Health of a server, as the loop that asks it all the time sees it.
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

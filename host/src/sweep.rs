@@ -39,13 +39,13 @@ pub(crate) struct Sweep {
     pub(crate) session: Arc<Session>,
     /// Book of the inbox lanes that handlers here have.
     pub(crate) lanes: LaneBook,
-    /// Where the relay hears of its lanes.
+    /// Channel by which the relay hears of its lanes.
     pub(crate) relay: mpsc::UnboundedSender<LaneChange>,
     /// An operator touched something.
     pub(crate) wake: Arc<Notify>,
     /// Told when outbox rows are to be read again.
     pub(crate) outbox_wake: Arc<Notify>,
-    /// Where the workers see their lanes, which breakers are open, and what is paused.
+    /// Channel by which the workers see their lanes, which breakers are open, and what is paused.
     pub(crate) looks: watch::Sender<Arc<HostLook>>,
     /// Lanes (with their tokens) that are ours and that nobody here has, and since when.
     pub(crate) nobodys: HashMap<(i32, i64), Instant>,

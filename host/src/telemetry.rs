@@ -1,5 +1,5 @@
-//! What the host writes to standard error: lines by `tracing`, for people or for machines. Standard
-//! output belongs to what a command answers.
+//! Lines that the host writes to standard error by `tracing`, for people or for machines. Standard output
+//! belongs to what a command answers.
 
 use std::fmt::Result;
 use std::io::{self, IsTerminal as _};
@@ -86,7 +86,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What a host would write of an event with this message and this field.
+    /// Returns what a host would write of an event with this message and this field.
     pub(crate) fn logged(message: &str, field: &str) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&written);

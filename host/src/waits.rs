@@ -1,4 +1,5 @@
-//! What this process waits for beside messages: its row in Postgres shows that to `mailroom status` on every machine.
+//! Waits of this process beside messages: its row in Postgres shows them to `mailroom status` on every
+//! machine.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -15,7 +16,7 @@ const WHY_MAX: usize = 500;
 /// A wait as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shown {
-    /// What is waited for.
+    /// Name of what is waited for.
     pub(crate) what: String,
     /// The reason, and the remedy where there is one.
     pub(crate) why: String,

@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// A consumer's at most, on a cluster of three brokers: for each broker, the coordinator and the first connection a
 /// socket and a pipe, and a little for itself.
 const OF_A_CONSUMER: u64 = 20;
-/// What is left for Postgres, the producers, guests' connections and files.
+/// Descriptors that are left for Postgres, the producers, guests' connections and files.
 const OF_ALL_ELSE: u64 = 100;
 
 /// The system gives too few.
@@ -30,7 +30,7 @@ pub(super) fn raise_limit() {
     }
 }
 
-/// Whether one more consumer can be made.
+/// Tells whether one more consumer can be made.
 ///
 /// # Errors
 /// Where too few descriptors are left, with the remedy.
@@ -44,7 +44,7 @@ fn judge(open: u64, limit: u64) -> Result<(), TooFew> {
     if is_enough { Ok(()) } else { Err(TooFew { open, limit }) }
 }
 
-/// How many are open; none where the system does not say.
+/// Counts the descriptors that are open; none where the system does not say.
 fn open() -> Option<u64> {
     u64::try_from(std::fs::read_dir("/proc/self/fd").ok()?.count()).ok()
 }

@@ -28,7 +28,7 @@ const TRY_EVERY: (Duration, Duration) = (Duration::from_millis(25), Duration::fr
 /// Between two tries to make a consumer.
 const JOIN_EVERY: Duration = Duration::from_secs(5);
 
-/// What ties a handler's work to the sweep.
+/// Ties of a handler's work to the sweep.
 pub(super) struct FromSweep {
     /// Looks at this host's lanes, breakers and pauses.
     pub(super) looks: watch::Receiver<Arc<HostLook>>,
@@ -36,14 +36,14 @@ pub(super) struct FromSweep {
     pub(super) lanes: LaneBook,
 }
 
-/// Where a handler stands with its consumer group.
+/// Relation of a handler to its consumer group.
 #[derive(Debug)]
 pub(super) enum Standing {
     /// The group belongs to another handler: it waits until that is gone.
     Waits { name: HandlerName, by: String },
-    /// It has the group and no consumer: it tries again.
+    /// The handler has the group and no consumer: it tries again.
     WithoutConsumer { name: HandlerName, reason: String },
-    /// It waited, and now works.
+    /// The handler waited, and now works.
     Works(HandlerName),
 }
 

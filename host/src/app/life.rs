@@ -21,9 +21,9 @@ use crate::retention::Retention;
 use crate::sweep::Sweep;
 use crate::worker::{HostLook, LaneBook};
 
-/// What of the grace is left for saying goodbye on connections.
+/// Part of the grace that is left for saying goodbye on connections.
 const GOODBYES: Duration = Duration::from_secs(2);
-/// How often the registry is written where it could not be at once.
+/// Interval at which the registry is written where it could not be at once.
 const REGISTRY_EVERY: Duration = Duration::from_secs(1);
 
 /// The handlers of this process, which outlast its lives.
@@ -33,7 +33,7 @@ pub(super) struct Handlers {
     /// Taken away, and perhaps still ending their calls. Until these have ended the registry does not say that
     /// they are gone, and nobody else gets their groups.
     leaving: HashSet<HandlerName>,
-    /// Whose group belongs to another, and what was said of it.
+    /// Handlers whose group belongs to another, and what was said of it.
     waiting: HashMap<HandlerName, String>,
     registry: Registry,
     /// True once the folder was read.
@@ -86,7 +86,7 @@ struct Intakes<'l> {
     stops: HashMap<HandlerName, CancellationToken>,
     /// Each ends with its handler's name.
     tasks: JoinSet<Result<HandlerName, Error>>,
-    /// Where handlers stand that wait for their groups.
+    /// News of handlers that wait for their groups.
     standings: (mpsc::UnboundedSender<Standing>, mpsc::UnboundedReceiver<Standing>),
 }
 
@@ -202,7 +202,7 @@ async fn within_grace(
     })
 }
 
-/// What looks after this host's life and after old rows, until the last step of a stop.
+/// Starts what looks after this host's life and after old rows, until the last step of a stop.
 fn keepers(shared: &Shared, sweep: Sweep, stop: &CancellationToken) -> JoinSet<Result<(), Error>> {
     let mut keepers = JoinSet::new();
     let token = stop.clone();

@@ -60,7 +60,7 @@ impl Shown {
     }
 }
 
-/// What was not written yet.
+/// Registry of this host's handlers: what was shown of each, and what was not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     shown: BTreeMap<HandlerName, Shown>,

@@ -14,12 +14,12 @@ use super::component;
 use super::language::Language;
 use super::project::Project;
 
-/// What a build has left.
+/// Result of a build.
 #[derive(Debug)]
 pub(crate) struct Built {
     /// The component.
     pub(crate) file: PathBuf,
-    /// Its size.
+    /// Size in bytes.
     pub(crate) bytes: usize,
     /// Interfaces that it imports.
     pub(crate) imports: Vec<String>,

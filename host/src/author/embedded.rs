@@ -6,8 +6,8 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::AuthorError;
 
-/// What a new project of each language begins with. A name ends with `.in` where tools would take the file itself for a
-/// project.
+/// Files with which a new project of each language begins. A name ends with `.in` where tools would take the
+/// file itself for a project.
 #[derive(RustEmbed)]
 #[folder = "templates"]
 pub(super) struct Templates;

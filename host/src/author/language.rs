@@ -24,7 +24,7 @@ impl Language {
     pub(crate) const ALL: [Self; 6] =
         [Self::Rust, Self::Typescript, Self::Javascript, Self::Python, Self::Go, Self::C];
 
-    /// As `--lang` takes it.
+    /// Returns the word that `--lang` takes.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -44,7 +44,8 @@ impl Language {
         }
     }
 
-    /// Where the SDK has the contract, which its toolchain reads; `None` where bindings come with the SDK.
+    /// Returns where the SDK has the contract, which its toolchain reads; `None` where bindings come with the
+    /// SDK.
     pub(super) fn wit(self) -> Option<&'static str> {
         match self {
             Self::Rust | Self::Typescript | Self::Javascript => Some("wit"),

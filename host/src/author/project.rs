@@ -13,10 +13,10 @@ use super::language::Language;
 use super::tool;
 use crate::config::HandlerName;
 
-/// What `handler build`, `test` and `dev` work on.
+/// Project on which `handler build`, `test` and `dev` work.
 #[derive(Debug)]
 pub(crate) struct Project {
-    /// Its folder.
+    /// Folder of the project.
     pub(crate) folder: PathBuf,
     /// The language of its source.
     pub(crate) language: Language,

@@ -8,7 +8,7 @@ use super::embedded::{self, Sdks, Templates, Wit};
 use super::language::Language;
 use crate::config::HandlerName;
 
-/// Where a project keeps the SDK's sources, until a registry has them.
+/// Folder in which a project keeps the SDK's sources, until a registry has them.
 const SDK_FOLDER: &str = "mailroom-guest";
 /// The template of what is the same in each language.
 const COMMON: &str = "common";

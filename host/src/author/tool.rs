@@ -9,7 +9,7 @@ use super::{AuthorError, shell_word};
 
 /// A program that has to be there.
 pub(super) struct Tool {
-    /// Its path, or its name where `PATH` has it.
+    /// Path of the tool, or its name where `PATH` has it.
     pub(super) program: &'static str,
     /// The argument with which it tells its version.
     pub(super) version_argument: &'static str,

@@ -115,13 +115,14 @@ impl Sent<'_> {
     }
 }
 
-/// Whether an error other than of the session's end leaves it useless: a pooler may say it of a server that it lost, the
-/// server takes no writes any more, or the session is not the one in which a statement was prepared.
+/// Tells whether an error other than of the session's end leaves it useless: a pooler may say it of a server
+/// that it lost, the server takes no writes any more, or the session is not the one in which a statement was
+/// prepared.
 fn lost_with(sqlstate: &str) -> bool {
     ["08", "57P", "25006", "26000", "42P05"].iter().any(|code| sqlstate.starts_with(code))
 }
 
-/// Whether Postgres refused a statement and goes on with the session.
+/// Tells whether Postgres refused a statement and goes on with the session.
 pub(super) fn leaves_session(error: &sqlx::Error) -> bool {
     let refused = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     refused.is_some_and(|error| {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Db, DbError, Tx};
 
-/// Which letters; what is `None` or empty does not narrow.
+/// Filter for dead letters; what is `None` or empty does not narrow.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Which {
     /// Letters, or the messages that died.
@@ -96,7 +96,7 @@ pub(crate) async fn show(db: &Db, id: Uuid) -> Result<Option<Value>, DbError> {
     .map_err(DbError::new("reading a dead letter"))
 }
 
-/// What open letters there are, for a dry run.
+/// Counts the open letters in groups, for a dry run.
 pub(crate) async fn groups(db: &Db, which: &Which) -> Result<Vec<Group>, DbError> {
     sqlx::query_as!(
         Group,
@@ -236,7 +236,7 @@ pub(crate) struct BlockedKey {
     pub(crate) consumer_group: String,
     pub(crate) topic: String,
     pub(crate) partition: i32,
-    /// As text, where it is.
+    /// Key as text, where it is text.
     pub(crate) key: String,
     /// `block` or `park`.
     pub(crate) policy: String,

@@ -1,4 +1,4 @@
-//! What an error of Postgres asks its caller to do, and how far the command had got.
+//! Errors of Postgres: what each asks its caller to do, and how far the command had got.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ const QUERY_CANCELED: &str = "57014";
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {source}")]
 pub(crate) struct DbError {
-    /// What was being done, for the message.
+    /// Activity that failed, for the message.
     doing: &'static str,
     progress: Progress,
     #[source]
     source: sqlx::Error,
 }
 
-/// How far a command that failed had got.
+/// Progress of a command that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// No connection was to be had: Postgres has seen nothing of it.
     NotSent,
     /// Postgres refused it, or takes back what was done: what loses its connection is rolled back.
     NotCommitted,
-    /// Its commit was sent and not answered, or answered by an end of the server. It was done, or not, or may still
-    /// be: whoever goes by it has to read again what Postgres has.
+    /// The commit was sent and not answered, or answered by an end of the server. It was done, or not, or may
+    /// still be: whoever goes by it has to read again what Postgres has.
     Unknown,
 }
 
@@ -50,7 +50,7 @@ impl DbError {
         }
     }
 
-    /// Of a commit that was sent.
+    /// Makes the error of a commit that was sent.
     pub(super) fn of_commit(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self { doing, progress: progress_once_sent(&source), source }
     }
@@ -60,25 +60,25 @@ impl DbError {
         self.source.as_database_error().and_then(DatabaseError::code)
     }
 
-    /// Whether it took longer than Postgres, or the host, gives it: less at once may do.
+    /// Tells whether it took longer than Postgres, or the host, gives it: less at once may do.
     pub(crate) fn is_late(&self) -> bool {
         let is_cancelled = self.sqlstate().is_some_and(|code| code == QUERY_CANCELED);
         let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
         is_cancelled || matches!(&self.source, sqlx::Error::Io(error) if timed_out(error))
     }
 
-    /// How far the command had got.
+    /// Returns how far the command had got.
     pub(crate) fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// What to do about it.
+    /// Returns what to do about it.
     #[must_use]
     pub(crate) fn meaning(&self) -> Meaning {
         meaning::of(&self.source)
     }
 
-    /// How it is said where somebody waits it out.
+    /// Returns how it is said where somebody waits it out.
     pub(crate) fn urgency(&self) -> Urgency {
         match self.meaning() {
             Meaning::Outage | Meaning::BadData => Urgency::Away,
@@ -118,7 +118,7 @@ fn untag(error: sqlx::Error) -> (Progress, sqlx::Error) {
     }
 }
 
-/// How far a commit, or a statement that is a transaction of its own, had got once it was sent.
+/// Returns how far a commit, or a statement that is a transaction of its own, had got once it was sent.
 pub(super) fn progress_once_sent(error: &sqlx::Error) -> Progress {
     let known = if let sqlx::Error::Database(error) = error {
         let code = error.code().unwrap_or_default();

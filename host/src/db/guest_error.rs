@@ -1,4 +1,4 @@
-//! Why a guest's statement gave nothing, and whose doing it was.
+//! Errors of guests' statements, and whose doing each was.
 
 use super::DbError;
 use super::meaning::{self, Meaning};
@@ -10,7 +10,7 @@ const NOT_SENT: &str = "08P01";
 /// SQLSTATE out_of_memory, of locks too, and configuration_limit_exceeded: this statement asked for too much.
 const GREEDY: [&str; 2] = ["53200", "53400"];
 
-/// Why a statement gave nothing.
+/// Reason why a statement gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SqlError {
     /// The statement's own fault: SQLSTATE and Postgres' words.
@@ -26,7 +26,8 @@ impl SqlError {
         Self::Refused { sqlstate: sqlstate.to_owned(), message: message.into() }
     }
 
-    /// Of a guest's statement. That its session was ended counts as its own doing until more is known.
+    /// Makes the error of a guest's statement. That its session was ended counts as its own doing until more
+    /// is known.
     pub(super) fn of(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(error) = error else {
             return match meaning::of(&error) {
@@ -44,14 +45,14 @@ impl SqlError {
         Self::refused(&sqlstate, error.message())
     }
 
-    /// Whether Postgres ended the session: for its own end, or for somebody who asked it to.
+    /// Tells whether Postgres ended the session: for its own end, or for somebody who asked it to.
     pub(super) fn ended_session(&self) -> bool {
         matches!(self, Self::Refused { sqlstate, .. } if sqlstate == ENDED)
     }
 }
 
 impl DbError {
-    /// Whether a transaction that a guest had its hands in failed by the guest's doing.
+    /// Tells whether a transaction that a guest had its hands in failed by the guest's doing.
     pub(crate) fn is_guests_doing(&self) -> bool {
         self.sqlstate().is_some_and(|sqlstate| !is_transient(&sqlstate) && !is_of_the_host(&sqlstate))
     }

@@ -33,10 +33,10 @@ const MESSAGE_BYTES_MAX: usize = TABLE_BYTES_MAX;
 /// The client adds it to the socket's name.
 const PORT: u16 = 5432;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a server may leave a page of a statement unread. Nobody may be waiting any more, which is seen at the
-/// statement's end only.
+/// Longest time that a server may leave a page of a statement unread. Nobody may be waiting any more, which
+/// is seen at the statement's end only.
 const UNREAD_LIMIT: Duration = Duration::from_secs(60);
-/// How long nobody is let in where the process has no more files.
+/// Time for which nobody is let in where the process has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// SQLSTATE program_limit_exceeded.
@@ -96,7 +96,8 @@ pub(super) async fn serve(listener: UnixListener, servers: Arc<Servers>, threads
     }
 }
 
-/// Whether this process made the connection: with a client's certificate in the URL, others could use it.
+/// Tells whether this process made the connection: with a client's certificate in the URL, others could use
+/// it.
 fn is_ours(client: &UnixStream) -> bool {
     let maker = client.peer_cred().ok().and_then(|credentials| credentials.pid());
     maker.and_then(|pid| u32::try_from(pid).ok()) == Some(std::process::id())
@@ -120,9 +121,9 @@ async fn lead(mut client: UnixStream, target: Target) {
     drop(part(client, &last_words).await);
 }
 
-/// How a connection ended.
+/// End of a connection.
 enum End {
-    /// Its client is gone.
+    /// The client is gone.
     Client,
     /// The server closed it, or does not read any more.
     Server,

@@ -31,7 +31,7 @@ const SETTLING: &str = "settling a message with SQL";
 const BEGIN: &str = "begin isolation level read committed read write; set local jit = off; \
                      set local client_min_messages = error; set local client_connection_check_interval = '1s'";
 
-/// What a query gave.
+/// Result of a query.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Table {
     pub(crate) columns: Vec<String>,
@@ -46,7 +46,7 @@ pub(crate) struct GuestTx {
     connection: Option<PoolConnection<Postgres>>,
     db: Db,
     begun: Instant,
-    /// It was asked for values of types that somebody made, and is not for another call.
+    /// True if it was asked for values of types that somebody made, and is not for another call.
     knows_types: bool,
 }
 
@@ -123,8 +123,9 @@ impl GuestTx {
         }
     }
 
-    /// Whether Postgres itself goes on, after it ended this session. Then the guest has asked it to, or somebody
-    /// who had enough of its statement; otherwise Postgres has not been up for as long as the transaction.
+    /// Tells whether Postgres itself goes on, after it ended this session. Then the guest has asked it to, or
+    /// somebody who had enough of its statement; otherwise Postgres has not been up for as long as the
+    /// transaction.
     async fn ended_alone(&self, deadline: Instant) -> bool {
         let goes_on = sqlx::query_scalar!(
             r#"select clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => $1) as "goes_on!""#,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Conn, Db, DbError};
 
-/// What a host has loaded, or could not.
+/// Handler as a host has loaded it, or could not.
 #[derive(Debug)]
 pub(crate) struct Entry<'e> {
     pub(crate) name: &'e str,

@@ -1,4 +1,4 @@
-//! What every host has loaded, for `handler list` and `status`.
+//! Handlers that every host has loaded, for `handler list` and `status`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,16 +12,16 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) consumer_group: String,
     pub(crate) worker: String,
-    /// Whether the host's last sign of life is recent enough.
+    /// True if the host's last sign of life is recent enough.
     pub(crate) alive: bool,
-    /// As hosts record it, or `paused` of one that runs.
+    /// State as hosts record it, or `paused` of one that runs.
     pub(crate) state: String,
     pub(crate) digest: Option<String>,
-    /// What its manifest says.
+    /// Version that its manifest names.
     pub(crate) version: Option<String>,
     pub(crate) subscriptions: Value,
     pub(crate) last_error: Option<String>,
-    /// When state and digest came about.
+    /// Time at which state and digest came about.
     pub(crate) since: DateTime<Utc>,
 }
 

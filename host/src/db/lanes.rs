@@ -22,7 +22,7 @@ const TAKING: &str = "taking lanes";
 pub(crate) struct Taken {
     pub(crate) lease: Lease,
     pub(crate) rereads: RereadCount,
-    /// Its owner died with it.
+    /// True if its owner died with it.
     pub(crate) abandoned: bool,
     /// The highest place that the inbox has given out: what the lane's owners wrote lies at or below it.
     pub(crate) last_seq: Seq,
@@ -202,12 +202,12 @@ pub(crate) async fn retake(db: &Db, host: Uuid, lanes: &[LaneId]) -> Result<Vec<
     take_locked(tx, host, &ours, Taking::Anew).await
 }
 
-/// Why lanes are taken.
+/// Occasion on which lanes are taken.
 #[derive(Debug, Clone, Copy)]
 enum Taking {
-    /// They have no live owner.
+    /// The lanes have no live owner.
     Free { blamed_after: Duration },
-    /// Their owner is in doubt about them, which is counted.
+    /// The owner is in doubt about its lanes, which is counted.
     Anew,
 }
 

@@ -1,7 +1,7 @@
 //! Every SQLSTATE has a meaning that was chosen: by its code, else by its class as Appendix A of Postgres' manual lists
 //! them.
 
-/// What an error asks its caller to do.
+/// Action that an error asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// Postgres, or the way to it, is away or has too little: the same again later.

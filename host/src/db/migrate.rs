@@ -13,7 +13,7 @@ use super::{Db, DbError};
 const TABLE: &str = "mailroom.migrations";
 /// The first major version of Postgres that has all that the schema needs.
 const POSTGRES_MIN: i32 = 14;
-/// How long Postgres has to say what is applied.
+/// Time that Postgres has to say what is applied.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -23,13 +23,13 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     migrator
 });
 
-/// Why a schema is not the one that this binary works with.
+/// Reason why a schema is not the one that this binary works with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SchemaError {
     /// An operator has to migrate.
     #[error("the database lacks {missing} of mailroom's migrations: run `mailroom migrate`")]
     Behind {
-        /// How many are not applied.
+        /// Number of migrations that are not applied.
         missing: usize,
     },
     /// An operator has to run the newer binary.
@@ -58,7 +58,7 @@ pub(crate) enum SchemaError {
     Migration {
         /// Number of the migration.
         version: i64,
-        /// What Postgres says.
+        /// Error of Postgres.
         source: DbError,
     },
     /// Sessions are not our own.
@@ -72,11 +72,11 @@ pub(crate) enum SchemaError {
 /// A migration that has not been applied.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Pending {
-    /// Its number, from its file's name.
+    /// Number of the migration, from its file's name.
     pub(crate) version: i64,
     /// The words of its file's name.
     pub(crate) description: String,
-    /// What it does.
+    /// Statements of the migration.
     pub(crate) sql: String,
 }
 
@@ -159,7 +159,8 @@ fn statement_error(error: MigrateError) -> sqlx::Error {
     sqlx::Error::Migrate(Box::new(error))
 }
 
-/// Whether a host can work with the database: its schema is this binary's, and sessions are as they are said to be.
+/// Checks that a host can work with the database: its schema is this binary's, and sessions are as they are
+/// said to be.
 ///
 /// # Errors
 /// Says what an operator has to do.
@@ -170,7 +171,7 @@ pub(crate) async fn check_for_host(db: &Db) -> Result<(), SchemaError> {
     check(db).await
 }
 
-/// Whether the schema is this binary's.
+/// Checks that the schema is this binary's.
 ///
 /// # Errors
 /// Says what an operator has to do.
@@ -181,10 +182,10 @@ pub(crate) async fn check(db: &Db) -> Result<(), SchemaError> {
     }
 }
 
-/// What the server and the database are.
+/// Facts about the server and the database.
 struct Server {
     encoding: String,
-    /// As people know it.
+    /// Version as people know it.
     version: String,
     /// Ten thousand times the major version, and the minor.
     version_number: i32,
@@ -209,7 +210,7 @@ struct Applied {
     checksum: Vec<u8>,
 }
 
-/// What the database has; nothing where there is no table yet, which this does not make.
+/// Lists the migrations that are applied; nothing where there is no table yet, which this does not make.
 async fn applied(db: &Db) -> Result<Vec<Applied>, DbError> {
     let doing = || DbError::new("reading which migrations are applied");
     let there = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "there!""#, TABLE)

@@ -15,7 +15,7 @@ pub(crate) struct Position {
     pub(crate) epoch: i64,
 }
 
-/// How far a lane's partition is.
+/// Progress of a lane's partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
     pub(crate) lane: i32,
@@ -141,7 +141,7 @@ async fn start(
     Ok(())
 }
 
-/// Those of the topics that the group has begun.
+/// Returns those of the topics that the group has begun.
 pub(crate) async fn begun(db: &Db, group: &str, topics: &[String]) -> Result<Vec<String>, DbError> {
     sqlx::query_scalar!(
         "select topic from mailroom.topic_start where consumer_group = $1 and topic = any($2)",

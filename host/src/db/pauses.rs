@@ -12,7 +12,7 @@ use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 pub(crate) struct Paused {
     pub(crate) consumer_group: String,
     pub(crate) paused_at: DateTime<Utc>,
-    /// Who, as Postgres and the configuration call them.
+    /// Name of who paused it, as Postgres and the configuration call them.
     pub(crate) paused_by: String,
     pub(crate) reason: Option<String>,
 }

@@ -40,11 +40,11 @@ pub(super) struct Limits {
 /// Numbers of a pool's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Those that commands have or are about to get.
+    /// Connections that commands have or are about to get.
     pub(crate) used: usize,
-    /// Those that wait for a command.
+    /// Connections that wait for a command.
     pub(crate) idle: usize,
-    /// Those that there may be.
+    /// Connections that there may be.
     pub(crate) max: usize,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Pool {
     /// Clean connections, the one that was used last at the end.
     idle: Mutex<Vec<(Live, Instant)>>,
     silence: Arc<Silence>,
-    /// Whether nothing but probes is sent while Postgres does not answer.
+    /// True if nothing but probes is sent while Postgres does not answer.
     gated: bool,
     threads: HostThreads,
 }
@@ -69,7 +69,7 @@ pub(super) struct Pool {
 pub(super) struct Live {
     pub(super) connection: PgConnection,
     made_at: Instant,
-    /// Its buffers may be as large as the largest command that it had.
+    /// True if its buffers may be as large as the largest command that it had.
     may_be_large: bool,
 }
 
@@ -106,7 +106,7 @@ impl Pool {
         Self { gated: false, ..self }
     }
 
-    /// Whether an answer on it tells that Postgres commits.
+    /// Tells whether an answer on it shows that Postgres commits.
     pub(super) fn is_probe(&self) -> bool {
         !self.gated
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::DbError;
 use super::servers::Servers;
 
-/// What an operator can do.
+/// Remedy that an operator has.
 pub(crate) const REMEDY: &str = "a pooler in transaction mode seems to stand before Postgres; say so with \
                                  postgres.pool-mode = \"transaction\", or connect directly or in session mode, as \
                                  the URLs of [sql.NAME] must";
@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 5;
 const DOING: &str = "looking for a pooler in transaction mode";
 
-/// Whether one of two connections has a backend that the other had a moment ago, or changes its own.
+/// Tells whether one of two connections has a backend that the other had a moment ago, or changes its own.
 pub(super) async fn is_in_transaction_mode(servers: &Servers) -> Result<bool, DbError> {
     let looked = timeout(2 * LIMIT, async {
         let connect = || servers.connect(LIMIT, |options| async move { options.connect().await });

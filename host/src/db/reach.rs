@@ -23,7 +23,7 @@ pub(crate) struct Unreachable {
     source: sqlx::Error,
 }
 
-/// Why a command has no database.
+/// Reason why a command has no database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReachError {
     /// The server, the network or the credentials.
@@ -50,7 +50,7 @@ pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError>
     Ok(db)
 }
 
-/// What went wrong, without the line of Postgres's own source that sqlx adds.
+/// Returns what went wrong, without the line of Postgres's own source that sqlx adds.
 fn words(error: &sqlx::Error) -> String {
     if matches!(error, sqlx::Error::PoolTimedOut) {
         return format!("no answer within {CONNECT_LIMIT:?}");

@@ -10,7 +10,7 @@ const BLOCKS_MAX: i64 = 128;
 /// A walk through a table begins at most so many times within the time that its rows are kept.
 const WALKS: f64 = 100.0;
 
-/// What grows old.
+/// Rows that grow old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Old {
     /// Completed messages of the inbox.
@@ -31,7 +31,7 @@ impl Old {
     }
 }
 
-/// What came of a turn.
+/// Result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// A stretch was looked at; more of the table follows.
@@ -47,7 +47,7 @@ pub(crate) enum Turn {
     Elsewhere,
 }
 
-/// Where the walk is.
+/// Position of the walk.
 #[derive(Debug)]
 struct Walk {
     next_block: i64,
@@ -56,7 +56,7 @@ struct Walk {
     blocks: i64,
 }
 
-/// What a stretch held.
+/// Content of a stretch.
 #[derive(Debug, Default)]
 struct Stretch {
     due: i64,

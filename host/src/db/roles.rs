@@ -17,7 +17,7 @@ use super::session::refuse_standby;
 use super::{Db, DbError};
 use crate::config::SqlRole;
 
-/// How long a wipe may take.
+/// Longest time that a wipe may take.
 const WIPED_WITHIN: Duration = Duration::from_secs(1);
 
 /// By the name that manifests grant.
@@ -32,8 +32,8 @@ pub(super) struct Role {
     refused: Refused,
 }
 
-/// Why the role's newest connection is not used. The pool itself would try again until its time is over, with an error
-/// in the log for each try.
+/// Reason why the role's newest connection is not used. The pool itself would try again until its time is
+/// over, with an error in the log for each try.
 type Refused = Arc<Mutex<Option<String>>>;
 
 /// Pools that connect when they are first used.

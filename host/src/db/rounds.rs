@@ -1,4 +1,4 @@
-//! What a host looks at again and again, in one statement.
+//! Looks that a host repeats, in one statement.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::lanes::Owned;
 use super::{Db, DbError};
 
-/// What there was to see.
+/// Result of such a look.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// This host's lanes: where the reread counter has risen, its owner looks for what was touched; what another wants

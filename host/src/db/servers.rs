@@ -13,7 +13,7 @@ use super::DbError;
 use super::reach::place;
 use crate::config::PostgresUrl;
 
-/// How a database is reached.
+/// Access to the servers of a database.
 #[derive(Debug)]
 pub(super) struct Servers {
     /// The setting that says it, for people.
@@ -30,7 +30,7 @@ pub(super) struct Target {
     pub(super) key: Option<CertificateInput>,
 }
 
-/// What the setting says, or its file said last.
+/// Servers as the setting names them, or its file did last.
 #[derive(Debug)]
 struct Known {
     url: PostgresUrl,
@@ -57,7 +57,7 @@ impl Servers {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Where it is, for people: host, port and database, without user and password.
+    /// Returns where it is, for people: host, port and database, without user and password.
     pub(super) fn place(&self) -> String {
         self.known().options.iter().map(place).collect::<Vec<_>>().join(",")
     }

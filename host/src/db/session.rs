@@ -9,12 +9,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use super::SEARCH_PATH;
 use crate::config::PoolMode;
 
-/// What holds for the statements of a pool.
+/// Settings that hold for the statements of a pool.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     mode: PoolMode,
     settings: Vec<(&'static str, String)>,
-    /// What not every server knows.
+    /// Settings that not every server knows.
     extras: String,
 }
 
@@ -49,7 +49,7 @@ impl Session {
         Self { mode, settings, extras }
     }
 
-    /// Whether each statement has to be a transaction of its own.
+    /// Tells whether each statement has to be a transaction of its own.
     pub(super) fn is_per_transaction(&self) -> bool {
         self.mode == PoolMode::Transaction
     }

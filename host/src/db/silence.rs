@@ -11,7 +11,7 @@ use crate::reminder::Reminder;
 /// Book of the commands that were not answered, one for all connections of a process.
 #[derive(Debug)]
 pub(super) struct Silence {
-    /// Where Postgres is, for people.
+    /// Address of Postgres, for people.
     place: String,
     /// Between two probes; a discarded connection counts for twice as long.
     limit: Duration,

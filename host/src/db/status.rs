@@ -1,4 +1,4 @@
-//! What `status` shows, each by one statement that reads little: counts end at [`COUNTED_MAX`] a lane.
+//! Queries of `status`, each one statement that reads little: counts end at [`COUNTED_MAX`] a lane.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,11 +21,11 @@ pub(crate) struct HostRow {
     pub(crate) up_secs: f64,
     /// Negative where the host is dead and not buried yet.
     pub(crate) expires_in_secs: f64,
-    /// What it waited for at its last heartbeat, beside messages.
+    /// Waits at its last heartbeat, beside messages.
     pub(crate) waits: Json<Vec<Shown>>,
 }
 
-/// What waits in the inbox of a group, or in the outbox where there is no group.
+/// Backlog of a group's inbox, or of the outbox where there is no group.
 #[derive(Debug, Serialize)]
 pub(crate) struct Backlog {
     pub(crate) consumer_group: Option<String>,
@@ -38,7 +38,7 @@ pub(crate) struct Backlog {
     pub(crate) waiting: i64,
     /// Messages behind others of their key that wait, are blocked or fill memory, and those that no subscription takes.
     pub(crate) behind: i64,
-    /// Whether more wait than were counted.
+    /// True if more wait than were counted.
     pub(crate) at_least: bool,
     /// Age of the oldest message that may run now; a retry's counts from its time.
     pub(crate) oldest_secs: Option<f64>,
@@ -57,17 +57,17 @@ pub(crate) struct LaneRow {
     pub(crate) partition: Option<i32>,
     /// The host that owns it, dead or alive; none where it was given back or its owner was buried.
     pub(crate) worker: Option<String>,
-    /// Whether that host is alive.
+    /// True if that host is alive.
     pub(crate) alive: bool,
     pub(crate) token: i64,
     pub(crate) owned_since: Option<DateTime<Utc>>,
     /// Since when no living host works on it.
     pub(crate) free_since: Option<DateTime<Utc>>,
-    /// How long its owner has it, or nobody.
+    /// Time since its owner has it, or nobody.
     pub(crate) since_secs: Option<f64>,
     pub(crate) started_to: i64,
     pub(crate) reread: i64,
-    /// How often an owner was in doubt about it and took it anew.
+    /// Number of times that an owner was in doubt about it and took it anew.
     pub(crate) doubts: i64,
     pub(crate) doubted_at: Option<DateTime<Utc>>,
     /// Time since then.
@@ -88,7 +88,7 @@ pub(crate) struct Deaths {
     pub(crate) letters: i64,
 }
 
-/// How far a partition is read.
+/// Reading position of a partition.
 #[derive(Debug, Serialize)]
 pub(crate) struct Read {
     pub(crate) consumer_group: String,
@@ -200,7 +200,7 @@ pub(crate) async fn blocked_keys(db: &Db) -> Result<Vec<(String, i64)>, DbError>
     Ok(groups.into_iter().map(|group| (group.consumer_group, group.keys)).collect())
 }
 
-/// How far each partition is read.
+/// Returns how far each partition is read.
 pub(crate) async fn offsets(db: &Db) -> Result<Vec<Read>, DbError> {
     sqlx::query_as!(
         Read,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Db, DbError};
 use crate::lane::SettleKey;
 
-/// What the first session's id follows.
+/// Id before that of the first session.
 const SESSIONS: u128 = 0x5e55_0000_0000_0000_0000_0000_0000_0000;
 
 pub(crate) fn session_id(session: Session) -> Uuid {

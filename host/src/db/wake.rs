@@ -19,7 +19,7 @@ const LISTENING: &str = "listening for wake-ups";
 /// A connection of its own that listens.
 pub(crate) struct Listener {
     inner: PgListener,
-    /// As often it is asked whether it is still there, and has as long to answer.
+    /// Interval at which it is asked whether it is still there, and its time to answer.
     limit: Duration,
 }
 

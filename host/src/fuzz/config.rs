@@ -14,7 +14,7 @@ fn load(text: &str, env: Vec<(String, String)>) -> Result<(Config, Vec<Setting>)
     loaded.map_err(|errors| errors.to_string())
 }
 
-/// What `config show` prints, as a file.
+/// Writes what `config show` prints as a file.
 fn shown(settings: &[Setting]) -> String {
     let shown = settings.iter().filter(|setting| !setting.value.is_empty() && setting.value != "(hidden)");
     shown.map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect()

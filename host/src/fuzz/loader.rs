@@ -17,7 +17,7 @@ struct Loader {
     good: Vec<u8>,
 }
 
-/// How a good component is damaged: bytes that become others, bytes that come in, bytes that are left out.
+/// Damage to a good component: bytes that become others, bytes that come in, bytes that are left out.
 type Damage = (Vec<(u32, u8)>, Option<(u32, Vec<u8>)>, Option<(u32, u16)>);
 
 const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";

@@ -1,4 +1,4 @@
-//! What a guest may answer to `subscriptions()`, and what of it takes which message.
+//! Answers of guests to `subscriptions()`, and what of them takes which message.
 
 use super::TIME;
 use crate::config::{Config, Form, Manifest};

@@ -1,4 +1,5 @@
-//! What guests, records and databases say, as people see it: text that stays in its place and commands no terminal.
+//! Texts of guests, records and databases as people see them: each stays in its place and commands no
+//! terminal.
 
 use serde_json::{Map, Value};
 

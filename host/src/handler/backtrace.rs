@@ -1,5 +1,5 @@
-//! What a trap says of where it happened. The names are the guest's own, so that both reading and writing them
-//! is bounded: line numbers are not looked up, and of names only Rust's are demangled.
+//! Backtraces: what a trap says of where it happened. The names are the guest's own, so that both reading and
+//! writing them is bounded: line numbers are not looked up, and of names only Rust's are demangled.
 
 use std::fmt::{self, Write};
 

@@ -21,12 +21,12 @@ use super::subscription::Subscription;
 use crate::config::{Config, HandlerName, Instances, LogLevel, Manifest};
 pub(crate) use standing::{Import, Standing};
 
-/// What calls without a host may reach.
+/// Extent to which calls without a host may reach outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Nothing: a request is denied.
     Nothing,
-    /// What the manifest grants over HTTP.
+    /// Hosts that the manifest grants over HTTP.
     Http,
 }
 
@@ -37,20 +37,20 @@ pub(crate) struct Checked {
     pub(crate) name: HandlerName,
     /// The consumer group that it would read with.
     pub(crate) group: String,
-    /// Its size.
+    /// Size in bytes.
     pub(crate) bytes: usize,
     /// Ready for calls, one at a time.
     pub(crate) component: Component,
 }
 
-/// What a component is and may do.
+/// Report of what a component is and may do.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The stem of the file.
     pub(crate) name: String,
     /// SHA-256 of the file, hex.
     pub(crate) digest: String,
-    /// Its size.
+    /// Size in bytes.
     pub(crate) bytes: usize,
     /// The consumer group that it would read with.
     pub(crate) group: String,
@@ -58,16 +58,16 @@ pub(crate) struct Report {
     pub(crate) exports: Vec<String>,
     /// Interfaces that it imports, with what stands behind them; importing grants nothing.
     pub(crate) imports: Vec<Import>,
-    /// What it takes, the manifest's word before its own.
+    /// Subscriptions, the manifest's word before the component's own.
     pub(crate) subscriptions: Vec<Subscription>,
     /// Topics that it may publish to.
     pub(crate) grants_publish: Vec<String>,
-    /// Whether it may keep state.
+    /// True if it may keep state.
     pub(crate) grants_state: bool,
     /// The section whose role its SQL runs as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grants_sql: Option<String>,
-    /// Where it may send HTTP requests to.
+    /// Origins to which it may send HTTP requests.
     pub(crate) grants_http: Vec<String>,
     /// Keys of the host's configuration that it may read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -78,9 +78,9 @@ pub(crate) struct Report {
     pub(crate) instances: &'static str,
     /// Calls of an instance.
     pub(crate) instances_calls_max: u32,
-    /// What one call may use.
+    /// Limits of one call.
     pub(crate) limits: Limits,
-    /// What follows for its effects, from its imports and grants.
+    /// Guarantees for its effects, which follow from its imports and grants.
     pub(crate) guarantee: Vec<String>,
 }
 

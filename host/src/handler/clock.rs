@@ -6,10 +6,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// How often it ticks: a deadline is kept to this.
+/// Interval between ticks: a deadline is kept to this.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// So many ticks without a call, and it sleeps: waking it for each quick call would cost more than the call.
+/// Number of ticks without a call after which it sleeps: waking it for each quick call would cost more than
+/// the call.
 const QUIET_TICKS: u32 = 10;
 
 /// The clock's thread; it ends with this.
@@ -19,7 +20,7 @@ pub(super) struct Clock {
     alive: Option<mpsc::Sender<()>>,
 }
 
-/// What the thread and the callers see of each other.
+/// State that the thread and the callers share.
 #[derive(Default)]
 struct Seen {
     calls: AtomicUsize,

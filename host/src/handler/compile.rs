@@ -30,7 +30,7 @@ const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 /// A component of more than this takes long enough that somebody waits and wants to know what for.
 const TAKES_LONG_BYTES: usize = 1 << 20;
-/// How far the compiler steps back behind everything else.
+/// Priority of the compiler, behind everything else.
 const NICENESS: i32 = 10;
 
 /// A component as it is distributed.
@@ -38,7 +38,7 @@ pub(crate) struct Wasm {
     pub(super) bytes: Cow<'static, [u8]>,
     /// SHA-256 of them, hex.
     pub(super) digest: Arc<str>,
-    /// What it interprets, where the handler is a script.
+    /// Script that it interprets, where the handler is one.
     pub(super) script: Option<Arc<Script>>,
 }
 
@@ -47,7 +47,7 @@ impl Wasm {
         Self { digest: digest(&bytes), bytes: Cow::Owned(bytes), script: None }
     }
 
-    /// What a file holds: a component, or a script for the one that interprets it.
+    /// Makes what a file holds: a component, or a script for the one that interprets it.
     pub(super) fn of_file(path: &Path, bytes: Vec<u8>) -> Self {
         match Script::of(path, &bytes) {
             None => Self::new(bytes),
@@ -69,11 +69,11 @@ pub(super) struct Compiler {
     engine: Engine,
     store: Option<Arc<Store>>,
     place: Place,
-    /// What all scripts run in, once one was loaded.
+    /// Component in which all scripts run, once one was loaded.
     interpreter: OnceCell<Component>,
 }
 
-/// Where it compiles.
+/// Place of a compilation.
 enum Place {
     Processes(Processes),
     Thread(Thread),

@@ -34,7 +34,7 @@ const USED_NOW: Timestamps = Timestamps {
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
 };
 
-/// Where compiled code is kept, and how much of it.
+/// Settings of the code cache: where compiled code is kept, and how much of it.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreSettings {
     /// The folder; it is made where it is missing.
@@ -47,13 +47,13 @@ pub(crate) struct StoreSettings {
 #[derive(Debug)]
 pub(super) struct Store {
     settings: StoreSettings,
-    /// What code must have been compiled for.
+    /// Engine for which code must have been compiled.
     engine: [u8; 32],
-    /// Whether it was told that nothing can be written.
+    /// True once it was logged that nothing can be written.
     complained: AtomicBool,
 }
 
-/// Why a folder or a file in it is not trusted or of no use.
+/// Reason why a folder or a file in it is not trusted or of no use.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
     #[error("it belongs to another user (uid {0})")]

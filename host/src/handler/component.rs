@@ -22,13 +22,13 @@ use crate::settle::StateView;
 pub(crate) struct Component {
     digest: Arc<str>,
     code: Code,
-    /// What the code itself subscribes to.
+    /// Subscriptions that the code itself declares.
     declared: Vec<Subscription>,
     subscriptions: Vec<Subscription>,
     manifest: Arc<Manifest>,
 }
 
-/// What a version runs.
+/// Code of a version.
 #[derive(Clone)]
 pub(super) enum Code {
     /// A WebAssembly component.
@@ -37,7 +37,7 @@ pub(super) enum Code {
     Native(Native),
 }
 
-/// What came of running the code once.
+/// Result of running the code once.
 pub(super) struct Ran {
     pub(super) end: End,
     pub(super) effects: Effects,
@@ -85,13 +85,13 @@ impl Component {
         &self.digest
     }
 
-    /// What it takes; the manifest's word wins over its own.
+    /// Returns what it takes; the manifest's word wins over its own.
     #[must_use]
     pub(crate) fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
     }
 
-    /// Its grants, limits and rules.
+    /// Returns its grants, limits and rules.
     #[must_use]
     pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -105,7 +105,7 @@ impl Component {
         }
     }
 
-    /// Its own world; native code has none.
+    /// Returns its own world; native code has none.
     pub(super) fn world(&self) -> Option<&World> {
         match &self.code {
             Code::Sandboxed(sandbox) => Some(&sandbox.world),

@@ -1,4 +1,5 @@
-//! What a handler may ask for during a call: buffered here, granted by the manifest, bounded by its limits.
+//! Effects that a handler may ask for during a call: buffered here, granted by the manifest, bounded by its
+//! limits.
 //!
 //! Nothing here writes. A denial is an answer to the handler, which names the grant; only what the host
 //! itself cannot do (Postgres is away) ends the call.
@@ -38,7 +39,7 @@ use crate::settle::{Scope, StateView};
 /// Postgres' timeouts are whole milliseconds, and begin a little apart from ours.
 const TIMEOUT_EARLY: Duration = Duration::from_millis(5);
 
-/// What one call has asked for.
+/// Effects that one call has asked for.
 pub(super) struct Effects {
     phase: Phase,
     manifest: Arc<Manifest>,
@@ -64,7 +65,7 @@ pub(super) struct Effects {
     http: http::Requests,
     /// All that was asked for, where somebody wants to see it.
     journal: Option<Vec<Asked>>,
-    /// What stands in place of the world outside, where a test makes the call.
+    /// Rehearsal in place of the world outside, where a test makes the call.
     rehearsal: Option<Rehearsal>,
 }
 
@@ -74,13 +75,13 @@ enum Sql {
     /// None yet.
     #[default]
     Unused,
-    /// Its transaction, and how many statements it has run.
+    /// Transaction of the call, and how many statements it has run.
     Open(GuestTx, u32),
     /// A statement failed, and with it the transaction.
     Lost(SqlError),
 }
 
-/// Which of its functions the handler is in.
+/// Function of the guest that the call is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// `subscriptions()`, which has no effects whatever the manifest grants.
@@ -128,7 +129,7 @@ impl Effects {
         Self { rehearsal, ..self }
     }
 
-    /// What stands in place of the world outside, where a test makes the call.
+    /// Returns the rehearsal in place of the world outside, where a test makes the call.
     pub(super) fn rehearsal(&self) -> Option<&Rehearsal> {
         self.rehearsal.as_ref()
     }
@@ -138,12 +139,12 @@ impl Effects {
         Self { http: self.http.by(client), ..self }
     }
 
-    /// Where the call's own words go, for those of the host beside them.
+    /// Writes the host's words about requests beside the call's own.
     pub(super) fn tell_to(&mut self, output: Output) {
         self.http.tell_to(output);
     }
 
-    /// What was asked for so far, where it was watched.
+    /// Takes what was asked for so far, where it was watched.
     pub(super) fn take_journal(&mut self) -> Vec<Asked> {
         self.journal.take().unwrap_or_default()
     }
@@ -160,7 +161,7 @@ impl Effects {
         std::mem::replace(self, denied)
     }
 
-    /// What the call emitted, the state with its writes, and the transaction that its SQL ran in.
+    /// Takes what the call emitted, the state with its writes, and the transaction that its SQL ran in.
     pub(super) fn keep(self) -> (Vec<Outgoing>, StateView, Option<GuestTx>) {
         let tx = match self.sql {
             Sql::Open(tx, _) => Some(tx),
@@ -169,12 +170,12 @@ impl Effects {
         (self.outgoing, self.state, tx)
     }
 
-    /// Whether the deadline has come, as near as Postgres' timeouts keep to it.
+    /// Tells whether the deadline has come, as near as Postgres' timeouts keep to it.
     pub(super) fn time_is_over(&self) -> bool {
         Instant::now() + TIMEOUT_EARLY >= self.deadline
     }
 
-    /// Why the call can no longer complete.
+    /// Returns why the call can no longer complete.
     pub(super) fn lost_sql(&self) -> Option<&SqlError> {
         match &self.sql {
             Sql::Lost(error) => Some(error),
@@ -201,7 +202,7 @@ impl Effects {
         self.refused.get_or_insert_with(what);
     }
 
-    /// Whether there is no room for one more message or state write, which is then refused.
+    /// Tells whether there is no room for one more message or state write, which is then refused.
     fn is_full(&mut self) -> bool {
         let count = self.outgoing.len() + self.written.len();
         let most = self.manifest.limits.effects;

@@ -43,7 +43,7 @@ pub(super) const INSTANCES_MAX: u32 = 60;
 pub(super) const MEMORIES_MAX: u32 = 4;
 /// Tables of a component.
 pub(super) const TABLES_MAX: u32 = 20;
-/// What a call in the host has of the stack beyond the guest's part.
+/// Part of the stack that a call in the host has beyond the guest's, in bytes.
 const HOST_STACK_BYTES: usize = 1536 << 10;
 
 /// Components that are asked for their subscriptions at once and may take their whole deadline.
@@ -56,7 +56,7 @@ const QUICK: Duration = Duration::from_millis(500);
 /// A kept instance that had no call for so long is thrown away; it may be found as late as twice that.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// What the pool has room for.
+/// Sizes for which the pool has room.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineSettings {
     /// Calls that run at once in this process; so many instances may be kept besides.
@@ -67,13 +67,13 @@ pub(crate) struct EngineSettings {
     pub(crate) table_elements_max: u64,
     /// Bytes of a guest's stack.
     pub(crate) stack: u64,
-    /// Where compiled code is kept; `None` keeps none.
+    /// Folder of the code cache and its size; `None` keeps no compiled code.
     pub(crate) compiled: Option<StoreSettings>,
-    /// What one compilation may use.
+    /// Limits of one compilation.
     pub(crate) compile: CompileLimits,
-    /// How it goes about that.
+    /// Pace of compiling.
     pub(crate) pace: CompilePace,
-    /// How guests reach hosts that are granted; `None` lets no request through.
+    /// Way in which guests reach hosts that are granted; `None` lets no request through.
     pub(crate) http: Option<Http>,
 }
 
@@ -98,7 +98,7 @@ impl EngineSettings {
     }
 }
 
-/// Why there is no engine.
+/// Reason why there is no engine.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
     /// The pool does not fit, or this machine lacks something.
@@ -121,12 +121,12 @@ pub(crate) struct Engine {
     pub(super) keeping: Arc<Keeping>,
     /// Loads have places of their own in the pool, so that full slots cannot hold up a reload. Compiling needs none.
     quick_loading: Semaphore,
-    /// Who did not answer in a place for the quick is asked again here: however many do not end, others load.
+    /// Places for guests that did not answer in a place for the quick: however many do not end, others load.
     loading: Semaphore,
     compiler: Compiler,
     guests: Handle,
     clients: Option<Clients>,
-    /// Whoever runs a guest takes part in it.
+    /// Clock by which guests are interrupted: whoever runs a guest takes part in it.
     pub(super) clock: Clock,
 }
 
@@ -273,7 +273,7 @@ fn config(settings: &EngineSettings) -> Result<Config, EngineError> {
     Ok(config)
 }
 
-/// What machine code depends on: whoever compiles has to agree with whoever runs.
+/// Returns the settings that machine code depends on: whoever compiles has to agree with whoever runs.
 ///
 /// One thread compiles; processes that compile take more of them where somebody waits. Debug information is left out. What it says is the guest's own, and to look up one line in a few kilobytes of it can
 /// take any time.

@@ -21,7 +21,7 @@ pub(super) struct DeadlinePassed;
 #[error("{0}")]
 pub(super) struct HostUnavailable(pub(super) String);
 
-/// Why a call did not end by itself.
+/// Reason why a call did not end by itself.
 #[derive(Debug)]
 pub(super) enum Stopped {
     /// The guest's doing; counted.
@@ -30,9 +30,10 @@ pub(super) enum Stopped {
     Unavailable(String),
 }
 
-/// How wasmtime words that a host call would cost too much memory; the type of that error is its own.
+/// Words with which wasmtime says that a host call would cost too much memory; the type of that error is its
+/// own.
 const HOST_MEMORY: &str = "fuel allocated for hostcalls has been exhausted";
-/// What allocators say before they give up: Rust's, those of Go and JavaScript, Python's, C++'s, C's.
+/// Words that allocators say before they give up: Rust's, those of Go and JavaScript, Python's, C++'s, C's.
 const OUT_OF_MEMORY: [&str; 5] =
     ["memory allocation of ", "out of memory", "memoryerror", "bad_alloc", "cannot allocate memory"];
 
@@ -84,8 +85,8 @@ fn other(error: &wasmtime::Error, backtrace: String, guest: &Guest, limits: &Cal
     }
 }
 
-/// Whether it could not go on without the memory that it was refused: its last words are an allocator's, or
-/// it gave up without a word. One that went without and fails later has other words.
+/// Tells whether it could not go on without the memory that it was refused: its last words are an
+/// allocator's, or it gave up without a word. One that went without and fails later has other words.
 fn lacked_memory(trap: Option<&Trap>, guest: &Guest) -> bool {
     let Some(refusal) = guest.meter.memory_refused() else { return false };
     let output = guest.output.since(refusal.written);
@@ -137,11 +138,11 @@ fn exception(panic: &str) -> Option<String> {
     Some(format!("{}\n{}", plain(words), plain(stack).trim_end()))
 }
 
-/// How a panic of Rust begins, and what Rust says beside its last words.
+/// Words with which a panic of Rust begins, and those that Rust says beside its last words.
 const PANICKED: &str = "panicked at ";
 const NOTE: &str = "note: ";
 
-/// How Go's runtime begins its last words, and the stacks that it prints behind them.
+/// Words with which Go's runtime begins its last ones, and the stacks that it prints behind them.
 const GO: ([&str; 2], &str) = (["fatal error: ", "panic: "], "\ngoroutine ");
 
 /// The words of Rust's last panic and of Go's runtime are found by their form; of any other language the last line is the

@@ -26,31 +26,32 @@ use crate::config::{Config, HandlerName};
 /// A missed event costs no more than this; network folders have none.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What happened to a handler.
+/// Change of a handler in the folder.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Its file is new and is being compiled. Of one that runs this is not told.
+    /// A new file is being compiled. Of one that runs this is not told.
     Compiling(HandlerName),
-    /// It is new, or its group or subscriptions changed: this takes the place of an earlier one of its name.
+    /// The handler is new, or its group or subscriptions changed: this takes the place of an earlier one of
+    /// its name.
     Running(Arc<Handler>),
     /// The same handler as before has another component or manifest in it.
     Swapped(Arc<Handler>),
-    /// Its files changed for the worse.
+    /// The files changed for the worse.
     Refused {
         /// The handler.
         name: HandlerName,
-        /// What is wrong and what to do.
+        /// Description of what is wrong, and the remedy.
         reason: String,
         /// The digest of the version that goes on; `None` where none ran.
         keeps: Option<Arc<str>>,
     },
-    /// Its file is gone.
+    /// The file is gone.
     Removed(HandlerName),
     /// The folder was read for the first time: all handlers that are there were told of.
     Listed,
 }
 
-/// Why there is nothing to watch.
+/// Reason why there is nothing to watch.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
     /// The folder was not there at the start.
@@ -58,7 +59,7 @@ pub(crate) enum FolderError {
     Unreadable {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: std::io::Error,
     },
 }

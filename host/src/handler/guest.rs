@@ -1,4 +1,4 @@
-//! What stands behind one instance: an empty WASI, HTTP, its meters, and what the call has asked for.
+//! Host's side of one instance: an empty WASI, HTTP, its meters, and what the call has asked for.
 //!
 //! Every limit is set before the instance exists, since a component's start may run forever, too.
 
@@ -27,9 +27,10 @@ const TIMEOUT_GRACE: Duration = Duration::from_millis(100);
 const RESOURCES_MAX: usize = 1000;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
-/// What one set of HTTP headers of a guest may cost.
+/// Most memory that one set of HTTP headers of a guest may cost, in bytes.
 const FIELDS_BYTES_MAX: usize = 32 << 10;
-/// What a guest may make the host allocate in one host call beyond its output: names, headers, a reply.
+/// Most memory that a guest may make the host allocate in one host call beyond its output, in bytes: names,
+/// headers, a reply.
 const HOSTCALL_BYTES_MIN: u64 = 4 << 20;
 
 /// The host's side of one instance and of the call that it is in.
@@ -42,13 +43,14 @@ pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) output: Output,
     pub(super) effects: Effects,
-    /// What is left out of the messages of other contracts than ours.
+    /// Parts that the messages of other contracts than ours leave out.
     pub(super) in_hand: InHand,
-    /// What the component interprets, where it does.
+    /// Script that the component interprets, where it does.
     pub(super) script: Option<Arc<Script>>,
 }
 
-/// What a component that was written for another contract cannot say of what it publishes, or hold beside the call.
+/// Facts that a component which was written for another contract cannot say of what it publishes, or hold
+/// beside the call.
 #[derive(Debug, Default)]
 pub(super) struct InHand {
     /// Key of the message in hand; what is published has it too.
@@ -120,7 +122,7 @@ pub(super) fn hostcall_bytes(limits: &CallLimits) -> u64 {
     limits.output_bytes.saturating_mul(4).max(HOSTCALL_BYTES_MIN)
 }
 
-/// Its limits on time: it ends itself at `deadline`, or when its fuel is gone, and gives way often.
+/// Sets the limits on time: a call ends itself at `deadline`, or when its fuel is gone, and gives way often.
 pub(super) fn wind_up(
     store: &mut Store<Guest>,
     limits: &CallLimits,
@@ -135,7 +137,7 @@ pub(super) fn wind_up(
     Ok(())
 }
 
-/// When a call that waits is dropped: a little after one that computes has ended itself.
+/// Returns when a call that waits is dropped: a little after one that computes has ended itself.
 pub(super) fn timeout_at(deadline: Instant) -> Instant {
     deadline + TIMEOUT_GRACE
 }

@@ -12,7 +12,7 @@ use crate::config::{CallLimits, Form};
 use crate::message::Message;
 use crate::pipeline::outcome::{End, Outcome};
 
-/// It has one call at a time.
+/// Instance of a component, which has one call at a time.
 pub(super) struct Instance {
     pub(super) store: Store<Guest>,
     /// The first call makes it: its start runs under the call's limits.
@@ -55,7 +55,7 @@ impl Instance {
         timeout_at(guest::timeout_at(deadline), reply).await
     }
 
-    /// Whether it may have another call after one that ended so.
+    /// Tells whether it may have another call after one that ended so.
     ///
     /// After a trap or a deadline it cannot be entered again. A failure of the handler's own unwinds through its code
     /// and may leave its memory half written, and the message's next attempt must not fail of that; what only was

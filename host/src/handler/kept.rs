@@ -13,14 +13,14 @@ use super::instance::Instance;
 use crate::config::{Instances, Manifest};
 use crate::pipeline::outcome::End;
 
-/// What all versions of a process keep together.
+/// Bound of the instances that all versions of a process keep together.
 pub(super) struct Keeping {
     places: Arc<Semaphore>,
     versions: Mutex<Vec<Weak<Kept>>>,
 }
 
-/// What one version keeps; it goes with the version. Under another manifest it is another version: instances carry
-/// the limits that they began with.
+/// Instances that one version keeps; they go with the version. Under another manifest it is another version:
+/// instances carry the limits that they began with.
 pub(super) struct Kept {
     calls_max: u32,
     instances_max: usize,

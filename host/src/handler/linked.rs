@@ -27,7 +27,7 @@ pub(super) enum Linked {
     Wasi(WasiPre<Guest>),
 }
 
-/// What an instance exports.
+/// Exports of an instance.
 pub(super) enum Exports {
     Mailroom(SqlHandler),
     Wasmcloud(Wasmcloud),

@@ -1,5 +1,5 @@
-//! What an instance may hold of memory, all its modules together, and of each table. It refuses growth rather than
-//! trap, so that a guest that can do with less goes on, and remembers that it refused.
+//! Meter of what an instance may hold of memory, all its modules together, and of each table. It refuses
+//! growth rather than trap, so that a guest that can do with less goes on, and remembers that it refused.
 
 use wasmtime::ResourceLimiter;
 
@@ -21,9 +21,9 @@ pub(super) struct Meter {
 /// The last growth that was refused.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refusal {
-    /// How many bytes the guest had written by then.
+    /// Bytes that the guest had written by then.
     pub(super) written: u64,
-    /// Whether the guest got nothing more since.
+    /// True if the guest got nothing more since.
     pub(super) stands: bool,
 }
 
@@ -55,7 +55,7 @@ impl Meter {
         (*memory_refused, *table_refused) = (None, None);
     }
 
-    /// Whether it was refused anything in this call.
+    /// Tells whether it was refused anything in this call.
     pub(super) fn has_refused(&self) -> bool {
         self.memory_refused.is_some() || self.table_refused.is_some()
     }
@@ -65,12 +65,12 @@ impl Meter {
         self.peak
     }
 
-    /// Whether the guest wanted more memory than its limit: a trap that follows may be its allocator's.
+    /// Returns the refusal of more memory than the limit: a trap that follows may be the guest's allocator's.
     pub(super) fn memory_refused(&self) -> Option<Refusal> {
         self.memory_refused
     }
 
-    /// Whether the guest wanted a larger table than its limit.
+    /// Returns the refusal of a larger table than the limit.
     pub(super) fn table_refused(&self) -> Option<Refusal> {
         self.table_refused
     }

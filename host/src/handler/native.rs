@@ -42,7 +42,7 @@ pub trait Handler: Send + Sync + 'static {
     /// the digest that rows and `mailroom status` show: say another one whenever the code changes.
     fn version(&self) -> &str;
 
-    /// Which messages it takes. Asked once, at the start; `[subscribe]` in its manifest overrides the
+    /// Returns which messages it takes. Asked once, at the start; `[subscribe]` in its manifest overrides the
     /// answer.
     fn subscriptions(&self) -> Vec<Subscription>;
 

@@ -1,5 +1,5 @@
-//! What a guest writes to stdout and stderr, and what it logs: the last of it is kept, the rest is swallowed and counted. A guest
-//! never sees an error for writing too much, since `println!` would panic on it.
+//! Output of a guest on stdout and stderr, and its log: the last of it is kept, the rest is swallowed and
+//! counted. A guest never sees an error for writing too much, since `println!` would panic on it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,7 +26,7 @@ struct Written {
     tail: VecDeque<u8>,
     /// Bytes of all.
     bytes: u64,
-    /// Which of them were logged and not printed, as far as they are kept.
+    /// Ranges of bytes that were logged and not printed, as far as they are kept.
     logged: VecDeque<Range<u64>>,
 }
 
@@ -53,7 +53,7 @@ impl Output {
         }
     }
 
-    /// What was printed, without what was logged, as far as it is kept.
+    /// Returns what was printed, without what was logged, as far as it is kept.
     pub(super) fn printed(&self) -> String {
         let mut written = self.lock();
         let Written { tail, bytes, logged } = &mut *written;
@@ -89,12 +89,12 @@ impl Output {
         }
     }
 
-    /// How many bytes were written.
+    /// Returns how many bytes were written.
     pub(super) fn bytes(&self) -> u64 {
         self.lock().bytes
     }
 
-    /// What was written after so many bytes, as far as it is kept.
+    /// Returns what was written after so many bytes, as far as it is kept.
     pub(super) fn since(&self, bytes: u64) -> String {
         let mut written = self.lock();
         let wanted = usize::try_from(written.bytes.saturating_sub(bytes)).unwrap_or(usize::MAX);

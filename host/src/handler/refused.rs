@@ -1,4 +1,4 @@
-//! Why a file does not become a handler. Each message names the thing and the remedy.
+//! Refusals of files that do not become handlers. Each message names the thing and the remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::pipeline::outcome::Fault;
 
 use super::world::EXPORT;
 
-/// Why a component is not loaded; the version that runs, if any, goes on.
+/// Reason why a component is not loaded; the version that runs, if any, goes on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     /// Another kind of file.
@@ -34,29 +34,29 @@ pub(crate) enum Refused {
     WrongDraft {
         /// The package.
         contract: &'static str,
-        /// What wasmtime says.
+        /// Error of wasmtime.
         why: String,
-        /// Where this host's draft is.
+        /// Folder of this host's draft.
         folder: &'static str,
     },
-    /// It was built for a contract that this host does not know yet.
+    /// The component was built for a contract that this host does not know yet.
     #[error(
         "it exports {has}, and this host knows {knows}; update the host, or build the component against wit/mailroom.wit of this one"
     )]
     NewerContract {
-        /// What it exports.
+        /// Interface that it exports.
         has: String,
-        /// What it should.
+        /// Interface that this host knows.
         knows: &'static str,
     },
-    /// It wants something that the host does not have.
+    /// The component wants something that the host does not have.
     #[error(
         "it imports {name}, which this host does not have ({why}); leave it out, or build against another version of it"
     )]
     UnknownImport {
         /// The import's name.
         name: String,
-        /// What the linker says.
+        /// Error of the linker.
         why: String,
     },
     /// Two files would be one handler.
@@ -72,7 +72,7 @@ pub(crate) enum Refused {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         source: io::Error,
     },
     /// The file is not worth reading.
@@ -80,10 +80,10 @@ pub(crate) enum Refused {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// What is allowed.
+        /// Bound of the size in bytes.
         bytes_max: u64,
     },
-    /// Its `subscriptions()` did not answer.
+    /// The component's `subscriptions()` did not answer.
     #[error("its subscriptions() {0}")]
     SubscriptionsFaulted(Fault),
     /// No topic to read from.
@@ -91,7 +91,7 @@ pub(crate) enum Refused {
         "it subscribes to no topic; name one in subscriptions(), or in its manifest: subscribe.topics = [\"…\"]"
     )]
     NoTopic,
-    /// What it subscribes to cannot be subscribed to.
+    /// The component subscribes to something that cannot be subscribed to.
     #[error(
         "its subscriptions() {0}; correct it, or name its topics in its manifest: subscribe.topics = [\"…\"]"
     )]
@@ -99,22 +99,22 @@ pub(crate) enum Refused {
     /// The process has a native handler of that name.
     #[error("a native handler of this process has this name, and goes on; rename the file")]
     NameOfNative,
-    /// Its manifest is wrong.
+    /// The manifest is wrong.
     #[error("its manifest is wrong: {0}")]
     Manifest(ConfigErrors),
     /// The file's name is not a handler's name.
     #[error("the stem of its file is the handler's name and {0}; rename it")]
     Name(#[from] BadName),
-    /// It is not valid, or larger than the pool allows.
+    /// The component is not valid, or larger than the pool allows.
     #[error("it cannot be compiled: {0}{remedy}", remedy = remedy_of_compiler(.0))]
     Compile(String),
-    /// It needs what WASI 0.3 brought.
+    /// The component needs what WASI 0.3 brought.
     #[error(
         "it has functions of WASI 0.3, which are asynchronous ({0}), and this host runs those of WASI 0.2; build it without: \
          componentize-qjs with --sync, wit-bindgen without `async`, a world of WASI 0.2"
     )]
     Asynchronous(String),
-    /// It would keep the compiler busy.
+    /// The component would keep the compiler busy.
     #[error(
         "compiling it took more than {} of processor time; make its largest functions smaller (opt-level = \"s\"), or \
          raise host.compile-timeout", humantime::format_duration(*.0)
@@ -135,7 +135,7 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// Of what the compiler says.
+    /// Classifies the compiler's error by its words.
     pub(super) fn by_compiler(words: String) -> Self {
         if words.contains("component model async") { Self::Asynchronous(words) } else { Self::Compile(words) }
     }
@@ -150,14 +150,14 @@ fn remedy_of_compiler(words: &str) -> &'static str {
     }
 }
 
-/// Where there is one.
+/// Returns the remedy of an error in reading, where there is one.
 fn remedy(source: &io::Error) -> &'static str {
     let denied = source.kind() == io::ErrorKind::PermissionDenied;
     if denied { "; let the user of the host read it (chmod a+r)" } else { "" }
 }
 
 impl Refused {
-    /// Whether the same file may do a moment later.
+    /// Tells whether the same file may do a moment later.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Unreadable { .. } | Self::Unavailable(_))
     }

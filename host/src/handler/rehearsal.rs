@@ -14,12 +14,12 @@ const TICK: Duration = Duration::from_micros(1);
 /// Random bytes before they repeat.
 const RANDOM_BYTES: usize = 1 << 16;
 
-/// What a call finds in place of the world outside.
+/// World that a rehearsed call finds in place of the one outside.
 #[derive(Debug, Clone)]
 pub(crate) struct Rehearsal {
-    /// What its clocks show first, since 1970-01-01T00:00:00Z.
+    /// Time that its clocks show first, since 1970-01-01T00:00:00Z.
     pub(crate) now: Duration,
-    /// What its random bytes follow from.
+    /// Seed from which its random bytes follow.
     pub(crate) seed: u64,
     /// Answers to its HTTP requests, in their order.
     pub(crate) answers: VecDeque<HttpAnswer>,

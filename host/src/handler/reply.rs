@@ -1,4 +1,4 @@
-//! What a handler answers, guest or native, and what of it counts: its words are cut to what a row holds.
+//! Answers of handlers, guest or native, and what of them counts: words are cut to what a row holds.
 
 use std::error::Error;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-/// How the call ended.
+/// Returns how the call ended.
 pub(super) fn end(reply: Result<Outcome, Failure>) -> End {
     let words = |text: String| bounded(&text, LAST_ERROR_BYTES_MAX);
     match reply {

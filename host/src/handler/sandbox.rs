@@ -36,7 +36,7 @@ pub(super) struct Sandbox {
     /// For its lines in the log.
     pub(super) name: HandlerName,
     pub(super) linked: Arc<Linked>,
-    /// What it interprets, where the handler is a script.
+    /// Script that it interprets, where the handler is one.
     pub(super) script: Option<Arc<Script>>,
     pub(super) world: World,
     /// `None` where no request may leave.

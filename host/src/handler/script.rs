@@ -17,7 +17,7 @@ pub(super) const ENDINGS: [&str; 2] = ["js", "ts"];
 pub(super) struct Script {
     /// The name of its file.
     pub(super) file: String,
-    /// Its text; what is no UTF-8 is replaced.
+    /// Text of the script; what is no UTF-8 is replaced.
     pub(super) source: String,
     /// SHA-256 of the file, hex.
     pub(super) digest: Arc<str>,

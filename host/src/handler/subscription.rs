@@ -1,4 +1,4 @@
-//! What a handler takes, as it says itself or as its manifest says for it.
+//! Subscriptions of a handler, as it says itself or as its manifest says for it.
 
 use crate::config::{Form, Manifest, is_pattern, is_topic};
 use crate::handler::bindings::mailroom::contract::types;
@@ -7,7 +7,8 @@ use crate::handler::bindings::mailroom::contract::types;
 /// asked for at the start.
 const DECLARED_MAX: usize = 1000;
 
-/// Which messages a handler takes; an empty list means any, but of topics, of which there is one at least.
+/// Filter of the messages that a handler takes; an empty list means any, but of topics, of which there is one
+/// at least.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Subscription {
@@ -88,7 +89,7 @@ impl From<types::Subscription> for Subscription {
     }
 }
 
-/// What holds: the manifest's word where it has one, else the component's own.
+/// Returns what holds: the manifest's word where it has one, else the component's own.
 pub(super) fn effective(declared: &[Subscription], manifest: &Manifest) -> Vec<Subscription> {
     match &manifest.subscribe {
         None => declared.to_vec(),
@@ -102,12 +103,12 @@ pub(super) fn effective(declared: &[Subscription], manifest: &Manifest) -> Vec<S
     }
 }
 
-/// Whether each names a topic: "any topic" is not a thing one can subscribe to.
+/// Tells whether each names a topic: "any topic" is not a thing one can subscribe to.
 pub(super) fn name_topics(subscriptions: &[Subscription]) -> bool {
     !subscriptions.is_empty() && subscriptions.iter().all(|subscription| !subscription.topics.is_empty())
 }
 
-/// Why this is more than a handler may declare.
+/// Returns why this is more than a handler may declare.
 pub(super) fn too_many(declared: &[Subscription]) -> Option<String> {
     let names = |of: &Subscription| {
         1 + of.topics.len() + of.event_types.len() + of.sources.len() + of.schema_versions.len()
@@ -117,8 +118,8 @@ pub(super) fn too_many(declared: &[Subscription]) -> Option<String> {
         .then(|| format!("has {count} subscriptions, names and patterns, at most {DECLARED_MAX} are allowed"))
 }
 
-/// Why nobody can subscribe so. The client of Kafka takes a name that begins with `^` for a pattern over all
-/// topics, and an empty one for an error of the host's.
+/// Returns why nobody can subscribe so. The client of Kafka takes a name that begins with `^` for a pattern
+/// over all topics, and an empty one for an error of the host's.
 pub(super) fn unfit(subscriptions: &[Subscription]) -> Option<String> {
     let shown = |name: &str| name.chars().take(80).collect::<String>();
     subscriptions.iter().find_map(|of| {

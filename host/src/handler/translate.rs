@@ -54,7 +54,7 @@ pub(super) fn bytes(data: types::Data) -> Vec<u8> {
     }
 }
 
-/// What the guest decided.
+/// Translates what the guest decided.
 pub(super) fn to_host(reply: Result<types::Outcome, types::Failure>) -> Result<Outcome, Failure> {
     match reply {
         Ok(types::Outcome::Completed) => Ok(Outcome::Completed),

@@ -1,10 +1,10 @@
-//! Whether a component fits the contract, and what it says it needs.
+//! World of a component: whether it fits the contract, and what it says it needs.
 
 use wasmtime::component::Component;
 
 use super::refused::Refused;
 
-/// What a handler exports.
+/// Interface that a handler exports.
 pub(super) const EXPORT: &str = "mailroom:contract/handler@0.1.0";
 /// Within 0.1 versions only add, so each of them does.
 const EXPORT_ANY_PATCH: &str = "mailroom:contract/handler@0.1.";
@@ -13,9 +13,9 @@ const EXPORT_ANY: &str = "mailroom:contract/handler@";
 /// The minor version of this contract.
 const KNOWN: (u64, u64) = (0, 1);
 
-/// What components for wasmCloud export instead.
+/// Interface that components for wasmCloud export instead.
 const EXPORT_WASMCLOUD: &str = "wasmcloud:messaging/handler@0.2.0";
-/// What those for WASI's draft export.
+/// Interface that components for WASI's draft export.
 const EXPORT_WASI: &str = "wasi:messaging/incoming-handler@0.2.0-draft";
 
 /// The contract by which a component takes messages.
@@ -70,7 +70,7 @@ fn contract(exports: &[String]) -> Result<Contract, Refused> {
     Err(Refused::MissingExport(others))
 }
 
-/// Whether this is the handler's interface in a later version.
+/// Tells whether this is the handler's interface in a later version.
 fn is_newer(export: &str) -> bool {
     let Some(version) = export.strip_prefix(EXPORT_ANY) else { return false };
     let mut numbers = version.split('.').map_while(|number| number.parse::<u64>().ok());

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::db::{Db, DbError};
 
-/// So many are shown.
+/// Number of attempts that are shown.
 const SHOWN_MAX: i64 = 20;
 
 /// Every column of the newest, the newest first, of the message whose row or dead letter has these fields.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::db::{Db, DbError};
 use crate::message::id_time_ms;
 
-/// Which messages; what is `None` does not narrow.
+/// Filter for messages; what is `None` does not narrow.
 #[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) handler: Option<String>,

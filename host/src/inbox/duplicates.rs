@@ -19,7 +19,7 @@ pub(crate) struct Duplicate {
     pub(crate) first_partition: i32,
     pub(crate) first_offset: i64,
     pub(crate) first_stored_at: DateTime<Utc>,
-    /// Whether key and payload are those of the first one.
+    /// True if key and payload are those of the first one.
     pub(crate) same_content: bool,
     pub(crate) dropped_at: DateTime<Utc>,
 }

@@ -20,7 +20,7 @@ const TOPICS_TICK: Duration = Duration::from_secs(3);
 pub(crate) enum Chore {
     /// Positions were looked for, under these tokens of their lanes.
     Found(Vec<(TopicPartition, LaneToken)>, Result<Vec<(TopicPartition, Found)>, Unfound>),
-    /// How far lanes are.
+    /// Progress of lanes.
     Reached(Vec<(TopicPartition, LaneId)>, Result<Vec<offsets::Reached>, DbError>),
     /// Subscribed topics that the cluster does not have.
     Missing(Result<Vec<String>, KafkaError>),

@@ -1,4 +1,4 @@
-//! What the consumer says.
+//! Events of the consumer.
 
 use mailroom_core::ids::TopicPartition;
 use tokio::time::Instant;
@@ -62,8 +62,8 @@ impl Ingest {
         }
     }
 
-    /// What follows damage in the queue may lie behind it, and is not taken: the position is found anew, where the gap
-    /// policy applies.
+    /// Takes note of damage: what follows it in the queue may lie behind it, and is not taken; the position
+    /// is found anew, where the gap policy applies.
     fn damaged(&mut self, partition: TopicPartition, damage: Damage) -> Option<Event> {
         let log = self.logs.get_mut(&partition)?;
         if log.found.as_ref().is_none_or(|found| found.stopped.is_some()) {

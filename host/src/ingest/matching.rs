@@ -1,5 +1,5 @@
-//! Which subscription takes a message: topics exactly, event types and sources by dot-separated
-//! segments (`*` is one, a last `**` is the rest), schema versions by a prefix of segments.
+//! Matching of messages and subscriptions: topics exactly, event types and sources by dot-separated segments
+//! (`*` is one, a last `**` is the rest), schema versions by a prefix of segments.
 
 use crate::handler::Subscription;
 use crate::message::Message;
@@ -16,8 +16,8 @@ pub(crate) fn first<'s>(subscriptions: &'s [Subscription], message: &Message) ->
     })
 }
 
-/// Whether all that `narrow` takes, `wide` takes as well and in the same form; in doubt it does not. `wide`
-/// may have other topics besides.
+/// Tells whether all that `narrow` takes, `wide` takes as well and in the same form; in doubt it does not.
+/// `wide` may have other topics besides.
 pub(crate) fn covers(wide: &Subscription, narrow: &Subscription) -> bool {
     let lists = |wide: &[String], narrow: &[String], item: fn(&str, &str) -> bool| {
         let covered = |one: &String| wide.iter().any(|other| item(other, one));

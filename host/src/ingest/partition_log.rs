@@ -1,4 +1,4 @@
-//! What is known of a partition's log beside the machine: which topic it is of, and how far it was read.
+//! Knowledge of a partition's log beside the machine's: which topic it is of, and how far it was read.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -30,10 +30,10 @@ pub(super) struct PartitionLog {
     pub(super) found: Option<FoundLog>,
     /// Offsets that may be of another topic than before, since its id has changed.
     pub(super) doubtful: Option<Range<i64>>,
-    /// What comes next could not be read.
+    /// Damage in place of what comes next.
     pub(super) damage: Option<Damage>,
     search: Search,
-    /// When the log last told that the partition gives nothing.
+    /// Time at which the log last told that the partition gives nothing.
     sick: Reminder,
     /// Shows that to others, since it was last met at this moment.
     sick_shown: Option<(Wait, Instant)>,
@@ -53,7 +53,7 @@ pub(super) struct FoundLog {
     pub(super) next: i64,
     /// Records that were stored before the topic was seen to be another one, and come again.
     passed_over: HashSet<StoredRecord>,
-    /// Why nothing is fetched until an operator acts.
+    /// Reason why nothing is fetched until an operator acts.
     pub(super) stopped: Option<String>,
     stop: Reminder,
 }

@@ -39,7 +39,7 @@ pub(super) struct Lost {
     pub(super) partition: TopicPartition,
     /// Offsets that were read while its topic may have been another one.
     pub(super) doubtful: Option<Range<i64>>,
-    /// What comes next could not be read.
+    /// True if what comes next could not be read.
     pub(super) is_damaged: bool,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Position {
     pub(super) next: i64,
     /// Records that were stored before the topic was seen to be another one, and come again.
     pub(super) passed_over: HashSet<StoredRecord>,
-    /// Why the gap policy says stop: nothing is fetched until an operator acts.
+    /// Reason why the gap policy says stop: nothing is fetched until an operator acts.
     pub(super) stopped: Option<String>,
 }
 
@@ -228,7 +228,7 @@ impl Finder {
         Ok(position)
     }
 
-    /// What cannot be read from the offset on that comes next, and where one could go on.
+    /// Describes what cannot be read from the offset on that comes next, and returns where one could go on.
     async fn damage(
         &self,
         place: &TopicPartition,

@@ -1,4 +1,4 @@
-//! What Kafka is told about how far we are. It is for people's tools: nothing reads it back.
+//! Offsets that Kafka is told about how far we are. It is for people's tools: nothing reads it back.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::db::offsets::Reached;
 
 /// Kafka is told at most this often.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-/// What was settled shows for so long after the last record came.
+/// Time for which settled offsets are still shown after the last record came.
 const SHOWS_FOR: Duration = Duration::from_secs(5);
 
-/// What was told.
+/// Offsets that Kafka was told.
 #[derive(Debug, Default)]
 pub(super) struct Reporting {
     told: HashMap<TopicPartition, i64>,

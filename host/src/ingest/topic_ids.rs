@@ -1,4 +1,4 @@
-//! What the looks at the topics mean for the partitions: another id stops all that are read of a topic.
+//! Looks at the topics, and what they mean for the partitions: another id stops all that are read of a topic.
 
 use mailroom_core::ids::TopicPartition;
 use mailroom_core::topic::is_replaced;

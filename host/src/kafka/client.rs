@@ -25,7 +25,7 @@ const CONSUMER_DEFAULTS: [(&str, &str); 5] = [
     ("heartbeat.interval.ms", "1000"),
 ];
 
-/// What the offset row in Postgres, and handing partitions over one by one, rest on.
+/// Properties that the offset row in Postgres, and handing partitions over one by one, rest on.
 const CONSUMER_MUSTS: [(&str, &str); 4] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -37,8 +37,8 @@ const CONSUMER_MUSTS: [(&str, &str); 4] = [
 const PRODUCER_DEFAULTS: [(&str, &str); 3] =
     [("linger.ms", "0.5"), ("compression.type", "none"), ("queue.buffering.max.messages", "100000")];
 
-/// What "no gap, no repeat, in order" rests on: after a record that could not be delivered none of its
-/// partition's later ones is.
+/// Properties that "no gap, no repeat, in order" rests on: after a record that could not be delivered none of
+/// its partition's later ones is.
 const PRODUCER_MUSTS: [(&str, &str); 3] =
     [("enable.idempotence", "true"), ("acks", "all"), ("enable.gapless.guarantee", "true")];
 

@@ -15,7 +15,7 @@ use super::probe::Damage;
 use crate::message::Record;
 use crate::{clock, config};
 
-/// What a consumer has to say.
+/// Event of a consumer.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Records in their order per partition; never empty.
@@ -26,7 +26,7 @@ pub(crate) enum Event {
     Revoked(Vec<TopicPartition>),
     /// A position outside the log was met, of this partition or of any.
     OutOfLog(Option<TopicPartition>),
-    /// What comes next in a partition cannot be read; what follows it in the queue may be of behind it.
+    /// The next record of a partition cannot be read; what follows it in the queue may be of behind it.
     Damaged(TopicPartition, Damage),
     /// A partition gives nothing for now; the client asks again by itself.
     Sick(TopicPartition, String),

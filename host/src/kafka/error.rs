@@ -24,21 +24,21 @@ impl KafkaError {
         self.source.rdkafka_error_code()
     }
 
-    /// What it means for a record that was to be produced.
+    /// Returns what it means for a record that was to be produced.
     pub(crate) fn produce_meaning(&self) -> ProduceMeaning {
         // Without a code the client itself is not as it should be.
         self.code().map_or(ProduceMeaning::Producer, produce_meaning)
     }
 }
 
-/// What a record that could not be produced waits for, or does not.
+/// Condition for which a record waits that could not be produced, or the verdict that none helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProduceMeaning {
     /// Record or batch is refused: one of its records, or all together.
     Record,
     /// The time that we gave it is refused.
     Timestamp,
-    /// Its topic or partition is missing or closed to us: the topic waits for an operator.
+    /// The topic or partition is missing or closed to us: the topic waits for an operator.
     Topic,
     /// The producer's queue is full: in a moment.
     Full,

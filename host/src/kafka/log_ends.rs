@@ -91,7 +91,7 @@ impl LogEnds {
         Some(end - read.next_offset)
     }
 
-    /// Whether the topic is another than the one that was read.
+    /// Tells whether the topic is another than the one that was read.
     pub(crate) fn is_replaced(&self, read: &Read) -> bool {
         is_replaced(read.topic_id, self.topic_id(&read.topic))
     }

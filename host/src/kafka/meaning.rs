@@ -2,12 +2,12 @@
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-/// What an error says about the world.
+/// Meaning of an error: what it says about the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// A server or the way to it is away: it is waited for.
     Outage,
-    /// It passes, and librdkafka or the caller asks again.
+    /// The trouble passes, and librdkafka or the caller asks again.
     Passing,
     /// The record or batch: it cannot be written as it is, or cannot be read.
     Data,

@@ -99,7 +99,7 @@ impl Member {
         }
     }
 
-    /// What is there already.
+    /// Takes what is there already.
     fn take(&mut self, rows_max: usize, bytes_max: usize) -> Option<Event> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < rows_max && bytes < bytes_max {

@@ -16,13 +16,13 @@ pub(crate) struct MockKafka {
 }
 
 impl MockKafka {
-    /// What it does otherwise than Kafka, for whoever is about to use it.
+    /// Description of what it does otherwise than Kafka, for whoever is about to use it.
     pub(crate) const LIMITS: &str = "It guarantees nothing: of each partition it keeps the last 5 MiB \
         or 100,000 messages, transactions on it are none, and it forgets everything when it stops. A \
         topic is made on first use, with 4 partitions; there is no other way to make or change one.";
 
-    /// What its clients should be told, as librdkafka's properties: it lets a group wait for nearly a
-    /// session's length whenever a member comes or goes.
+    /// Properties that its clients should be given: it lets a group wait for nearly a session's length
+    /// whenever a member comes or goes.
     pub(crate) const PROPERTIES: [(&str, &str); 2] =
         [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "300")];
 
@@ -37,7 +37,7 @@ impl MockKafka {
         Ok(Self { brokers, _owner: owner })
     }
 
-    /// Its address, as `kafka.brokers` takes it.
+    /// Returns its address, as `kafka.brokers` takes it.
     pub(crate) fn brokers(&self) -> &str {
         &self.brokers
     }

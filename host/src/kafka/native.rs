@@ -1,4 +1,4 @@
-//! What rdkafka does not wrap, through librdkafka's C interface.
+//! Functions of librdkafka that rdkafka does not wrap, through its C interface.
 #![expect(
     unsafe_code,
     reason = "rdkafka panics on header names that are not UTF-8, and has no topic ids and only some of the mock cluster"
@@ -72,7 +72,7 @@ fn header(list: *const c::rd_kafka_headers_t, index: usize) -> Option<Header> {
     }
 }
 
-/// What the cluster says of one topic.
+/// Description of one topic by the cluster.
 pub(super) struct Description {
     pub(super) name: String,
     /// No error: the topic is there.
@@ -80,7 +80,7 @@ pub(super) struct Description {
     /// Nil where the cluster has no topic ids.
     pub(super) id: Uuid,
     pub(super) partitions: Vec<i32>,
-    /// Those of which no broker that lives is the leader.
+    /// Partitions of which no broker that lives is the leader.
     pub(super) leaderless: Vec<i32>,
 }
 

@@ -27,7 +27,7 @@ const LOOKING: &str = "looking into a partition";
 /// A batch or record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Damage {
-    /// Where it begins, or where it was met.
+    /// Offset where it begins, or where it was met.
     pub(crate) offset: i64,
     pub(crate) reason: String,
     /// The offset is that at which its batch begins, wherever in the batch it was met.
@@ -41,7 +41,7 @@ impl Damage {
     }
 }
 
-/// What reading a partition meets first.
+/// Result of reading a partition: what is met first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// The record at this offset.
@@ -95,7 +95,7 @@ impl Probe {
         Ok(Self { queue, place })
     }
 
-    /// What comes first at or behind an offset.
+    /// Reads what comes first at or behind an offset.
     fn read(&mut self, offset: i64) -> Asked<Reading> {
         let mut at = TopicPartitionList::with_capacity(1);
         at.add_partition_offset(&self.place.topic, self.place.partition, Offset::Offset(offset))?;
@@ -103,7 +103,7 @@ impl Probe {
         self.next(ANSWER_WITHIN)?.ok_or(RdKafkaError::MessageConsumption(Code::OperationTimedOut))
     }
 
-    /// What comes next within a time; none where nothing came, or nothing about the partition.
+    /// Returns what comes next within a time; none where nothing came, or nothing about the partition.
     fn next(&mut self, within: Duration) -> Asked<Option<Reading>> {
         let deadline = Instant::now() + within;
         loop {

@@ -20,8 +20,9 @@ use super::{KafkaError, client};
 use crate::config;
 use crate::message::{Header, HeaderName};
 
-/// How long a poll for delivery reports lasts; one that comes ends the wait at once. The client spins through the
-/// last millisecond of each, so that the tenth of a second of its own polling thread costs an idle host 1 % of a core.
+/// Length of a poll for delivery reports; one that comes ends the wait at once. The client spins through the
+/// last millisecond of each, so that the tenth of a second of its own polling thread costs an idle host 1 %
+/// of a core.
 const POLL: Duration = Duration::from_millis(500);
 
 /// A record with this time has none, to Kafka and to whoever reads it.
@@ -32,12 +33,12 @@ const PURGE_WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks whether all reports of a purge were taken.
 const REPORTS_POLL: Duration = Duration::from_millis(1);
 
-/// What became of one record.
+/// Result of producing one record.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     /// The number given to [`Producer::send`].
     pub(crate) ticket: usize,
-    /// Where the broker put it: partition and offset.
+    /// Partition and offset where the broker put it.
     pub(crate) result: Result<(i32, i64), KafkaError>,
 }
 
@@ -112,7 +113,7 @@ pub(crate) struct Outbound<'r> {
     pub(crate) key: Option<&'r [u8]>,
     pub(crate) payload: Option<&'r [u8]>,
     pub(crate) headers: &'r [Header],
-    /// Whether it gets the time of now; else it has none.
+    /// True if it gets the time of now; else it has none.
     pub(crate) timestamp: bool,
 }
 

@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::{native, voice::Voice};
 use crate::message::Record;
 
-/// What a consumer's queue holds.
+/// Event in a consumer's queue.
 #[derive(Debug)]
 pub(super) enum QueueEvent {
     Record(Arc<str>, Record),

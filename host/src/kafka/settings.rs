@@ -1,4 +1,4 @@
-//! What librdkafka refuses of its properties, found by making a host's clients without an address to connect to.
+//! Properties that librdkafka refuses, found by making a host's clients without an address to connect to.
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;

@@ -23,7 +23,7 @@ const LOOK_APART: Duration = Duration::from_millis(200);
 /// An answer of the cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicLook {
-    /// It tells of no moment before this.
+    /// Time of the question: the answer says nothing of a moment before it.
     pub(crate) asked_at: Moment,
     pub(crate) topics: Arc<HashMap<String, TopicState>>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct TopicLook {
 #[derive(Clone)]
 pub(crate) struct TopicWatch {
     pub(crate) topics: Topics,
-    /// How many want to know of each.
+    /// Number of those who want to know of each.
     wanted: Arc<Mutex<BTreeMap<String, usize>>>,
     hurry: Arc<Notify>,
     look: watch::Sender<Option<TopicLook>>,
@@ -60,7 +60,7 @@ impl TopicWatch {
         WatchedTopics { names: names.to_vec(), looks: self.look.subscribe(), of: self.clone() }
     }
 
-    /// Whether Kafka answers, by the last look.
+    /// Returns whether Kafka answers, by the last look.
     pub(crate) fn health(&self) -> ServerHealth {
         self.health.clone()
     }

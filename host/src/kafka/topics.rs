@@ -1,5 +1,5 @@
-//! What the cluster says about topics: their ids, their partitions and the bounds of their logs. Calls block
-//! in librdkafka, so each runs on a thread of its own with a time limit.
+//! Topics as the cluster describes them: their ids, their partitions and the bounds of their logs. Calls
+//! block in librdkafka, so each runs on a thread of its own with a time limit.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,18 +30,18 @@ pub(crate) struct Bounds {
     pub(crate) high: i64,
 }
 
-/// What the cluster says of a topic.
+/// State of a topic, as the cluster describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TopicState {
-    /// It is there. A topic that was deleted and made again has another id; the id is nil where the cluster has
-    /// no topic ids.
+    /// The topic is there. A topic that was deleted and made again has another id; the id is nil where the
+    /// cluster has no topic ids.
     Known {
         id: Uuid,
         partitions: Vec<i32>,
-        /// Those of which nothing can be read or written, since no broker that lives leads them.
+        /// Partitions of which nothing can be read or written, since no broker that lives leads them.
         leaderless: Vec<i32>,
     },
-    /// It does not exist.
+    /// The topic does not exist.
     Missing,
     /// The cluster does not say, or not to us.
     Refused(Code),
@@ -108,7 +108,7 @@ impl Topics {
         found.map_err(KafkaError::new("asking for offsets"))
     }
 
-    /// What the cluster says of these topics, in one request. Each of them is answered.
+    /// Returns what the cluster says of these topics, in one request. Each of them is answered.
     ///
     /// # Errors
     /// Where the cluster does not answer.
@@ -139,7 +139,7 @@ impl Topics {
         blocking(ask).await.map_err(KafkaError::new("asking Kafka for its topics"))
     }
 
-    /// Whether the cluster answers.
+    /// Checks that the cluster answers.
     ///
     /// # Errors
     /// Where it does not, or refuses us.
@@ -149,8 +149,8 @@ impl Topics {
         blocking(ask).await.map_err(KafkaError::new("asking Kafka for its brokers"))
     }
 
-    /// Those of `topics` that the cluster does not have. Each is asked for by its name: where the cluster
-    /// and `allow.auto.create.topics` say so, that makes it.
+    /// Returns those of `topics` that the cluster does not have. Each is asked for by its name: where the
+    /// cluster and `allow.auto.create.topics` say so, that makes it.
     pub(crate) async fn missing(&self, topics: &[String]) -> Result<Vec<String>, KafkaError> {
         let (client, topics) = (Arc::clone(&self.client), topics.to_vec());
         let ask = move || {
@@ -167,7 +167,7 @@ impl Topics {
     }
 }
 
-/// Whether this host's user may be in a consumer group, found by asking for its offsets.
+/// Checks that this host's user may be in a consumer group, by asking for its offsets.
 ///
 /// # Errors
 /// Where it may not, or the cluster does not tell.

@@ -1,5 +1,5 @@
-//! What librdkafka has to say goes to our log: its own lines for those who debug it, and errors of a
-//! client as a whole now and then, since it repeats them several times a second while a broker is away.
+//! Voice of librdkafka in our log: its own lines are for those who debug it, and errors of a client as a
+//! whole are told now and then, since it repeats them several times a second while a broker is away.
 
 use std::sync::{Mutex, PoisonError};
 

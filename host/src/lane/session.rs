@@ -15,10 +15,10 @@ use super::SettleKey;
 pub(crate) struct Session {
     /// Random per registration, so that a restarted process is never taken for the one before.
     pub(crate) id: Uuid,
-    /// Its secret.
+    /// Secret of the session.
     pub(crate) key: SettleKey,
     valid_until_ms: AtomicU64,
-    /// When the last confirmed renewal was sent, and the first one since which none was missed.
+    /// Time when the last confirmed renewal was sent, and of the first one since which none was missed.
     renewed_ms: AtomicU64,
     steady_since_ms: AtomicU64,
     ended: CancellationToken,
@@ -50,8 +50,8 @@ impl Session {
         }
     }
 
-    /// Whether others may be taken for dead whose expiry has passed: only if this host's own renewals went through
-    /// for a whole expiry. After an outage that all had, each has had the time to renew.
+    /// Tells whether others may be taken for dead whose expiry has passed: only if this host's own renewals
+    /// went through for a whole expiry. After an outage that all had, each has had the time to renew.
     pub(crate) fn may_bury(&self, now: Moment, expiry: Duration) -> bool {
         let since = |at: &AtomicU64| now.0.saturating_sub(at.load(Ordering::Relaxed));
         let expiry_ms = milliseconds(expiry);
@@ -63,7 +63,7 @@ impl Session {
         mailroom_core::time::Moment(self.valid_until_ms.load(Ordering::Relaxed))
     }
 
-    /// Whether it surely lasts for another `time`: nothing longer may be started.
+    /// Tells whether it surely lasts for another `time`: nothing longer may be started.
     pub(crate) fn outlasts(&self, time: Duration) -> bool {
         let time_ms = milliseconds(time);
         !self.ended.is_cancelled()

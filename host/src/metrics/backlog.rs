@@ -1,5 +1,5 @@
-//! What waits in the whole database and in Kafka, looked at now and then: counting costs Postgres something, and no
-//! reader of metrics makes it count.
+//! Backlog of the whole database and of Kafka, looked at now and then: counting costs Postgres something, and
+//! no reader of metrics makes it count.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

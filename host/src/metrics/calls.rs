@@ -15,12 +15,12 @@ use crate::pipeline::outcome::{End, Outcome, Usage};
 /// Ways in which a call ends.
 const OUTCOMES: [&str; 6] = ["completed", "skipped", "retry", "rejected", "fault", "unavailable"];
 
-/// How a call ended, in words that are labels.
+/// End of a call, in words that are labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallEnd {
     /// One of [`OUTCOMES`].
     outcome: &'static str,
-    /// What failed; `None` where nothing did.
+    /// Kind of the failure; `None` where nothing failed.
     error: Option<&'static str>,
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Definition {
     pub(super) kind: Kind,
 }
 
-/// What an instrument does with what it is given.
+/// Kind of an instrument: what it does with what it is given.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     /// Adds it up.

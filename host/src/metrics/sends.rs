@@ -22,7 +22,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(600);
 struct Sent {
     topic: Arc<str>,
     at: Instant,
-    /// Its age then.
+    /// Age of the message when it was sent.
     age: Duration,
 }
 

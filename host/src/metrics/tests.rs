@@ -47,7 +47,7 @@ pub(crate) fn idle_handler() -> Arc<Handler> {
     handler(&config())
 }
 
-/// What Prometheus calls an instrument, by OpenTelemetry's rules.
+/// Returns what Prometheus calls an instrument, by OpenTelemetry's rules.
 fn prometheus_name(definition: &Definition) -> String {
     let unit = match definition.unit {
         "s" => "_seconds",

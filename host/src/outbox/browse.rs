@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::db::{Db, DbError};
 
-/// Which messages; what is `None` does not narrow.
+/// Filter for messages; what is `None` does not narrow.
 #[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) topic: Option<String>,

@@ -11,9 +11,9 @@ use crate::db::{Db, DbError};
 use crate::message::{Header, headers_from_json};
 use mailroom_core::relay::{AsidePage, DuePage, Look, LookAside, LookDue, Page, Row, Snapshot};
 
-/// What a record takes in a request beside its key, its value and its headers; more rather than less.
+/// Bytes that a record takes in a request beside its key, its value and its headers; more rather than less.
 const RECORD_BYTES: usize = 64;
-/// And each header beside its name and value; the names and ids that the host gives.
+/// Bytes that each header takes beside its name and value; the names and ids that the host gives.
 const HEADER_BYTES: usize = 4;
 const OWN_HEADERS_BYTES: usize = 160;
 
@@ -35,13 +35,15 @@ pub(crate) struct Pending {
     pub(crate) traceparent: Option<String>,
     pub(crate) correlation_id: Option<String>,
     pub(crate) causation_id: Option<String>,
-    /// Its age when it was read, by Postgres' clock, and that moment by ours. A scheduled one's counts from its time.
+    /// Age when it was read, by Postgres' clock, and that moment by ours. A scheduled one's counts from its
+    /// time.
     pub(crate) age_when_read: Duration,
     pub(crate) read_at: Instant,
 }
 
 impl Pending {
-    /// Its age, told by one clock up to its reading and by another one since: what they differ in does not count.
+    /// Returns its age, by one clock up to its reading and by another one since: what they differ in does not
+    /// count.
     pub(crate) fn age(&self) -> Duration {
         self.age_when_read + self.read_at.elapsed()
     }

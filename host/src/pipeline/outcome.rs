@@ -1,4 +1,4 @@
-//! How a call ended, with what only the host can hold: the open transaction of its SQL.
+//! Outcome of a call, with what only the host can hold: the open transaction of its SQL.
 
 pub use mailroom_core::verdict::outcome::Outcome;
 pub(crate) use mailroom_core::verdict::outcome::{End, Fault, Usage};
@@ -10,11 +10,11 @@ use crate::settle::StateView;
 /// One call and all that came of it. Effects count only where it ended as `Completed`.
 #[derive(Debug)]
 pub(crate) struct Called {
-    /// How it ended.
+    /// End of the call.
     pub(crate) end: End,
-    /// What it emitted, in order.
+    /// Messages that it emitted, in order.
     pub(crate) outgoing: Vec<Outgoing>,
-    /// What it read and wrote of the state.
+    /// State that it read and wrote.
     pub(crate) state: StateView,
     /// The transaction that its SQL ran in, still open.
     pub(crate) sql: Option<GuestTx>,
@@ -22,6 +22,6 @@ pub(crate) struct Called {
     pub(crate) last_output: Option<String>,
     /// The digest of the version that ran.
     pub(crate) digest: std::sync::Arc<str>,
-    /// What it cost.
+    /// Cost of the call.
     pub(crate) usage: Usage,
 }

@@ -25,7 +25,7 @@ use mailroom_core::relay::{
 
 type Record = Arc<Pending>;
 
-/// What came of a command that took time.
+/// Result of a command that took time.
 enum Ended {
     Looked(Result<Page<Record>, DbError>),
     LookedDue(Result<DuePage<Record>, DbError>),

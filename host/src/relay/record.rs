@@ -46,7 +46,7 @@ pub(super) fn headers(row: &Pending) -> Vec<Header> {
     headers
 }
 
-/// What makes a row unfit for Kafka, seen before it is handed over.
+/// Returns what makes a row unfit for Kafka, seen before it is handed over.
 pub(super) fn unfit(row: &Pending) -> Option<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let topic: &str = &row.topic;

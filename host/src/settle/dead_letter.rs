@@ -38,7 +38,7 @@ pub(crate) struct DeadLetter {
     pub(crate) digest: Option<String>,
     pub(crate) attempts: u32,
     pub(crate) deliveries: u32,
-    /// What people call the host that called the handler; `None` where nothing was called.
+    /// Name by which people know the host that called the handler; `None` where nothing was called.
     pub(crate) host: Option<String>,
     pub(crate) usage: Usage,
 }

@@ -1,4 +1,4 @@
-//! What a verdict makes of a row.
+//! Changes that a verdict makes to a row.
 
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 use crate::pipeline::decide::Verdict;

@@ -1,4 +1,5 @@
-//! What messages relied on: state that they read and did not write, and messages before them in their key.
+//! Checks of what messages relied on: state that they read and did not write, and messages before them in
+//! their key.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -14,7 +14,7 @@ const KEY_BYTES_MAX: usize = 1024;
 /// Bytes of a state value's name.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Why state cannot be read or written.
+/// Reason why state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
     /// Keyed state of a message without a key.
@@ -60,7 +60,7 @@ impl StateView {
         self.known.begin_call();
     }
 
-    /// Where it is read from.
+    /// Returns the database that it is read from.
     pub(crate) fn db(&self) -> Option<&Db> {
         self.db.as_ref()
     }
@@ -78,7 +78,7 @@ impl StateView {
         view
     }
 
-    /// What is known of it, in order of scope and name.
+    /// Returns what is known of it, in order of scope and name.
     pub(crate) fn values(&self) -> impl Iterator<Item = (Scope, &str, &[u8])> {
         self.known.values()
     }

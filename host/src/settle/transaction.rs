@@ -22,10 +22,10 @@ pub(crate) struct Settler {
     pub(crate) host: Arc<str>,
 }
 
-/// What came of a settlement. Only [`Settled::Done`] has written anything.
+/// Result of a settlement. Only [`Settled::Done`] has written anything.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// It is committed, but for records that were dropped as duplicates.
+    /// The settlement is committed, but for records that were dropped as duplicates.
     Done(Written, Option<Dropped>),
     /// These lanes are another's.
     LanesLost(BTreeSet<LaneId>),
@@ -33,8 +33,8 @@ pub(crate) enum Settled {
     Touched(BTreeMap<LaneId, RereadCount>),
     /// The offset rows of these lanes are not where they were left.
     OffsetMoved(BTreeSet<LaneId>),
-    /// What these messages read is not so: another wrote this state after it was read, or the message that left it
-    /// has no effects. They are to be called again.
+    /// Messages whose reads are no longer so: another wrote this state after it was read, or the message that
+    /// left it has no effects. They are to be called again.
     StateLost(BTreeSet<(LaneId, Seq)>),
 }
 

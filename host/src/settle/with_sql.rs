@@ -15,7 +15,7 @@ use crate::db::{DbError, GuestTx};
 use crate::lane::SettleKey;
 use crate::message::{Outgoing, headers_to_json};
 
-/// What came of a settlement in a call's own transaction.
+/// Result of a settlement in a call's own transaction.
 #[derive(Debug)]
 pub(crate) enum SettledWithSql {
     /// Committed.
@@ -25,7 +25,7 @@ pub(crate) enum SettledWithSql {
     },
     /// The lane is another's; nothing was written.
     LaneLost,
-    /// Its row was no longer as it was called; nothing was written.
+    /// The row was no longer as it was called; nothing was written.
     Missed,
     /// Another wrote this state after it was read; nothing was written.
     StateLost,
@@ -72,7 +72,7 @@ pub(crate) async fn settle_with_sql(
     }
 }
 
-/// As the function in the database reads it.
+/// Encodes a message as the function in the database reads it.
 fn emitted(place: usize, outgoing: &Outgoing) -> Value {
     let headers = headers_to_json(&outgoing.headers);
     json!({

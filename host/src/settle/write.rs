@@ -12,7 +12,7 @@ struct Folded<'s> {
     /// The version that the first of them found, 0 for none; `None` where it does not matter.
     read: Option<i64>,
     last: &'s Write,
-    /// Those of them that rely on what they found.
+    /// Messages among them that rely on what they found.
     rows: Vec<Place>,
 }
 

@@ -8,10 +8,10 @@ use tokio::time::MissedTickBehavior;
 use crate::db::{Db, hosts};
 use crate::lane::{Moment, Session};
 
-/// It comes at least this often, and six times within the expiry.
+/// Longest interval between heartbeats, of which six fit into the expiry.
 const EVERY_AT_LEAST: Duration = Duration::from_secs(5);
 
-/// How often it comes.
+/// Returns the interval between heartbeats.
 pub(super) fn every(expiry: Duration) -> Duration {
     (expiry / 6).min(EVERY_AT_LEAST)
 }

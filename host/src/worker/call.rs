@@ -128,7 +128,7 @@ async fn came_back(db: &Db, call: &Call) {
 
 /// Reason for which a call did not begin.
 enum NotBegun {
-    /// Its row is no longer as the message has it, or its lane another's.
+    /// The row is no longer as the message has it, or its lane another's.
     RowChanged,
     /// Something that it needs is away.
     Away(String),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::reminder::Reminder;
 use crate::settle::Dropped;
 
-/// What one handler's log says of duplicates.
+/// Log of one handler about duplicates.
 #[derive(Debug, Default)]
 pub(super) struct DropLog(Mutex<Told>);
 

@@ -1,4 +1,4 @@
-//! What the host's sweep sees for its handlers, and what it has to know of them.
+//! View of the host's sweep that its handlers have, and what it has to know of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

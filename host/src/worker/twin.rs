@@ -36,7 +36,7 @@ const GUEST: &str = "guest";
 /// Lines of the history that are shown.
 const SHOWN: usize = 40;
 
-/// What has to be compared at least once, or the test has lost something.
+/// Cases that have to be compared at least once, or the test has lost something.
 const REACHED: [&str; 54] = [
     "begun alone",
     "begun once",

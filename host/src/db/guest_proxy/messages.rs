@@ -91,8 +91,9 @@ impl MessageFilter {
     }
 }
 
-/// Whether nobody waits for messages of the kind: notices, notifications and reports of settings. An error instead
-/// would be mistaken for the answer to what was asked, which may be a commit that is being done.
+/// Tells whether nobody waits for messages of the kind: notices, notifications and reports of settings. An
+/// error instead would be mistaken for the answer to what was asked, which may be a commit that is being
+/// done.
 fn is_unasked(kind: u8) -> bool {
     matches!(kind, b'N' | b'A' | b'S')
 }

@@ -35,7 +35,7 @@ impl ServerStream {
     }
 }
 
-/// Where the server's Unix socket is, as sqlx finds it.
+/// Returns where the server's Unix socket is, as sqlx finds it.
 fn socket_path(options: &PgConnectOptions) -> Option<String> {
     let host = options.get_host();
     let in_folder = |folder| format!("{folder}/.s.PGSQL.{}", options.get_port());

@@ -4,7 +4,7 @@ use super::{Import, Standing};
 use crate::config::{Ack, Instances, Manifest};
 use crate::handler::world::Contract;
 
-/// What a component of this contract is held to, with how other contracts than ours are read.
+/// Lists what a component of this contract is held to, with how other contracts than ours are read.
 pub(super) fn of(contract: Option<Contract>, imports: &[Import], manifest: &Manifest) -> Vec<String> {
     let read = match contract {
         None | Some(Contract::Mailroom) => None,
@@ -91,7 +91,7 @@ fn guarantee(imports: &[Import], manifest: &Manifest) -> Vec<String> {
     sentences
 }
 
-/// What lies outside of the transaction.
+/// Describes the guarantee for HTTP requests, which lie outside of the transaction.
 fn asked(hosts: &str, ack: Ack) -> String {
     match ack {
         Ack::ExactlyOnce | Ack::AtLeastOnce => format!(

@@ -52,7 +52,8 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// What can be granted stands alone; the rest is what every toolchain brings.
+    /// Writes the imports: each that can be granted has a line of its own; the rest is what every toolchain
+    /// brings.
     fn imports(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut label = "imports";
         let mut line = |f: &mut fmt::Formatter<'_>, standing: &str, what: &str| {

@@ -1,5 +1,5 @@
-//! What stands behind an import. Toolchains import more than a handler uses, so each import of a known
-//! interface is linked, and the manifest's grants decide what it does.
+//! Standing of an import: what is behind it. Toolchains import more than a handler uses, so each import of a
+//! known interface is linked, and the manifest's grants decide what it does.
 
 use serde::Serialize;
 
@@ -10,14 +10,14 @@ use crate::config::{Grants, LogLevel};
 pub(crate) struct Import {
     /// With its version.
     pub(crate) name: String,
-    /// What stands behind it.
+    /// Standing behind it.
     pub(crate) standing: Standing,
-    /// What grants it, or would; `None` where no manifest has a say.
+    /// Grant that it needs; `None` where no manifest has a say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grant: Option<&'static str>,
 }
 
-/// What stands behind an import.
+/// Standing of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Standing {
@@ -27,7 +27,7 @@ pub(crate) enum Standing {
     Denied,
     /// Every handler has it: types, clocks, random bytes, its output.
     Given,
-    /// It is there with nothing in it: no files, no variables, no input.
+    /// Linked with nothing in it: no files, no variables, no input.
     Empty,
 }
 

@@ -13,7 +13,7 @@ use crate::handler::engine::code_config;
 /// The command by which the host starts the child.
 pub(crate) const COMMAND: &str = "compile-component";
 
-/// What one compilation may use.
+/// Limits of one compilation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CompileLimits {
     /// Processor time.
@@ -24,7 +24,7 @@ pub(crate) struct CompileLimits {
     pub(crate) threads: usize,
 }
 
-/// Why nothing was compiled.
+/// Reason why nothing was compiled.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error("{0}")]
@@ -68,7 +68,8 @@ fn address_space() -> io::Result<u64> {
     kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("/proc/self/status has no VmSize"))
 }
 
-/// How many threads there are is the environment's word, which whoever started this has set.
+/// Compiles standard input to standard output; the number of threads comes from the environment, which
+/// whoever started this has set.
 fn compile(threads: usize) -> Result<(), Failed> {
     let mut config = code_config();
     config.parallel_compilation(threads > 1);

@@ -18,7 +18,7 @@ use super::child::{COMMAND, CompileLimits};
 use crate::handler::refused::Refused;
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 
-/// Whether this process's own binary knows [`COMMAND`].
+/// True if this process's own binary knows [`COMMAND`].
 static CAN_COMPILE: AtomicBool = AtomicBool::new(false);
 
 /// This process's binary, also where the file was replaced since it was started.
@@ -30,7 +30,7 @@ const QUICK_PLACES: usize = 2;
 const PLACES: usize = 2;
 /// On a busy machine a child gets less than a processor; one that gets less than a hundredth is tried again later.
 const WALL_CLOCK_FACTOR: u32 = 100;
-/// How the allocator of Rust says that there is no more.
+/// Words with which Rust's allocator says that there is no more.
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
 
 /// The variable that says how many threads compile.
@@ -38,7 +38,7 @@ const THREADS: &str = "RAYON_NUM_THREADS";
 /// More of them take memory, and are rarely busy: few components have so many large functions.
 const THREADS_MAX: usize = 8;
 
-/// How components are compiled.
+/// Pace at which components are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompilePace {
     /// Beside messages: on one thread each, and what is quick before what is not.
@@ -52,7 +52,7 @@ pub(crate) fn this_binary_compiles() {
     CAN_COMPILE.store(true, Ordering::Relaxed);
 }
 
-/// Those of one engine.
+/// Compilers of one engine, as processes.
 pub(super) struct Processes {
     limits: CompileLimits,
     pace: CompilePace,
@@ -60,7 +60,7 @@ pub(super) struct Processes {
     places: Semaphore,
 }
 
-/// How one ended that compiled nothing.
+/// End of a process that compiled nothing.
 enum Ended {
     Time,
     Memory,
@@ -112,7 +112,8 @@ impl Processes {
     }
 }
 
-/// It knows nothing of this process: no variable, no file, and it ends with the wait for it.
+/// Starts a compiler that knows nothing of this process: no variable, no file, and it ends with the wait for
+/// it.
 fn start(limits: CompileLimits) -> io::Result<Child> {
     Command::new(THIS_BINARY)
         .arg(COMMAND)
@@ -132,7 +133,7 @@ fn start(limits: CompileLimits) -> io::Result<Child> {
         .spawn()
 }
 
-/// What it says at most `bytes_max` of, and how it ended.
+/// Feeds a child, and returns its end, at most `bytes_max` of its output, and its words on stderr.
 async fn exchange(
     mut child: Child,
     wasm: &[u8],

@@ -17,10 +17,10 @@ use crate::handler::http::{Client, Failed, Patience};
 use crate::handler::output::Output;
 use crate::handler::rehearsal::HttpAnswer;
 
-/// What the journal shows of a URL.
+/// Length up to which the journal shows a URL.
 const URL_CHARS_MAX: usize = 300;
 const METHOD_CHARS_MAX: usize = 20;
-/// What a guest may have written of a request's body and the network not yet taken, twice.
+/// Bytes of a request's body that a guest may have written and the network not yet taken, twice.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// The requests of one call.
@@ -34,14 +34,14 @@ pub(super) struct Requests {
 
 /// A request that was let through.
 struct Sent {
-    /// Its method and where it goes.
+    /// Method and URL, for the log.
     brief: String,
     answer: Arc<OnceLock<String>>,
     /// Alive until it has failed or its response is read.
     open: Weak<()>,
 }
 
-/// What a request leaves behind when it ends, wherever the call is by then.
+/// Record that a request leaves behind when it ends, wherever the call is by then.
 #[derive(Clone)]
 struct Told {
     brief: String,
@@ -50,7 +50,7 @@ struct Told {
     output: Option<Output>,
 }
 
-/// How a request that is let through is answered.
+/// Way in which a request that is let through is answered.
 enum Way {
     /// By whom it is sent to.
     Network(Arc<Client>),
@@ -134,7 +134,7 @@ impl WasiHttpHooks for Effects {
 }
 
 impl Effects {
-    /// How this request is answered, or why it is not.
+    /// Returns how this request is answered, or why it is not.
     fn let_through(&mut self, request: &Request<WasiBody>) -> Result<Way, Failed> {
         let denied = |why: &str| Failed::new(Error::HttpRequestDenied, why.to_owned());
         if self.phase == Phase::Subscribing {

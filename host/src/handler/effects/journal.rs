@@ -1,5 +1,5 @@
-//! What a call asked for, in order and with the answers: for the author, who wants to see what is dropped
-//! and what is denied as well.
+//! Journal of a call: what it asked for, in order and with the answers, for the author, who wants to see what
+//! is dropped and what is denied as well.
 
 use std::fmt::Display;
 use std::sync::{Arc, OnceLock};
@@ -20,59 +20,59 @@ pub(crate) enum Asked {
     },
     /// A state value was read.
     Read {
-        /// Whose.
+        /// Scope of the value.
         scope: Scope,
-        /// Its name.
+        /// Name of the value.
         name: String,
         /// `None` where there is none.
         value: Option<Vec<u8>>,
     },
     /// Names of state values were read.
     Listed {
-        /// Whose.
+        /// Scope of the values.
         scope: Scope,
-        /// What they begin with.
+        /// Prefix of their names.
         prefix: String,
         /// The answer.
         names: Vec<String>,
     },
     /// A state value was set, or removed.
     Written {
-        /// Whose.
+        /// Scope of the value.
         scope: Scope,
-        /// Its name.
+        /// Name of the value.
         name: String,
         /// `None` where it was removed.
         value: Option<Vec<u8>>,
     },
     /// A value of the configuration was read; it may be a secret.
     Config {
-        /// Its key.
+        /// Key of the message.
         key: String,
-        /// Its length.
+        /// Length of the payload.
         bytes: usize,
     },
     /// A line was logged.
     Logged {
-        /// Its level.
+        /// Level of the line.
         level: &'static str,
-        /// Its context and text.
+        /// Context and text.
         text: String,
     },
     /// An HTTP request was sent.
     Requested {
-        /// Its method and URL, without the query.
+        /// Method and URL, without the query.
         request: String,
         /// The response's status, or what went wrong; empty where neither came within the call.
         answer: Arc<OnceLock<String>>,
     },
     /// The answer was no.
     Refused {
-        /// What was wanted.
+        /// Request that was made.
         request: String,
         /// The grant that is missing; `None` where the request itself or its size is the reason.
         grant: Option<&'static str>,
-        /// What the handler was told.
+        /// Reason that the handler was given.
         why: String,
     },
 }

@@ -20,7 +20,7 @@ const MISLEADING: [char; 13] = [
 #[error("more lines than limits.log-lines")]
 pub(in crate::handler) struct TooManyLines;
 
-/// What one call has logged.
+/// Log of one call.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     /// Lines of a granted level.
@@ -39,7 +39,7 @@ pub(in crate::handler) struct Line {
     level: LogLevel,
     /// The context before the text, where there is one.
     text: String,
-    /// Whether there is room for it in the host's log.
+    /// True if there is room for it in the host's log.
     told: bool,
 }
 
@@ -128,7 +128,7 @@ impl Effects {
 }
 
 impl Line {
-    /// As the call's output has it.
+    /// Formats it as the call's output has it.
     pub(in crate::handler) fn shown(&self) -> String {
         format!("[{}] {}\n", self.level.as_str(), self.text)
     }

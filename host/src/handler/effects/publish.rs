@@ -10,12 +10,12 @@ use crate::message::{Header, Outgoing, emitted_id};
 
 const EVENT_TYPE_CHARS_MAX: usize = 100;
 const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
-/// As many as `mailroom.publish` takes.
+/// Most headers of a message: as many as `mailroom.publish` takes.
 const HEADERS_MAX: usize = 100;
-/// What a header costs the host beside its name and value.
+/// Cost of a header to the host beside its name and value, in bytes.
 const HEADER_BYTES: usize = 48;
 
-/// Why a message was not taken.
+/// Reason why a message was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -28,7 +28,7 @@ pub enum PublishError {
     /// The call has as many effects as it may.
     #[error("a call may have {0} effects")]
     TooMany(u32),
-    /// What is wrong with the message.
+    /// The message itself is wrong, in the way that the text says.
     #[error("{0}")]
     Invalid(String),
     /// Postgres is away. The call does not count, whatever it ends with.
@@ -134,7 +134,7 @@ impl Effects {
     }
 }
 
-/// As `mailroom.publish` tells one.
+/// Tells whether a header carries a bearer token, by the same rule as `mailroom.publish`.
 fn is_bearer_token(header: &Header) -> bool {
     let value = header.value.as_deref().unwrap_or_default().trim_ascii_start();
     let scheme = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
@@ -163,7 +163,7 @@ fn without_nul(field: &str, text: Option<String>) -> Result<Option<String>, Stri
     }
 }
 
-/// What it adds to the call's output, in bytes.
+/// Returns what it adds to the call's output, in bytes.
 fn size(message: &Outgoing) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let data = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);

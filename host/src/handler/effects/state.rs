@@ -8,7 +8,7 @@ use crate::settle::{Scope, StateError as ViewError, StateView};
 /// Names that are given at once.
 const NAMES_MAX: usize = 1000;
 
-/// Why state could not be read or written.
+/// Reason why state could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -18,7 +18,7 @@ pub enum StateError {
     /// Keyed state, and the message has no key.
     #[error("the message has no key, so it has no keyed state")]
     NoKey,
-    /// What is wrong with the name.
+    /// The name is wrong, in the way that the text says.
     #[error("{0}")]
     InvalidName(String),
     /// All effects of the call would be larger than so many bytes.
@@ -157,7 +157,7 @@ impl Effects {
         granted.then_some(()).ok_or(StateError::NotGranted)
     }
 
-    /// What replaces a value of this same call takes its place in the limits, too.
+    /// Writes a value; one that replaces a value of this same call takes its place in the limits, too.
     async fn put(&mut self, scope: Scope, name: &str, value: Option<Vec<u8>>) -> Result<(), StateError> {
         self.granted()?;
         let manifest = Arc::clone(&self.manifest);

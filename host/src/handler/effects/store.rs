@@ -8,31 +8,31 @@ use crate::settle::Scope;
 /// Names of one page, which state gives at once.
 const PAGE: u32 = 1000;
 
-/// Why a store did not do what it was asked to.
+/// Reason why a store did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::handler) enum StoreError {
-    /// As state itself.
+    /// The state below refuses.
     #[error(transparent)]
     State(#[from] StateError),
     /// No store has that name.
     #[error("there is no such store; there are `keyed`, which is the default, and `shared`")]
     Unknown,
-    /// What stands there cannot be incremented.
+    /// The value that stands there cannot be incremented.
     #[error("the value of {0} is not a whole number in decimal digits")]
     NoNumber(String),
-    /// It would be more than a number can be.
+    /// The sum would be more than a number can be.
     #[error("the value of {0} would be more than {max}", max = u64::MAX)]
     TooHigh(String),
     /// The answer would be larger than so many bytes.
     #[error("an answer may have {0} bytes; ask for fewer values, or raise limits.state-bytes")]
     TooLarge(u64),
-    /// It comes from another call, or from nowhere.
+    /// The cursor comes from another call, or from nowhere.
     #[error("cursor {0} was not given in this call")]
     UnknownCursor(u64),
 }
 
 impl Effects {
-    /// Whose values the store of that name has.
+    /// Returns whose values the store of that name has.
     pub(in crate::handler) fn open_store(&mut self, name: &str) -> Result<Scope, StoreError> {
         let scope = match name {
             "" | "default" | "keyed" => Ok(Scope::Keyed),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::HandlerName;
 
-/// Those of whom it is not known yet.
+/// Handlers whose files went, and of whom it is not known yet whether they have another name now.
 #[derive(Default)]
 pub(super) struct Departed(Vec<Gone>);
 

@@ -13,7 +13,7 @@ use crate::handler::{Component, Engine};
 /// Digests of a component and of its manifest.
 pub(super) type Contents = (Arc<str>, Arc<str>);
 
-/// What is to be loaded.
+/// Attempt to load a handler's files.
 pub(super) struct Attempt {
     pub(super) engine: Arc<Engine>,
     pub(super) config: Arc<Config>,
@@ -25,13 +25,13 @@ pub(super) struct Attempt {
     pub(super) tried: Option<Contents>,
 }
 
-/// What came of it.
+/// Result of an attempt.
 pub(super) enum Loaded {
     /// The contents are those that were last tried.
     Same,
     /// The files were written while they were read, or the result is of files that are no more.
     Overtaken,
-    /// Of these contents.
+    /// The contents that were tried, and what they gave.
     Tried(Contents, Result<Component, Refused>),
     /// Nothing is known about the contents.
     Unread(Refused),

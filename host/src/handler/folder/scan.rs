@@ -1,4 +1,4 @@
-//! What lies in the folder, by names and stamps; contents are read only where a stamp changed.
+//! Scan of the folder, by names and stamps; contents are read only where a stamp changed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -14,8 +14,8 @@ pub(in crate::handler) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// The largest manifest that is read.
 pub(in crate::handler) const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
-/// What tells one content of a file from another without reading it. The change time cannot be set, so
-/// that a copy with an old modification time is seen as well.
+/// Stamp by which one content of a file is told from another without reading it. The change time cannot be
+/// set, so that a copy with an old modification time is seen as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     inode: u64,
@@ -34,12 +34,12 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// As they are now; `None` where the component is gone.
+    /// Returns the files as they are now; `None` where the component is gone.
     pub(super) fn now(&self) -> Option<Self> {
         Self::of(&self.wasm.0)
     }
 
-    /// Those of the stem of this path.
+    /// Finds the files of the stem of this path.
     fn of(path: &Path) -> Option<Self> {
         let mut found = endings().map(|ending| path.with_extension(ending)).filter_map(stamped);
         let wasm = found.next()?;

@@ -1,4 +1,4 @@
-//! What of the folder runs, and what became of the files as they were last seen.
+//! Reconciliation of the folder with what runs, and of what became of the files as they were last seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -52,11 +52,11 @@ struct Place {
     seen: Option<Files>,
     /// The number of the load under way.
     loading: Option<u64>,
-    /// Whether the files changed since it began.
+    /// True if the files changed since it began.
     changed_since: bool,
-    /// What was last tried.
+    /// Contents that were last tried.
     tried: Option<Contents>,
-    /// Why it was refused, if it was.
+    /// Reason why they were refused, if they were.
     refused: Option<String>,
     running: Option<Arc<Handler>>,
 }

@@ -28,7 +28,7 @@ pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     /// Device and inode of the folder that is watched.
     of: Option<(u64, u64)>,
-    /// When the first event came that was not told yet.
+    /// Time of the first event that was not told yet.
     since: Option<Instant>,
 }
 
@@ -87,7 +87,7 @@ impl Watch {
     }
 }
 
-/// What is still being written is told of when it is closed.
+/// Tells whether an event is news: a file that is still being written is told of when it is closed.
 fn is_news(event: &Event) -> bool {
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,

@@ -1,4 +1,4 @@
-//! Which addresses may be connected to: public ones, and those that the operator allows besides.
+//! Addresses that may be connected to: public ones, and those that the operator allows besides.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -41,7 +41,8 @@ const fn v6([a, b]: [u16; 2], length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0), length)
 }
 
-/// Whether it is public, or in one of these ranges. An IPv4 address in the clothes of IPv6 is judged as itself.
+/// Tells whether it is public, or in one of these ranges. An IPv4 address in the clothes of IPv6 is judged as
+/// itself.
 pub(super) fn may_reach(address: IpAddr, allowed: &[IpNet]) -> bool {
     let meant = meant(address);
     let is_public = match meant {

@@ -24,7 +24,7 @@ use crate::config::Http;
 const IDLE_MAX: usize = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What all clients of this process share.
+/// Parts that all clients of this process share.
 pub(in crate::handler) struct Clients {
     settings: Http,
     connector: Connector,
@@ -34,12 +34,12 @@ pub(in crate::handler) struct Clients {
 /// One handler's client. It sends whatever it is given: whether it may is decided before.
 pub(in crate::handler) struct Client {
     pool: legacy::Client<Connector, WasiBody>,
-    /// Its own share, and that of all.
+    /// Places of the client's own share, and those of all clients.
     places: [Arc<Semaphore>; 2],
     head_max: u32,
 }
 
-/// How long one request may take.
+/// Timeouts of one request.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::handler) struct Patience {
     /// Until the response's head is there.
@@ -51,7 +51,7 @@ pub(in crate::handler) struct Patience {
 }
 
 impl Patience {
-    /// As the guest wishes, and never beyond the call's deadline.
+    /// Takes the guest's wishes, and never goes beyond the call's deadline.
     pub(in crate::handler) fn new(options: Option<RequestOptions>, deadline: Instant) -> Self {
         let RequestOptions { connect_timeout, first_byte_timeout, between_bytes_timeout } =
             options.unwrap_or_default();

@@ -23,7 +23,7 @@ use crate::config::Http;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// Why a connection was not even begun.
+/// Reason why a connection was not even begun.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "{host} is {address}, which is not public; the operator may allow it: http.addresses = [\"{}\"]",

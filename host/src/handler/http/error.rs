@@ -1,4 +1,4 @@
-//! What went wrong with a request: a code for the guest, and words for whoever reads why a call failed.
+//! Errors of requests: a code for the guest, and words for whoever reads why a call failed.
 
 use std::error::Error as Cause;
 use std::io;
@@ -20,7 +20,7 @@ impl Failed {
         Self { code, why }
     }
 
-    /// Whether the host would not, rather than could not.
+    /// Tells whether the host would not, rather than could not.
     pub(in crate::handler) fn is_refusal(&self) -> bool {
         matches!(
             self.code,

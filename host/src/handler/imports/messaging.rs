@@ -10,7 +10,7 @@ use crate::handler::effects::PublishError;
 use crate::handler::guest::Guest;
 use crate::message::{Header, Message};
 
-/// What a pair of metadata costs the host beside its words.
+/// Cost of a pair of metadata to the host beside its words, in bytes.
 const PAIR_BYTES: usize = 48;
 
 /// The way to Kafka, of which there is one.

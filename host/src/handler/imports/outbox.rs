@@ -24,7 +24,7 @@ impl outbox::Host for Guest {
     }
 }
 
-/// Its id is given to it where it is taken.
+/// Translates an outgoing message; its id is given to it where it is taken.
 fn to_host(message: outbox::Outgoing) -> Outgoing {
     let header = |header: outbox::Header| Header {
         name: HeaderName::Text(header.name),

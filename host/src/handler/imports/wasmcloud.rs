@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 /// The header that says where an answer is to go.
 const REPLY_TO: &str = "reply-to";
-/// As long as a type may be.
+/// Longest type of an event.
 const EVENT_TYPE_CHARS_MAX: usize = 100;
-/// Why a guest gets no answer.
+/// Reason why a guest gets no answer.
 pub(super) const NO_REPLIES: &str =
     "mailroom has no replies to wait for: publish, and take the answer as a message of its own";
 
@@ -65,7 +65,7 @@ impl Guest {
     }
 }
 
-/// Where an answer to a message is to go.
+/// Returns where an answer to a message is to go.
 pub(in crate::handler) fn reply_to(headers: &[Header]) -> Option<String> {
     let header = headers.iter().find(|header| header.is(REPLY_TO))?;
     String::from_utf8(header.value.clone()?).ok()

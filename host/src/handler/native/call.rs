@@ -1,4 +1,4 @@
-//! What a native handler may do during a call.
+//! Access of a native handler to its effects during a call.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::settle::Scope;
 /// before the call has completed.
 pub struct Call {
     effects: Effects,
-    /// Why the call cannot count: the host could not answer it.
+    /// Reason why the call cannot count: the host could not answer it.
     unavailable: Option<String>,
 }
 

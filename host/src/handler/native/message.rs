@@ -102,7 +102,7 @@ impl<'m> Message<'m> {
         self.0.produced_at_ms
     }
 
-    /// What business conversation it belongs to.
+    /// Returns the business conversation to which it belongs, if it names one.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&'m str> {
         self.0.correlation_id.as_deref()

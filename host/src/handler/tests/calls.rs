@@ -1,4 +1,4 @@
-//! What one call gives back.
+//! Results of single calls.
 
 use std::time::Duration;
 

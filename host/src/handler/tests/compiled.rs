@@ -28,14 +28,14 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
 }
 
-/// As if it was last used then.
+/// Makes a file look as if it was last used then.
 fn used(path: &Path, secs: i64) {
     let then = Timespec { tv_sec: secs, tv_nsec: 0 };
     let times = Timestamps { last_access: then, last_modification: then };
     futimens(fs::File::open(path).unwrap(), &times).unwrap();
 }
 
-/// Whatever the file's mode is.
+/// Overwrites a file, whatever its mode is.
 fn overwrite(path: &Path, bytes: &[u8]) {
     fs::remove_file(path).unwrap();
     fs::write(path, bytes).unwrap();

@@ -14,7 +14,7 @@ async fn keep(limits: &str, store: &str, steps: &str, state: StateView) -> Calle
     component.call(&message(&script(store, steps)), Form::Binary, state).await
 }
 
-/// What the steps gave, a line each.
+/// Returns what the steps gave, a line each.
 fn said(called: &Called) -> Vec<&str> {
     called.last_output.as_deref().unwrap_or_default().lines().collect()
 }

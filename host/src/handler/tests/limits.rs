@@ -1,4 +1,4 @@
-//! What a guest must not be able to do, and by which name it is caught.
+//! Abuses that a guest must not get away with, and the name by which each is caught.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What becomes a handler and what does not.
+//! Files that become a handler, and files that do not.
 
 use super::*;
 use crate::handler::check;

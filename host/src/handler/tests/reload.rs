@@ -56,7 +56,7 @@ impl Watched {
         Self { folder, changes, _loop: looping }
     }
 
-    /// What comes next, but for that something is being compiled, and that the folder was read.
+    /// Returns what comes next, but for that something is being compiled, and that the folder was read.
     async fn next(&mut self) -> Change {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(30), self.changes.recv());
@@ -84,7 +84,7 @@ fn running(change: Change) -> Arc<super::super::Handler> {
     }
 }
 
-/// What edition-one and -two subscribe to may differ; the manifest makes it one.
+/// Manifest that makes the subscriptions of edition-one and -two the same.
 const SAME: &[u8] = b"[subscribe]\ntopics = [\"same\"]\n";
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn load_into(engine: &Arc<Engine>, manifest: &str) -> Component {
     engine.load(&name, Wasm::new(guest("scripted")), manifest).await.unwrap()
 }
 
-/// Which call of its instance one more call is.
+/// Returns which call of its instance one more call is.
 async fn place(component: &Component) -> u64 {
     place_of(&call(component, r#"{"topic": "out"}"#).await)
 }

@@ -108,7 +108,7 @@ impl Real {
         Some(done.await.event)
     }
 
-    /// What the consumer's side does at Postgres where a partition starts at its first record.
+    /// Does what the consumer's side does at Postgres where a partition starts at its first record.
     async fn positions(&self, session: Session, partitions: &[(TopicPartition, Lease)]) -> Event {
         let take_over = async || {
             let topics: Vec<String> = partitions.iter().map(|(of, _)| of.topic.to_string()).collect();

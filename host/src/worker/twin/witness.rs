@@ -26,7 +26,7 @@ pub(super) type ModelCommand = Command<KeyState, Modelled>;
 pub(super) type ModelEvent = event::Event<KeyState, Modelled>;
 pub(super) type Checked = Result<(), String>;
 
-/// How often each kind of answer was compared.
+/// Number of comparisons of each kind of answer.
 pub(super) type Counts = Rc<RefCell<BTreeMap<&'static str, u64>>>;
 
 pub(super) struct Twin {
