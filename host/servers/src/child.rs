@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long an orderly end may take before the process is killed.
+/// Time that an orderly end may take before the process is killed.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(20);
-/// How long the system may take to end a killed process.
+/// Time that the system may take to end a killed process.
 pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ pub(crate) struct Process {
     signal: &'static str,
     child: Child,
     log: PathBuf,
-    /// Where in the log this process began to write.
+    /// Length of the log when this process began to write.
     log_from: u64,
     pid_file: PathBuf,
 }
@@ -56,7 +56,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What this process has written so far.
+    /// Returns what this process has written so far.
     pub(crate) fn written(&self) -> String {
         read_from(&self.log, self.log_from)
     }
@@ -136,7 +136,7 @@ pub(crate) fn run(what: &'static str, mut command: Command, log: &Path) -> Resul
     Err(Error::Ended { what: format!("{what} ({status})"), log_tail: tail(&read_from(log, log_from)) })
 }
 
-/// Where a program is found on the search path.
+/// Finds a program on the search path.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let output = Command::new("sh").args(["-c", "command -v -- \"$0\"", program]).output().ok()?;
     let path = String::from_utf8(output.stdout).ok()?;

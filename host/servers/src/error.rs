@@ -1,5 +1,5 @@
-//! What can go wrong with a server of one's own, by what the caller can do about it. Each message
-//! names the thing; where something must be installed or moved, it names the remedy too.
+//! Errors of a server of one's own, by what the caller can do about it. Each message names the thing; where
+//! something must be installed or moved, it names the remedy too.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Why a server could not be had, or not be ended.
+/// Reason why a server could not be had, or not be ended.
 #[derive(Debug)]
 pub enum Error {
     /// Something the server needs is not on this machine.
     Missing {
         /// The program, file or permission that is not there.
         what: String,
-        /// What to do so that it is.
+        /// Remedy, so that it is there.
         remedy: String,
     },
     /// The program ended although it should run, or failed at its one task.
@@ -28,7 +28,7 @@ pub enum Error {
     NotReady {
         /// The server and what it did not do.
         what: String,
-        /// How long it was waited for.
+        /// Length of the wait.
         waited: Duration,
         /// The last lines that it wrote.
         log_tail: String,
@@ -40,11 +40,11 @@ pub enum Error {
     },
     /// A file or a process could not be handled.
     Io {
-        /// What was tried, as in "write".
+        /// Activity that failed, as in "write".
         doing: &'static str,
         /// The file or program.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 }

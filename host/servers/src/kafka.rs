@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const READY_LIMIT: Duration = Duration::from_secs(90);
 
-/// How the server is to be started.
+/// Options for starting the server.
 #[derive(Debug, Clone)]
 pub struct KafkaOptions {
     /// The port on 127.0.0.1. `None` is the one of last time in this directory, else a free one.
@@ -36,7 +36,7 @@ pub struct Kafka {
     setup: Setup,
 }
 
-/// What stays the same over restarts.
+/// Facts that stay the same over restarts.
 #[derive(Debug)]
 struct Setup {
     place: Place,
@@ -67,7 +67,7 @@ impl Kafka {
         Ok(Self { brokers: format!("127.0.0.1:{port}"), process, setup })
     }
 
-    /// Where clients connect: `127.0.0.1:PORT`.
+    /// Returns the address to which clients connect: `127.0.0.1:PORT`.
     pub fn brokers(&self) -> &str {
         &self.brokers
     }

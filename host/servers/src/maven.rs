@@ -1,5 +1,5 @@
-//! What Maven Central has, fetched once by Maven itself, which knows mirrors and proxies and checks sums. A folder is
-//! complete or not there: it is filled aside and renamed.
+//! Files of Maven Central, fetched once by Maven itself, which knows mirrors and proxies and checks sums. A
+//! folder is complete or not there: it is filled aside and renamed.
 
 use crate::Error;
 use crate::child::{self, on_path};
@@ -16,7 +16,7 @@ pub(crate) fn cache() -> PathBuf {
     cache.unwrap_or_else(std::env::temp_dir).join("mailroom")
 }
 
-/// Whether the folder was filled to its end.
+/// Tells whether the folder was filled to its end.
 pub(crate) fn is_complete(folder: &Path) -> bool {
     folder.join(".complete").exists()
 }

@@ -62,7 +62,7 @@ impl Place {
         self.dir.join(name)
     }
 
-    /// What a file holds, without the line end; `None` when it is not there.
+    /// Reads what a file holds, without the line end; `None` when it is not there.
     pub(crate) fn read(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.path(name)).ok().map(|text| text.trim().to_owned())
     }
@@ -106,7 +106,7 @@ impl Place {
         Ok(left)
     }
 
-    /// Whether the process is a server of this directory: its arguments name a file in it.
+    /// Tells whether the process is a server of this directory: its arguments name a file in it.
     fn runs(&self, pid: u32) -> bool {
         command_line(pid).contains(&format!("{}/", self.dir.display()))
     }
@@ -135,7 +135,7 @@ fn parse_pid_file(text: &str) -> Option<(u32, &str)> {
     Some((pid.parse().ok()?, signal))
 }
 
-/// So many random bytes as hexadecimal digits, two each.
+/// Returns so many random bytes as hexadecimal digits, two each.
 pub(crate) fn random_hex(bytes: usize) -> Result<String, Error> {
     let path = Path::new("/dev/urandom");
     let mut random = vec![0; bytes];

@@ -20,7 +20,7 @@ pub(crate) fn free() -> Result<u16, Error> {
     })
 }
 
-/// Whether a server could listen on this port.
+/// Tells whether a server could listen on this port.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Recovery after a crash is part of a start.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// How the server is to be started.
+/// Options for starting the server.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
     /// The directory of its programs. `None` is that of the installed ones.
@@ -42,7 +42,7 @@ pub struct Postgres {
     setup: Setup,
 }
 
-/// What stays the same over restarts.
+/// Facts that stay the same over restarts.
 struct Setup {
     place: Place,
     programs: PathBuf,
@@ -70,7 +70,7 @@ impl Postgres {
         Ok(Self { url, process, setup })
     }
 
-    /// Where and as whom to connect, with the password: the role `mailroom` is a superuser.
+    /// Returns the URL to connect to, with the password: the role `mailroom` is a superuser.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -218,8 +218,8 @@ fn setting_args(port: u16, settings: &[(String, String)]) -> Vec<String> {
         .collect()
 }
 
-/// What Postgres writes to `postmaster.pid`: line 1 is its pid, line 4 its port, line 8 its state. The
-/// file of a server that crashed still says "ready", so the pid must be ours.
+/// Reads from `postmaster.pid` whether Postgres is ready: line 1 is its pid, line 4 its port, line 8 its
+/// state. The file of a server that crashed still says "ready", so the pid must be ours.
 fn says_ready(text: &str, pid: u32, port: u16) -> bool {
     let line = |number: usize| text.lines().nth(number - 1).map(str::trim);
     line(1) == Some(&pid.to_string()) && line(4) == Some(&port.to_string()) && line(8) == Some("ready")

@@ -1,4 +1,4 @@
-//! Whom a server runs as. Postgres refuses to run as root, so root starts it as an ordinary user; that
+//! User as whom a server runs. Postgres refuses to run as root, so root starts it as an ordinary user; that
 //! user must be able to reach the directory through all directories above it.
 
 use crate::Error;

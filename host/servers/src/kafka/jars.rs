@@ -19,7 +19,7 @@ impl KafkaRelease {
     /// Megabytes that are fetched.
     pub const MEGABYTES: u32 = 45;
 
-    /// Its number, as in `4.3.1`.
+    /// Returns the number of the release, as in `4.3.1`.
     pub fn version(self) -> &'static str {
         self.version
     }
@@ -36,7 +36,7 @@ impl KafkaRelease {
     }
 }
 
-/// Whether the folder has all jars.
+/// Tells whether the folder has all jars.
 pub fn kafka_jars_are_there(jars: &Path) -> bool {
     maven::is_complete(jars)
 }

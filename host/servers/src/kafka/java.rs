@@ -8,7 +8,7 @@ use std::process::Command;
 /// Kafka 4 needs this one.
 const VERSION_MIN: u32 = 17;
 
-/// Whether a Java that can run Kafka is installed; `Missing` says what is wrong.
+/// Checks that a Java that can run Kafka is installed; `Missing` says what is wrong.
 pub fn java_is_there() -> Result<(), Error> {
     find().map(drop)
 }

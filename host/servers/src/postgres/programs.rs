@@ -1,4 +1,4 @@
-//! Where Postgres is installed: on the search path, or where distributions hide it.
+//! Search for an installed Postgres: on the search path, or where distributions hide it.
 
 use crate::Error;
 use crate::child::on_path;

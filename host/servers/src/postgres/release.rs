@@ -33,7 +33,7 @@ impl PostgresRelease {
     /// Megabytes that are fetched, at most.
     pub const MEGABYTES: u32 = if cfg!(target_os = "macos") { 34 } else { 16 };
 
-    /// Its number, as in `18.4`.
+    /// Returns the number of the release, as in `18.4`.
     pub fn version(self) -> &'static str {
         // The last number is the packager's.
         self.version.rsplit_once('.').map_or(self.version, |(version, _)| version)
@@ -45,7 +45,7 @@ impl PostgresRelease {
         Ok(reachable_dir(&maven::cache())?.join(format!("postgres-{}", self.version)))
     }
 
-    /// Whether it was fetched.
+    /// Tells whether it was fetched.
     pub fn is_there(self) -> bool {
         self.folder().is_ok_and(|folder| maven::is_complete(&folder))
     }
