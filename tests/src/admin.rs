@@ -13,7 +13,7 @@ use crate::exposition::Exposition;
 /// An answer takes longer only where the host hangs.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Where a host answers.
+/// Admin port of a host.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {
     address: SocketAddr,
@@ -24,9 +24,9 @@ pub struct Admin {
 pub struct Answer {
     /// The code of its status.
     pub status: u16,
-    /// Its headers, as they came.
+    /// Headers, as they came.
     pub head: String,
-    /// Its body.
+    /// Body of the answer.
     pub body: String,
 }
 
@@ -37,7 +37,7 @@ impl Admin {
         Self { address }
     }
 
-    /// Its address.
+    /// Returns the address at which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -48,13 +48,13 @@ impl Db {
         Ok(server.close().await?)
     }
 
-    /// Where the host finds it.
+    /// Returns the URL by which the host finds it.
     #[must_use]
     pub fn url(&self) -> String {
         url_of(&self.server_url, &self.name)
     }
 
-    /// Where a role of its own finds it.
+    /// Returns the URL by which a role of its own finds it.
     #[must_use]
     pub fn url_as(&self, role: &str, password: &str) -> String {
         format!("postgres://{role}:{password}@{}/{}", self.address(), self.name)
@@ -67,7 +67,7 @@ impl Db {
         server.rsplit(['@', '/']).next().unwrap_or(server).to_owned()
     }
 
-    /// Its name.
+    /// Returns the name of the database.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -120,7 +120,7 @@ impl Db {
         Ok(sqlx::query(statement).execute(&self.pool).await?.rows_affected())
     }
 
-    /// How many inbox rows are `completed`.
+    /// Counts the inbox rows that are `completed`.
     ///
     /// # Errors
     /// Postgres' own.
@@ -147,7 +147,7 @@ impl Db {
         Ok(Held(transaction))
     }
 
-    /// Whether somebody waits for a lock with a statement that contains `text`.
+    /// Tells whether somebody waits for a lock with a statement that contains `text`.
     ///
     /// # Errors
     /// Postgres' own.
@@ -158,7 +158,7 @@ impl Db {
         Ok(sqlx::query_scalar(query).bind(text).fetch_one(&self.pool).await?)
     }
 
-    /// How many sessions have a transaction or a statement open here, this one not counted.
+    /// Counts the sessions that have a transaction or a statement open here, this one not counted.
     ///
     /// # Errors
     /// Postgres' own.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// Labels of a series.
 pub type Labels = BTreeMap<String, String>;
 
-/// What one scrape gave.
+/// Result of one scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Exposition {
     types: BTreeMap<String, String>,

@@ -1,5 +1,5 @@
-//! What hosts did to a stream of messages while they were killed: the evidence, read from tables and
-//! topics, and the judgement over it. The judgement is pure and names each breach.
+//! History of what hosts did to a stream of messages while they were killed: the evidence, read from tables
+//! and topics, and the judgement over it. The judgement is pure and names each breach.
 
 pub mod check;
 pub mod gather;
@@ -13,11 +13,11 @@ pub use watch::Watch;
 pub struct Sent {
     /// The producer's id.
     pub id: String,
-    /// Its key; messages of a key were sent in the order of the list.
+    /// Key; messages of a key were sent in the order of the list.
     pub key: String,
-    /// What the guest is to give back.
+    /// Value that the guest is to give back.
     pub value: i64,
-    /// How often its script tells the guest to fail on it before it completes.
+    /// Number of times that its script tells the guest to fail on it before it completes.
     pub failures: i64,
 }
 
@@ -26,9 +26,9 @@ pub struct Sent {
 pub struct Handled {
     /// The producer's id.
     pub id: String,
-    /// As in the row; why, where it failed.
+    /// Status of the row, and the reason where it failed.
     pub status: String,
-    /// As in the row.
+    /// Attempts, as the row counts them.
     pub attempts_made: i64,
 }
 
@@ -39,17 +39,17 @@ pub struct Row {
     pub seq: i64,
     /// The id that its record carries.
     pub id: String,
-    /// Where it goes.
+    /// Topic to which it goes.
     pub topic: String,
-    /// Its key.
+    /// Key of the message.
     pub key: String,
-    /// As in the row.
+    /// Status of the row.
     pub status: String,
-    /// What the guest said when it emitted the row; `None` for a row that an application wrote.
+    /// Words of the guest when it emitted the row; `None` for a row that an application wrote.
     pub emitted: Option<Emitted>,
 }
 
-/// What the guest says in what it emits.
+/// Content that the guest gives to what it emits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emitted {
     /// The id of the message that it was called with.
@@ -58,7 +58,7 @@ pub struct Emitted {
     pub attempt: i64,
     /// The message's value.
     pub value: i64,
-    /// How many messages of its key it had completed by then, by its own keyed state.
+    /// Number of messages of its key that it had completed by then, by its own keyed state.
     pub sum: i64,
 }
 
@@ -67,9 +67,9 @@ pub struct Emitted {
 pub struct Published {
     /// The id of its outbox row.
     pub id: String,
-    /// Where it was read.
+    /// Topic in which it was read.
     pub topic: String,
-    /// Its key.
+    /// Key of the record.
     pub key: String,
 }
 
@@ -98,6 +98,6 @@ pub struct Evidence {
     pub sums: Vec<(String, i64)>,
     /// Each time that a lane had no live owner.
     pub gaps: Vec<Gap>,
-    /// How long such a time may be.
+    /// Longest time that a gap may last.
     pub gap_milliseconds_max: i64,
 }

@@ -18,16 +18,16 @@ pub struct Host {
     start: Start,
 }
 
-/// How a host is started, again and again.
+/// Settings with which a host is started, again and again.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// The binary.
     pub binary: PathBuf,
-    /// Its configuration file.
+    /// Configuration file.
     pub config: PathBuf,
     /// `MAILROOM__SECTION__KEY` and its value, over the file.
     pub env: Vec<(String, String)>,
-    /// Where a host's output is appended.
+    /// File to which a host's output is appended.
     pub log: PathBuf,
 }
 
@@ -141,7 +141,7 @@ impl Host {
         }
     }
 
-    /// What it has said so far.
+    /// Returns what it has said so far.
     ///
     /// # Errors
     /// The file's own.
@@ -194,11 +194,11 @@ const HANGS: Duration = Duration::from_secs(300);
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// Its exit code; `None` where a signal ended it.
+    /// Exit code; `None` where a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to stdout.
+    /// Text that it wrote to stdout.
     pub stdout: String,
-    /// What it wrote to stderr.
+    /// Text that it wrote to stderr.
     pub stderr: String,
 }
 
@@ -210,7 +210,7 @@ impl Ran {
         Ok(Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
 
-    /// Its stdout, where it ended with 0.
+    /// Returns its stdout, where it ended with 0.
     ///
     /// # Errors
     /// Says what it wrote where it failed.
@@ -219,7 +219,7 @@ impl Ran {
         Ok(self.stdout)
     }
 
-    /// Its stdout as JSON, where it ended with 0.
+    /// Returns its stdout as JSON, where it ended with 0.
     ///
     /// # Errors
     /// Says what it wrote where it failed or is not JSON.

@@ -50,7 +50,8 @@ fn run(world: impl Future<Output = Result<World>>, body: impl AsyncFnOnce(&World
     }
 }
 
-/// Where in the suite the error came up, if `RUST_BACKTRACE` is set: the rest of a backtrace is noise.
+/// Returns where in the suite the error came up, if `RUST_BACKTRACE` is set: the rest of a backtrace is
+/// noise.
 fn lines_of_the_suite(error: &anyhow::Error) -> String {
     let backtrace = error.backtrace().to_string();
     let lines =

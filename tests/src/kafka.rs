@@ -64,7 +64,7 @@ impl Kafka {
         })
     }
 
-    /// Where the host finds it.
+    /// Returns the address by which the host finds it.
     #[must_use]
     pub fn brokers(&self) -> &str {
         &self.brokers

@@ -75,7 +75,7 @@ impl<'w> Load<'w> {
         self.enough.set(true);
     }
 
-    /// How many were acknowledged.
+    /// Counts the messages that were acknowledged.
     ///
     /// # Errors
     /// Never: the bound is small.

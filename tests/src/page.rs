@@ -13,7 +13,7 @@ const SHELLS: [&str; 4] = ["sh", "bash", "shell", "console"];
 /// A page of the repository.
 #[derive(Debug)]
 pub struct Page {
-    /// Its place, from the root of the repository.
+    /// Path from the root of the repository.
     pub path: String,
     text: String,
 }

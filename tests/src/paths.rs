@@ -1,4 +1,4 @@
-//! Where things are: the binary under test, the guests, the folders for servers and for worlds.
+//! Paths of the binary under test, the guests, the folders for servers and for worlds.
 
 use std::env;
 use std::path::{Path, PathBuf};

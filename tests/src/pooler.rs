@@ -15,10 +15,10 @@ use crate::wait::{SOON, eventually};
 /// Debian has it here, which is on no search path.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
-/// How long PgBouncer lets a client keep its server connection.
+/// Time for which PgBouncer lets a client keep its server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
-    /// As long as the client is connected.
+    /// For as long as the client is connected.
     Session,
     /// For a transaction.
     Transaction,
@@ -79,13 +79,13 @@ impl Pooler {
         Ok(pooler)
     }
 
-    /// Where clients find the database.
+    /// Returns the URL by which clients find the database.
     #[must_use]
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Its `HOST:PORT`.
+    /// Returns its `HOST:PORT`.
     #[must_use]
     pub fn address(&self) -> String {
         let place = self.url.rsplit('@').next().unwrap_or(&self.url);
@@ -104,7 +104,7 @@ impl Pooler {
         Ok(())
     }
 
-    /// How it was set.
+    /// Returns the mode that it was set to.
     #[must_use]
     pub fn mode(&self) -> PoolMode {
         self.mode

@@ -35,7 +35,7 @@ pub enum Request {
     ProduceTo(&'static str),
 }
 
-/// What is kept back.
+/// Kind of traffic that is kept back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// The request: the server never sees it.
@@ -69,7 +69,7 @@ struct Control {
     cuts: watch::Sender<u64>,
     /// Connections that were made.
     made: AtomicUsize,
-    /// How many of these, the first ones, are silent.
+    /// Number of these, the first ones, that are silent.
     silent: AtomicUsize,
 }
 
@@ -118,7 +118,7 @@ impl Proxy {
         Ok(Self { port, control, _accepting: accepting })
     }
 
-    /// Where the host connects: `127.0.0.1:PORT`.
+    /// Returns the address to which the host connects: `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -135,7 +135,8 @@ impl Proxy {
         self.control.trap.send_replace(Some((request, keep)));
     }
 
-    /// How many requests, or replies that the server has sent, are kept back or were before the release.
+    /// Counts the requests, or replies that the server has sent, that are kept back or were before the
+    /// release.
     #[must_use]
     pub fn frozen(&self) -> usize {
         self.control.frozen.load(Ordering::SeqCst)
@@ -157,7 +158,7 @@ impl Proxy {
         self.control.silent.store(usize::MAX, Ordering::SeqCst);
     }
 
-    /// How many connections were made.
+    /// Counts the connections that were made.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.control.made.load(Ordering::SeqCst)

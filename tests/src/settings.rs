@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-/// What differs between hosts.
+/// Settings that differ between hosts.
 #[derive(Debug)]
 pub struct Settings<'s> {
     /// The world's own namespace: consumer groups on a shared Kafka must differ.
@@ -12,7 +12,7 @@ pub struct Settings<'s> {
     pub worker: &'s str,
     /// The drop folder.
     pub handlers: &'s Path,
-    /// Where it keeps compiled code.
+    /// Folder of the code cache.
     pub compiled: &'s Path,
     /// The world's database.
     pub postgres_url: &'s str,

@@ -19,9 +19,9 @@ pub struct Core<'t> {
     pub declares: &'t str,
     /// 64 KiB each.
     pub memory_pages: u32,
-    /// What `subscriptions()` does; it leaves the address of a list's address and length.
+    /// Body of `subscriptions()`; it leaves the address of a list's address and length.
     pub subscriptions: &'t str,
-    /// What `handle()` does; it leaves the address of the reply.
+    /// Body of `handle()`; it leaves the address of the reply.
     pub handle: &'t str,
     /// The version of the contract that it is built for.
     pub contract: &'t str,

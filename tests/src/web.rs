@@ -16,7 +16,7 @@ pub struct Web {
     _accepting: JoinSet<()>,
 }
 
-/// What came in.
+/// Requests and connections that came in.
 #[derive(Debug, Default)]
 struct Seen {
     requests: Mutex<Vec<String>>,
@@ -51,7 +51,7 @@ impl Web {
         format!("{}{path}", self.origin(host))
     }
 
-    /// As a manifest grants it.
+    /// Returns the origin as a manifest grants it.
     #[must_use]
     pub fn origin(&self, host: &str) -> String {
         format!("http://{host}:{}", self.port)
@@ -63,7 +63,7 @@ impl Web {
         self.seen.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many connections were opened so far.
+    /// Counts the connections that were opened so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         *self.seen.connections.lock().unwrap_or_else(PoisonError::into_inner)

@@ -14,7 +14,7 @@ use crate::servers::{self, Releases, Running};
 use crate::settings::Settings;
 use crate::{Host, Kafka, Manifest, PoolMode, Pooler, Proxy, Ran, paths};
 
-/// What a test needs beyond the ordinary.
+/// Needs of a test beyond the ordinary.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// A Postgres that the test may stop.
@@ -32,7 +32,7 @@ pub struct Setup {
 pub struct World {
     /// The database of this world.
     pub db: Db,
-    /// Its topics.
+    /// Kafka of the world, with the topics that the test makes.
     pub kafka: Kafka,
     /// Before its own Kafka, in a world that was made so.
     pub kafka_proxy: Option<Proxy>,

@@ -11,7 +11,7 @@ use super::{Emitted, Evidence, Row};
 pub struct Breach {
     /// The promise: `settled once`, `effects once`, `order`, `attempts`, `published`, `state`, `owner`.
     pub promise: &'static str,
-    /// What is wrong, with the message, the key or the lane.
+    /// Description of the breach, with the message, the key or the lane.
     pub what: String,
 }
 
@@ -64,8 +64,8 @@ fn effects_once(evidence: &Evidence) -> Vec<Breach> {
     wrong.collect()
 }
 
-/// What a key's messages emitted has their values in the order in which they were sent, and the guest
-/// counted them one by one.
+/// Checks the order: what a key's messages emitted has their values in the order in which they were sent, and
+/// the guest counted them one by one.
 fn order(evidence: &Evidence) -> Vec<Breach> {
     let mut found: BTreeMap<&str, Vec<(i64, i64)>> = BTreeMap::new();
     for (row, emitted) in emitted(evidence) {

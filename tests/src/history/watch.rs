@@ -35,10 +35,10 @@ pub struct Watch {
 /// A lane that has no live owner.
 #[derive(Debug, Clone, Copy)]
 struct Alone {
-    /// When it was first and last seen so, in milliseconds.
+    /// Time when it was first and last seen so, in milliseconds.
     first: i64,
     last: i64,
-    /// How much of the time between them Postgres held up the looks, in milliseconds.
+    /// Part of the time between them in which Postgres held up the looks, in milliseconds.
     held_up: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What a test sends: anything that a Kafka record can be.
+//! Messages that a test sends: anything that a Kafka record can be.
 
 /// A record to send. Key and payload are null until they are set.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,4 @@
-//! What a test reads back, and what a topic as a whole must show.
+//! Records that a test reads back, and what a topic as a whole must show.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 /// A record as a consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its partition.
+    /// Partition in which it lies.
     pub partition: i32,
-    /// Its place within the partition.
+    /// Place within the partition.
     pub offset: i64,
-    /// Its key.
+    /// Key, if any.
     pub key: Option<Vec<u8>>,
-    /// Its value.
+    /// Value; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
     /// In order; names may repeat.
     pub headers: Vec<(String, Option<Vec<u8>>)>,

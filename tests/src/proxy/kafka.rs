@@ -13,7 +13,7 @@ pub(super) fn length(read: &[u8]) -> Option<usize> {
     Some(4 + length_at(read, 0)?)
 }
 
-/// How many bytes of these are whole frames.
+/// Returns how many bytes of these are whole frames.
 pub(super) fn whole(read: &[u8]) -> usize {
     let mut end = 0;
     while let Some(next) = read.get(end..).and_then(length).map(|length| end + length)
@@ -28,7 +28,7 @@ pub(super) fn is_produce(message: &[u8]) -> bool {
     message.get(4..).is_some_and(|body| body.starts_with(&PRODUCE))
 }
 
-/// Whether it has records for a topic whose name ends so: clients send one for each partition.
+/// Tells whether it has records for a topic whose name ends so: clients send one for each partition.
 pub(super) fn is_produce_to(message: &[u8], end: &str) -> bool {
     is_produce(message) && topic(message).is_ok_and(|topic| topic.ends_with(end.as_bytes()))
 }

@@ -9,16 +9,16 @@ use super::requests::length_at;
 /// Version 3.0; before it a client may ask for encryption, which the tests' server has not.
 const STARTUP: [u8; 4] = [0, 3, 0, 0];
 
-/// What one client has sent so far.
+/// Statements that one client has sent so far.
 #[derive(Debug, Default)]
 pub(super) struct Client {
     started: bool,
     prepared: HashMap<Vec<u8>, String>,
-    /// What ran since the last `begin`.
+    /// Statements that ran since the last `begin`.
     transaction: Vec<String>,
 }
 
-/// What a message does.
+/// Effect of a message.
 enum Does<'m> {
     Run(String),
     Simple(&'m [u8]),
@@ -26,7 +26,7 @@ enum Does<'m> {
 }
 
 impl Client {
-    /// How long the message is that begins here.
+    /// Returns how long the message is that begins here.
     pub(super) fn length(&self, read: &[u8]) -> Option<usize> {
         if self.started { Some(1 + length_at(read, 1)?) } else { length_at(read, 0) }
     }

@@ -1,4 +1,4 @@
-//! What a client sends, request by request, and which of them a trap means.
+//! Requests of a client, one by one, and which of them a trap means.
 
 use super::{Request, kafka, postgres};
 
@@ -21,8 +21,8 @@ impl Requests {
         })
     }
 
-    /// Whether this message is what the trap names. Each message is shown once, in order, without a trap
-    /// too.
+    /// Tells whether this message is what the trap names. Each message is shown once, in order, without a
+    /// trap too.
     pub(super) fn see(&mut self, message: &[u8], named: Option<Request>) -> bool {
         match self {
             Self::Postgres(client) => client.see(message, named),
