@@ -1,4 +1,4 @@
-//! What most tests begin with: the guest that does what its message says, between two topics.
+//! Arrangement with which most tests begin: the guest that does what its message says, between two topics.
 
 use std::env;
 
@@ -47,14 +47,14 @@ pub(crate) async fn sql_role(world: &World, name: &str) -> Result<(String, Strin
     Ok((role, url))
 }
 
-/// What somebody who runs a test sets for it.
+/// Reads a number that somebody who runs a test sets for it.
 pub(crate) fn number(name: &str) -> Result<Option<u64>> {
     let Some(text) = env::var_os(name) else { return Ok(None) };
     let text = text.to_string_lossy();
     text.parse().map(Some).with_context(|| format!("{name}={text} should be a number"))
 }
 
-/// What the host waits for beside messages, as `status` shows it.
+/// Returns what the host waits for beside messages, as `status` shows it.
 pub(crate) async fn waits(world: &World) -> Result<Vec<String>> {
     let status: Value = world.mailroom(&["status", "--json"]).await?.json()?;
     let waits = status.pointer("/hosts/0/waits").and_then(Value::as_array).into_iter().flatten();

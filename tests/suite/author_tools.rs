@@ -1,4 +1,4 @@
-//! What an author of handlers has without any server: `handler check` and `handler invoke`.
+//! Tools that an author of handlers has without any server: `handler check` and `handler invoke`.
 
 mod desk;
 

@@ -61,7 +61,7 @@ fn a_row_with_headers_that_are_none_fails_alone() {
     });
 }
 
-/// How many rows are in each status, and why failed ones are.
+/// Counts the rows in each status, with the reason of failed ones.
 async fn ends(world: &World, topic: &str) -> Result<Vec<(String, Option<String>, i64)>> {
     let ends = "select status, failed_reason, count(*) from mailroom.outbox where topic = $1
                  group by 1, 2 order by 1, 2";

@@ -1,4 +1,4 @@
-//! What becomes of a key's later messages: while one waits, and once one is dead.
+//! Fate of a key's later messages: while one waits, and once one is dead.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ const DONE: Duration = Duration::from_secs(240);
 const TOPIC: &str = "conformance";
 const RESULTS: &str = "conformance-results";
 
-/// What a test sees of one message: how it ended, and what it published.
+/// Result of one message: how it ended, and what it published.
 #[derive(Debug, Clone, Default)]
 struct Ended {
     language: &'static str,
@@ -42,7 +42,7 @@ impl Ended {
     }
 }
 
-/// What the behaviours find besides Kafka: a server, and the names of what is granted.
+/// Surroundings of the behaviours besides Kafka: a server, and the names of what is granted.
 struct Surroundings {
     web: Web,
 }

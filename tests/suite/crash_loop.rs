@@ -17,10 +17,10 @@ const NEIGHBOURS: i64 = 499;
 const CRASHES: &str = "select coalesce(max(crashes), 0) from mailroom.inbox where message_id = 'the-killer'";
 const ALONE: &str = "select count(*) from mailroom.inbox where message_id = 'the-killer' and lone";
 const STORED: &str = "select count(*) from mailroom.inbox where message_id = 'the-killer'";
-/// Its call alone ended at its deadline, and the next one is under way.
+/// The call alone ended at its deadline, and the next one is under way.
 const AGAIN: &str = "select count(*) > 0 from mailroom.inbox
                       where attempts_made = 1 and scheduled_at < clock_timestamp() - interval '300 ms'";
-/// It was lost while it ran alone, and waits for its host to come again.
+/// The message was lost while it ran alone, and waits for its host to come again.
 const SUSPECTED: &str = "select count(*) from mailroom.inbox where crashes = 3 and held and wakes";
 const PARKED: &str = "select count(*) from mailroom.inbox where failed_reason = 'crash-loop'";
 

@@ -26,9 +26,9 @@ const KEYS: i64 = 4;
 struct Point {
     request: Request,
     keep: Keep,
-    /// Whether what is left says that the host stood at this step.
+    /// Tells from what is left whether the host stood at this step.
     stood: fn(&Left) -> bool,
-    /// How many records are on Kafka twice in the end.
+    /// Number of records that are on Kafka twice in the end.
     repeats: RangeInclusive<usize>,
 }
 

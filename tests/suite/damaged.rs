@@ -7,16 +7,16 @@ use crate::arrange::Scripted;
 
 const SKIP: [(&str, &str); 1] = [("MAILROOM__INGEST__GAP", "skip")];
 
-/// Where the fields of a batch are.
+/// Places of the fields of a batch.
 const LENGTH: usize = 8;
 const MAGIC: usize = 16;
 const CRC: usize = 17;
 const ATTRIBUTES: usize = 21;
-/// What the checksum covers begins here.
+/// Start of the bytes that the checksum covers.
 const COVERED: usize = 21;
 const HEADER: usize = 61;
 
-/// Where each batch begins.
+/// Returns where each batch begins.
 fn batches(log: &[u8]) -> Vec<usize> {
     let (mut starts, mut at) = (Vec::new(), 0);
     while let Some(length) = log.get(at + LENGTH..).and_then(<[u8]>::first_chunk) {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::arrange::Scripted;
 
-/// Its message, delivery and attempt, its fault and code, and whether all else is as it should be.
+/// Message, delivery and attempt, the fault and code, and whether all else is as it should be.
 type Attempt = (String, i32, i32, Option<String>, Option<String>, Option<bool>);
 
 const DEATHS: &str = "select count(*) from mailroom.dead_letter";

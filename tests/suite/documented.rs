@@ -1,5 +1,5 @@
-//! What pages say to type is run as it is written: here, or where a test takes a page's commands by [`commands`]. What is
-//! not run stands in a list, with the reason.
+//! Commands that pages say to type are run as they are written: here, or where a test takes a page's commands
+//! by [`commands`]. What is not run stands in a list, with the reason.
 
 mod start;
 
@@ -111,7 +111,7 @@ fn why_not(page: &str, command: &str) -> Option<usize> {
     NOT_RUN.iter().position(is_it)
 }
 
-/// What a page says to type below a heading, but for what is not run.
+/// Returns what a page says to type below a heading, but for what is not run.
 pub(crate) fn commands(page: &str, heading: &str) -> Result<Vec<String>> {
     ensure!(
         RUN.contains(&(page, heading)),

@@ -1,4 +1,4 @@
-//! What happens in the drop folder is told in one line each.
+//! Changes of the drop folder are told in one line each.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,7 +13,7 @@ fn lines(host: &Host, text: &str) -> Result<usize> {
     Ok(host.log()?.lines().filter(|line| line.contains(text)).count())
 }
 
-/// What the registry says of a handler, as `handler list` shows it.
+/// Returns what the registry says of a handler, as `handler list` shows it.
 async fn listed(world: &World, handler: &str) -> Result<Value> {
     let listed = world.mailroom(&["handler", "list", "--json"]).await?.json()?;
     let found = listed.as_array().and_then(|all| all.iter().find(|one| one["name"] == handler)).cloned();

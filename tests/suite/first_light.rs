@@ -14,7 +14,7 @@ async fn invoicing(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// What an application does: its own row and the message, in its own transaction.
+/// Places an order as an application does: its own row and the message, in its own transaction.
 async fn place_order(world: &World, order: &str, cents: i64) -> Result<Uuid> {
     let mut transaction = world.db.pool().begin().await?;
     sqlx::query("insert into orders values ($1, $2)")

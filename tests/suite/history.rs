@@ -18,7 +18,7 @@ use run::Run;
 
 /// Hosts of the tests have an expiry of three seconds.
 const EXPIRY: Duration = Duration::from_secs(3);
-/// How many breaches of one promise are told.
+/// Number of breaches of one promise that are told.
 const TOLD: usize = 5;
 
 #[test]

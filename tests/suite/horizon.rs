@@ -15,7 +15,7 @@ use producer::{AGGREGATES, Order, Producer};
 /// The relay looks at least this often, 500 ms, and is given time for Kafka, the mark and a busy machine.
 const BACKSTOP: Duration = Duration::from_secs(3);
 
-/// How many rows are published and marked.
+/// Count of the rows that are published and marked.
 const RELAYED: &str = "select count(*) from mailroom.outbox where status = 'completed'";
 
 /// Has producers commit out of the order of `seq`.
@@ -191,7 +191,8 @@ fn a_large_transaction_that_is_committed_late_is_relayed_whole() {
     });
 }
 
-/// As a failover to an asynchronous standby leaves it: the last commits are gone, and their numbers are drawn again.
+/// Leaves the database as a failover to an asynchronous standby does: the last commits are gone, and their
+/// numbers are drawn again.
 #[test]
 fn rows_that_come_after_the_sequence_fell_back_are_published_by_the_same_relay() {
     in_world(Setup::default(), async |world| {

@@ -10,5 +10,5 @@ mod stage;
 
 /// Long enough for a healthy call, so that what ends here would have had no end.
 const SHORT: &str = "limits.deadline = \"300ms\"";
-/// So that a loop ends with its deadline.
+/// Fuel enough that a loop ends with its deadline.
 const FUEL: &str = "limits.fuel = 1000000000000000";

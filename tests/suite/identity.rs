@@ -1,4 +1,4 @@
-//! What tells records apart: a producer's id within topic and source, or the record's place; and what becomes of
+//! Identity of records: a producer's id within topic and source, or the record's place; and the fate of
 //! records that are dropped since their id was there.
 
 use anyhow::{Result, ensure};
@@ -51,7 +51,7 @@ async fn listed(world: &World, more: &[&str]) -> Result<Vec<Value>> {
     Ok(listed.as_array().cloned().unwrap_or_default())
 }
 
-/// How often the log tells of dropped records.
+/// Counts how often the log tells of dropped records.
 fn told(host: &Host) -> Result<usize> {
     Ok(host.log()?.matches("records whose ids it had already").count())
 }

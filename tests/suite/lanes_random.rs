@@ -22,13 +22,13 @@ use statements::Statements;
 const HOSTS: usize = 3;
 const PARTITIONS: usize = 4;
 const RECORDS: usize = 800;
-/// Of a partition; one of them has a fifth of the records.
+/// Keys of a partition; one of them has a fifth of the records.
 const KEYS: i64 = 20;
 const SEEDS: u64 = 3;
 const EXPIRY: Duration = Duration::from_millis(150);
 const TOPIC: &str = "random";
 
-/// How often something happened that the test is about.
+/// Counts of what the test is about.
 #[derive(Debug, Default)]
 struct Counts {
     burials: usize,
@@ -36,7 +36,7 @@ struct Counts {
     refused: usize,
 }
 
-/// What the hosts of one seed share: the database, and the log that stands for Kafka.
+/// Parts that the hosts of one seed share: the database, and the log that stands for Kafka.
 struct Game<'g> {
     pool: &'g PgPool,
     statements: Statements,
@@ -134,7 +134,7 @@ impl<'g> Game<'g> {
         Ok(over == Some(true))
     }
 
-    /// What must be true at the end.
+    /// Checks what must be true at the end.
     async fn check(&self, world: &World) -> Result<()> {
         let Counts { burials, take_overs, refused } = *self.counts.borrow();
         ensure!(burials > 0 && take_overs > 0 && refused > 0, "nothing of what is tested happened");

@@ -1,4 +1,4 @@
-//! What an application may do with the rights that the documentation gives it, and what it may not.
+//! Rights of an application, as the documentation gives them: what it may do, and what it may not.
 
 use anyhow::{Context as _, Result, ensure};
 use mailroom_tests::{Manifest, Message, SOON, Setup, World, becomes, in_world};
@@ -85,7 +85,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ),
 ];
 
-/// What the guide promises works.
+/// Statements that the guide promises work.
 const PROMISED: [&str; 4] = [
     "select mailroom.publish('t', 'k', 'x', '{\"a\": 1}')",
     "select mailroom.publish(

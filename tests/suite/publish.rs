@@ -50,7 +50,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("'t', 'k', 't', '{\"a\": 1}', max_attempts => 9", "max_attempts"),
 ];
 
-/// What is taken, and a condition that holds for the row.
+/// Arguments that are taken, and a condition that holds for the row.
 const TAKEN: &[(&str, &str)] = &[
     (
         "'t', 'k', 't', '{\"a\": 1}'",
@@ -224,7 +224,7 @@ const BEARERS: [&str; 7] = [
     r#"[["authoriz\u0061tion", "Bearer abc"]]"#,
 ];
 
-/// And such as look like these.
+/// Headers that look like these, and are taken.
 const NO_BEARERS: [&str; 6] = [
     r#"[["authorization", "Basic eA=="]]"#,
     r#"[["authorization", "bearer"]]"#,

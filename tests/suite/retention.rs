@@ -54,7 +54,7 @@ const ROWS: &str = r#"
 
 const INBOX: &str = "select message_id from mailroom.inbox order by 1";
 const OUTBOX: &str = "select aggregate_id from mailroom.outbox order by 1";
-/// They have the message's id for a host.
+/// Query for the messages of attempts: a test's rows have the message's id for a host.
 const ATTEMPTS: &str = "select distinct host from mailroom.attempt order by 1";
 const LETTERS: &str = "select message_id from mailroom.dead_letter where origin = 'inbox' order by 1";
 

@@ -1,4 +1,4 @@
-//! What the migrations make, as a snapshot: a migration's effect shows in review as a diff of it.
+//! Schema that the migrations make, as a snapshot: a migration's effect shows in review as a diff of it.
 //! `UPDATE_SNAPSHOTS=1` writes it anew.
 
 use std::path::Path;

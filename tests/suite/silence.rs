@@ -14,7 +14,7 @@ use crate::arrange::Scripted;
 
 /// Messages of a round, over four keys.
 const ROUND: i64 = 8;
-/// As the suite's settings say.
+/// Grace of a stop, as the suite's settings say.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 const EXPIRY: Duration = Duration::from_secs(3);
 

@@ -195,7 +195,7 @@ fn what_a_handler_read_of_its_state_beside_its_sql_holds_or_its_rows_go_with_its
     });
 }
 
-/// What a message leaves, but for what is each row's own.
+/// Query for what a message leaves, but for what is each row's own.
 const LEFT: &str = "select to_jsonb(i) - array['seq', 'id', 'message_id', 'offset', 'key', 'okey', 'payload', 'headers', 'created_at',
                'updated_at', 'completed_at', 'scheduled_at', 'produced_at_ms']
             || jsonb_build_object('emitted', to_jsonb(o) - array['seq', 'id', 'lane', 'key', 'created_at', 'updated_at',

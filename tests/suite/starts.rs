@@ -1,4 +1,4 @@
-//! Where a topic is begun that was never read: resolved once, and kept whatever happens then.
+//! Start of a topic that was never read: resolved once, and kept whatever happens then.
 
 use anyhow::Result;
 use mailroom_tests::{LATER, Manifest, Message, SOON, Setup, World, becomes, in_world};

@@ -1,4 +1,4 @@
-//! What a handler read of its state holds where it has effects: else its message is handled again.
+//! Reads of state hold where the handler has effects: else its message is handled again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::arrange::Scripted;
 
-/// What was emitted for a key, in the order in which it was.
+/// Returns what was emitted for a key, in the order in which it was.
 async fn emitted(world: &World, key: &str) -> Result<Vec<Value>> {
     let said = "select convert_from(payload, 'UTF8')::jsonb from mailroom.outbox
                  where convert_from(key, 'UTF8') = $1 order by seq";

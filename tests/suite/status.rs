@@ -1,4 +1,5 @@
-//! What `status` says of lanes and of partitions: whose they are, how far they are read, and what stands still.
+//! Words of `status` about lanes and partitions: whose they are, how far they are read, and what stands
+//! still.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::arrange::{Scripted, waits};
 
-/// As the suite's settings say.
+/// Expiry of a host, as the suite's settings say.
 const EXPIRY_SECS: f64 = 3.0;
 
 /// An address at which nobody listens.

@@ -16,12 +16,12 @@ const SMALL_GROUPS: Setup = Setup {
 const OWNERS: &str = "select h.worker, l.token from mailroom.lane l join mailroom.host h on h.id = l.owner
                        where l.kind = 'inbox' order by l.topic";
 
-/// Who waits to write state.
+/// Query for those who wait to write state.
 const WAITING: &str = "select count(*) from pg_stat_activity
                         where datname = current_database() and wait_event_type = 'Lock'
                           and query ilike '%insert into mailroom.state%'";
 
-/// What the guest says of each addition: the id of its message, and the sum after it.
+/// Query for what the guest says of each addition: the id of its message, and the sum after it.
 const SUMS: &str = "select said->>'in', (said->>'sum')::bigint
                       from mailroom.outbox cross join lateral (select convert_from(payload, 'UTF8')::jsonb as said) p
                      order by 2";
@@ -40,7 +40,7 @@ async fn each_has_one(world: &World) -> Result<Vec<(String, i64)>> {
     Ok(owners)
 }
 
-/// So many messages come through each of two topics and add one each; `key` is the key of the nth.
+/// Sends so many messages through each of two topics, which add one each; `key` is the key of the nth.
 fn adds_up(shared: bool, messages: i64, key: fn(i64) -> String) {
     in_world(SMALL_GROUPS, async |world| {
         let topics = [world.kafka.topic("left", 1).await?, world.kafka.topic("right", 1).await?];

@@ -1,4 +1,4 @@
-//! How a message ends while nothing goes wrong but what its handler does.
+//! Ends of a message while nothing goes wrong but what its handler does.
 
 use mailroom_tests::{Setup, in_world};
 use serde_json::json;

@@ -28,11 +28,11 @@ struct Point {
     keep: Keep,
     /// Tells from what is seen of the round whether all cells that come there are there.
     stands: fn(&Seen) -> bool,
-    /// How many messages are handed over by then and have no end.
+    /// Number of messages that are handed over by then and have no end.
     interrupted: RangeInclusive<usize>,
 }
 
-/// What is seen of a round.
+/// Counts that are seen of a round.
 #[derive(Debug, Default)]
 struct Seen {
     frozen: i64,

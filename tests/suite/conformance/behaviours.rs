@@ -1,4 +1,4 @@
-//! What the handler of each language does, and how it shows.
+//! Behaviours of the handler of each language, and how each shows.
 #![expect(
     clippy::indexing_slicing,
     reason = "what JSON does not have is null; else a test that fails panics"
@@ -17,7 +17,7 @@ use super::{Ended, Surroundings, TOPIC};
 /// One named behaviour.
 pub(super) struct Behaviour {
     pub(super) name: &'static str,
-    /// Its messages. Their ids begin with the behaviour's name.
+    /// Messages of the behaviour. Their ids begin with the behaviour's name.
     pub(super) messages: fn(&Surroundings) -> Vec<Message>,
     pub(super) check: fn(&All, &str, &Surroundings) -> Result<()>,
 }

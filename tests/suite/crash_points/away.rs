@@ -18,13 +18,13 @@ const MESSAGES: i64 = 600;
 const PANICS: i64 = MESSAGES / 10;
 const SLEEPS: i64 = MESSAGES / 100;
 
-/// Whether a message that sleeps was started and is not settled.
+/// Query for a message that sleeps, was started and is not settled.
 const ASLEEP: &str = "select count(*) > 0 from mailroom.inbox i join mailroom.lane l on l.id = i.lane
     where i.status = 'pending' and i.attempts_made = 0 and i.seq <= l.started_to
       and position('sleep'::bytea in i.payload) > 0";
 
-/// Of a hundred messages, in their first attempts: ten panic, which the guest itself tells its log, and
-/// one sleeps until its deadline, so that calls are in flight.
+/// Makes the nth of a hundred messages: in their first attempts ten panic, which the guest itself tells its
+/// log, and one sleeps until its deadline, so that calls are in flight.
 fn message(scripted: &Scripted, n: i64) -> Message {
     let behave = match (n % 10, n % 100) {
         (3, _) => "panic",

@@ -1,4 +1,4 @@
-//! What has to hold, whatever died: nothing lost, no effect twice, order kept, repeats known.
+//! Checks of what has to hold, whatever died: nothing lost, no effect twice, order kept, repeats known.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,7 +9,7 @@ use mailroom_tests::{Record, SOON, World, becomes};
 use super::{KEYS, all_relayed};
 use crate::arrange::Scripted;
 
-/// What is stored at a moment.
+/// Rows that are stored at a moment.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) stored: i64,

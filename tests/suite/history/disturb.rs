@@ -1,4 +1,4 @@
-//! What is done to the hosts: kills under load, and moments that a kill at random seldom hits.
+//! Disturbances of the hosts: kills under load, and moments that a kill at random seldom hits.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -16,14 +16,14 @@ use super::run::Run;
 const BETWEEN_KILLS: RangeInclusive<u64> = 3_000..=6_000;
 const AWAY: RangeInclusive<u64> = 0..=4_000;
 
-/// Whether a host of another name than this lives, and no message is to run alone: one that dies with its host
-/// then is parked, as it should be.
+/// Query whether a host of another name than this lives, and no message is to run alone: one that dies with
+/// its host then is parked, as it should be.
 const MAY_DIE: &str = "
     select exists (select 1 from mailroom.host where worker <> $1 and expires_at >= clock_timestamp())
        and not exists (select 1 from mailroom.inbox where status = 'pending' and not held and crashes > 1)
        and not exists (select 1 from mailroom.inbox where held and crashes > 1)";
 
-/// Who kills one host after the other while messages flow.
+/// Killer of one host after the other while messages flow.
 pub(super) struct Killer<'r, 'w> {
     pub(super) world: &'w World,
     pub(super) hosts: &'r mut BTreeMap<&'static str, Host>,
@@ -133,7 +133,7 @@ impl Run<'_> {
         known.copied().with_context(|| format!("host {owner} is none of ours"))
     }
 
-    /// How often a host has found that a lane is another's.
+    /// Counts how often a host has found that a lane is another's.
     fn refusals(&self, worker: &str) -> Result<usize> {
         let host = self.hosts.get(worker).context("the host is not running")?;
         Ok(host.log()?.matches("is another host's now").count())

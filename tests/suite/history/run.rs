@@ -23,7 +23,7 @@ const STEP: Duration = Duration::from_millis(100);
 const AHEAD_MAX: i64 = 2_000;
 /// Fewer than this in that time, and nothing was shown.
 const KILLS_MIN: usize = 3;
-/// Where nothing has moved for so long, nothing will: longer than an expiry and a rebalance.
+/// Time after which a standstill is final: longer than an expiry and a rebalance.
 const STILL: Duration = Duration::from_secs(20);
 /// Between two looks at how far the hosts are.
 const LOOK: Duration = Duration::from_millis(200);
@@ -41,7 +41,7 @@ pub(super) const LANES: i64 = 64 + PARTITIONS as i64;
 pub(super) struct Run<'w> {
     pub(super) world: &'w World,
     pub(super) scripted: Scripted,
-    /// Where rows go that an application writes itself.
+    /// Topic of the rows that an application writes itself.
     pub(super) direct: String,
     pub(super) hosts: BTreeMap<&'static str, Host>,
     pub(super) rng: fastrand::Rng,

@@ -7,12 +7,12 @@ use sqlx::{PgConnection, PgExecutor};
 /// An aggregate with a version, as many applications have it.
 pub(crate) const AGGREGATES: &str = "create table public.aggregate as select 0::bigint as version";
 
-/// What keeps a producer's messages in order.
+/// Means by which a producer's messages keep their order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
-    /// It locks its aggregate before it publishes.
+    /// Locks its aggregate before it publishes.
     RowLock,
-    /// It asks for it.
+    /// Asks for it.
     Ordered,
 }
 

@@ -14,7 +14,8 @@ use sqlx::AssertSqlSafe;
 
 use crate::arrange::sql_role;
 
-/// How far the host's memory may rise: an answer of 4 MiB, which a handler may have, is copied a few times.
+/// Bytes by which the host's memory may rise: an answer of 4 MiB, which a handler may have, is copied a few
+/// times.
 const PEAK_BYTES_MAX: u64 = 64 << 20;
 
 /// Statements whose answers are a hundred times as long.

@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::arrange::sql_role;
 
-/// How far the host's memory may rise, whatever comes: docs/production.md says what it is made of.
+/// Bytes by which the host's memory may rise, whatever comes: docs/production.md says what it is made of.
 const PEAK_BYTES_MAX: u64 = 1 << 30;
 /// The same where one kind comes alone.
 const PEAK_BYTES_MAX_OF_ONE: u64 = 768 << 20;
 
-/// What the harness makes smaller than it comes.
+/// Settings that the harness makes smaller than they come.
 const AS_THEY_COME: [(&str, &str); 4] = [
     ("MAILROOM__HOST__EXPIRY", "30s"),
     ("MAILROOM__POSTGRES__CONNECTIONS_MAX", "16"),

@@ -16,7 +16,7 @@ const LONG: &str = "limits.deadline = \"20s\"";
 /// Allows a deadline as long as that.
 const PATIENT: &[(&str, &str)] = &[("MAILROOM__HOST__EXPIRY", "60s")];
 
-/// What a scripted guest does, lines of its manifest, and its fault; without one it may.
+/// Returns what a scripted guest does, lines of its manifest, and its fault; without one it may.
 fn scripts(output: &str) -> Vec<(&'static str, Value, Vec<&'static str>, Option<&'static str>)> {
     let behave = |behave: &str| json!({"behave": behave});
     vec![
@@ -55,7 +55,8 @@ fn scripts(output: &str) -> Vec<(&'static str, Value, Vec<&'static str>, Option<
     ]
 }
 
-/// Its state is granted in a call, and not at the load: so that it loads, and misbehaves at the next start.
+/// Guest whose state is granted in a call, and not at the load: so that it loads, and misbehaves at the next
+/// start.
 const AT_THE_START_OF_A_CALL: &str = r#"
     (import "mailroom:contract/state@0.1.0" "get" (func $get (param i32 i32 i32 i32)))
     (data (i32.const 100) "n")

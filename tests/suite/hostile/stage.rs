@@ -11,10 +11,10 @@ use tokio::try_join;
 
 /// Between two messages of the neighbour.
 const PACE: Duration = Duration::from_millis(20);
-/// How far the host's memory may rise above that of a host at work: the largest calls that coincide, with what they
-/// make the host copy, and what the pool keeps resident of its memories, 8 MiB each.
+/// Bytes by which the host's memory may rise above that of a host at work: the largest calls that coincide,
+/// with what they make the host copy, and what the pool keeps resident of its memories, 8 MiB each.
 const PEAK_BYTES_MAX: u64 = 384 << 20;
-/// What may stay of it: what the pool keeps.
+/// Bytes of it that may stay: what the pool keeps.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 
 pub(super) struct Stage<'w> {
@@ -23,7 +23,7 @@ pub(super) struct Stage<'w> {
 
 /// A hostile guest and the message that it gets.
 pub(super) struct Hostile<'h> {
-    /// Of its handler.
+    /// Name of its handler.
     pub(super) name: &'h str,
     pub(super) guest: Guest<'h>,
     /// Lines of its manifest, `grants.…` among them. It has two attempts, and one call at a time: a worker that were lost would be missed.
@@ -42,13 +42,13 @@ pub(super) enum Guest<'h> {
     Core(Core<'h>),
 }
 
-/// How its message ended.
+/// End of its message.
 #[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
 pub(super) struct Ending {
     pub(super) status: String,
     pub(super) failed_reason: Option<String>,
     pub(super) attempts_made: i32,
-    /// Of each failed attempt.
+    /// Faults of the failed attempts, one each.
     pub(super) faults: Vec<String>,
     /// The dead letter's fault.
     pub(super) letter: Option<String>,

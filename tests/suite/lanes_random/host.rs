@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::{EXPIRY, Game, HOSTS, PARTITIONS};
 
-/// How long a stall may be, in seconds: about an expiry and more.
+/// Length of a stall in seconds: about an expiry and more.
 const STALL_SECS: std::ops::Range<f64> = 0.1..0.5;
-/// How many deaths of its owners are counted against a message that never ran alone.
+/// Number of deaths of its owners that are counted against a message that never ran alone.
 const CRASHES_MAX: i32 = 2;
 
 /// A message in memory.
@@ -30,9 +30,9 @@ pub(super) struct Message {
 pub(super) struct Lane {
     pub(super) token: i64,
     pub(super) partition: i32,
-    /// How far its rows were read.
+    /// Place up to which its rows were read.
     pub(super) mark: i64,
-    /// Whether more may lie in the table.
+    /// True if more may lie in the table.
     pub(super) backlog: bool,
     /// Epoch and next offset, once the offset row was taken over.
     pub(super) position: Option<(i64, i64)>,
@@ -169,7 +169,7 @@ impl<'g> Host<'g> {
         Ok(())
     }
 
-    /// Whether the lanes are ours, and stay so until the end of the transaction.
+    /// Tells whether the lanes are ours, and stay so until the end of the transaction.
     pub(super) async fn fence(&self, tx: &mut Transaction<'static, Postgres>, lanes: &[i32]) -> Result<bool> {
         let tokens: Vec<i64> = lanes.iter().filter_map(|lane| Some(self.lanes.get(lane)?.token)).collect();
         ensure!(tokens.len() == lanes.len(), "a lane is used that was let go");
@@ -194,7 +194,7 @@ impl<'g> Host<'g> {
         Ok(())
     }
 
-    /// When a message with this delay is due.
+    /// Returns when a message with this delay is due.
     pub(super) fn due(delay_secs: f64) -> Instant {
         Instant::now() + Duration::from_secs_f64(delay_secs)
     }

@@ -1,4 +1,4 @@
-//! What a host does with its lanes: store records, read what lies there, settle what was decided.
+//! Work of a host on its lanes: store records, read what lies there, settle what was decided.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ use super::{Game, TOPIC};
 const BATCH: usize = 16;
 const ATTEMPTS_MAX: i32 = 1000;
 
-/// What was decided about a message.
+/// Decision about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Completed,
@@ -258,7 +258,7 @@ fn any_verdict(rng: &mut fastrand::Rng) -> Verdict {
     }
 }
 
-/// How long a retried message waits.
+/// Wait of a retried message.
 const RETRY_SECS: f64 = 0.02;
 
 /// Inserts the rows of a partition's records, each as it was decided.

@@ -1,11 +1,11 @@
-//! What the product's statements are called with, as SQL literals in the order of their parameters.
+//! Arguments of the product's statements, as SQL literals in the order of their parameters.
 
 #![expect(clippy::indexing_slicing, reason = "a query that gives no row fails the test")]
 
 use anyhow::Result;
 use mailroom_tests::World;
 
-/// How many rows a statement is given.
+/// Number of rows that a statement is given.
 const ROWS: usize = 500;
 
 /// Each statement that works on many rows, by a sign in its text, with arguments for rows that are there.

@@ -70,7 +70,7 @@ impl Planner {
 pub(crate) struct Plan(Value);
 
 impl Plan {
-    /// How many blocks it looked at.
+    /// Returns how many blocks it looked at.
     pub(crate) fn blocks(&self) -> Result<u64> {
         let blocks = |kind: &str| self.0["Plan"][kind].as_u64().context("the statement was not run");
         Ok(blocks("Shared Hit Blocks")? + blocks("Shared Read Blocks")?)
@@ -88,7 +88,7 @@ impl Plan {
         Ok(self.nodes().iter().map(of_node).sum())
     }
 
-    /// How many rows the statement gave, or changed where it changes any.
+    /// Returns how many rows the statement gave, or changed where it changes any.
     pub(crate) fn rows(&self) -> Result<u64> {
         let deletes = |node: &&Value| text(node, "Operation") == "Delete";
         let mut top = self.nodes().into_iter().find(deletes).unwrap_or(&self.0["Plan"]);
@@ -100,7 +100,7 @@ impl Plan {
         whole(&top["Actual Rows"]).context("the statement was not run")
     }
 
-    /// Whether it comes to its rows by `index`, with conditions on all of `columns`.
+    /// Tells whether it comes to its rows by `index`, with conditions on all of `columns`.
     pub(crate) fn goes_by(&self, index: &str, columns: &[&str]) -> bool {
         self.nodes().iter().any(|node| {
             text(node, "Index Name") == index
@@ -108,14 +108,14 @@ impl Plan {
         })
     }
 
-    /// Whether it reads a stretch of the table's blocks.
+    /// Tells whether it reads a stretch of the table's blocks.
     pub(crate) fn reads_a_stretch_of(&self, table: &str) -> bool {
         self.nodes()
             .iter()
             .any(|node| text(node, "Node Type") == "Tid Range Scan" && text(node, "Relation Name") == table)
     }
 
-    /// Whether it reads the index in its order, so that it may stop at its bound.
+    /// Tells whether it reads the index in its order, so that it may stop at its bound.
     pub(crate) fn reads_in_order(&self, index: &str) -> bool {
         let by_index = |node: &&&Value| text(node, "Index Name") == index;
         let in_order = ["Index Scan", "Index Only Scan"];

@@ -30,7 +30,7 @@ pub(crate) fn about_messages() -> Result<Vec<Statement>> {
     Ok(statements)
 }
 
-/// The one that holds `sign`.
+/// Returns the one statement that holds `sign`.
 pub(crate) fn the_one_with(sign: &str) -> Result<Statement> {
     let mut found = all()?;
     found.retain(|statement| statement.text.contains(sign));

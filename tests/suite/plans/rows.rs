@@ -62,7 +62,8 @@ const PENDING: &str = "
     insert into mailroom.outbox (id, topic, key, event_type, payload)
     select gen_random_uuid(), 't', int4send(n % 1000), 'e', '{}' from generate_series(1, 50000) n;";
 
-/// As if nobody had ever counted: what a restored database or a new major version begins with.
+/// Statements that leave the tables as if nobody had ever counted: what a restored database or a new major
+/// version begins with.
 const UNCOUNTED: &str = "
     delete from pg_statistic where starelid in ('mailroom.inbox'::regclass, 'mailroom.outbox'::regclass);
     update pg_class set reltuples = -1, relpages = 0

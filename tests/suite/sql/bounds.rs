@@ -1,4 +1,4 @@
-//! What a statement costs the host is bounded, and is the guest's failure where it asks for more.
+//! Cost of a statement to the host: it is bounded, and is the guest's failure where it asks for more.
 
 use anyhow::{Result, ensure};
 use mailroom_tests::{Manifest, SOON, Setup, World, becomes, in_world};

@@ -1,5 +1,5 @@
-//! What a hostile guest says in SQL, and what it gets: nothing of it ends the transaction, outlives it, runs as
-//! another, or touches mailroom's own tables.
+//! Corpus of what a hostile guest says in SQL, and what it gets: nothing of it ends the transaction, outlives
+//! it, runs as another, or touches mailroom's own tables.
 
 use anyhow::Result;
 use mailroom_tests::{Message, SOON, Setup, World, becomes, in_world};
@@ -107,7 +107,7 @@ const CORPUS: &[(&str, &str)] = &[
     ("insert into sale values ('zero', 0)", "23514"),
 ];
 
-/// What an operator may have left about.
+/// Objects that an operator may have left about.
 const LEFT_ABOUT: [&str; 3] = [
     "create type public.mood as enum ('fine')",
     "create procedure public.commits() language plpgsql as 'begin commit; end'",

@@ -1,4 +1,4 @@
-//! What fences the settlement of messages with SQL: a secret apart from the host's id, which people see.
+//! Fence of the settlement of messages with SQL: a secret apart from the host's id, which people see.
 
 use anyhow::{Context as _, Result, ensure};
 use mailroom_tests::{Host, SOON, Setup, World, becomes, in_world};

@@ -11,9 +11,9 @@ use super::{COUNTED, Shop};
 struct Point {
     request: Request,
     keep: Keep,
-    /// What Postgres says of the handler's session there.
+    /// Words of Postgres about the handler's session there.
     session: &'static str,
-    /// Whether its transaction has written the message's row.
+    /// True if its transaction has written the message's row.
     settling: bool,
     /// Messages that are committed, the one in hand with them where the host only does not know.
     completed: i64,
@@ -22,7 +22,7 @@ struct Point {
 /// A call that stands still is not over before the test has looked at it.
 const PATIENT: &[(&str, &str)] = &[("MAILROOM__HOST__EXPIRY", "9s"), ("MAILROOM__LIMITS__DEADLINE", "6s")];
 
-/// What is stored at a moment.
+/// Rows that are stored at a moment.
 #[derive(Debug, PartialEq, Eq)]
 struct Left {
     entries: i64,
@@ -41,7 +41,7 @@ async fn left(world: &World) -> Result<Left> {
     })
 }
 
-/// As many of each.
+/// Returns the same number of each.
 fn all(number: i64) -> Left {
     Left { entries: number, completed: number, emitted: number, counted: number }
 }

@@ -1,4 +1,4 @@
-//! What is allowed, and leaves nothing to the next call on the same connection, nor to the log.
+//! Statements that are allowed, and leave nothing to the next call on the same connection, nor to the log.
 
 use anyhow::{Context as _, Result};
 use mailroom_tests::{Host, SOON, Setup, World, becomes, eventually, in_world};
@@ -13,7 +13,7 @@ pub(super) fn start_with_one_connection(world: &World, shop: &Shop) -> Result<Ho
     world.start_host_with("a", &env)
 }
 
-/// What the statements of the last message gave.
+/// Returns what the statements of the last message gave.
 pub(super) async fn last_answers(world: &World, shop: &Shop, messages: usize) -> Result<Value> {
     becomes("what it emitted is on Kafka", messages, SOON, async || {
         Ok(world.kafka.read_all(&shop.output).await?.len())
