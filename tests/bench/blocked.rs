@@ -9,7 +9,7 @@ use crate::stage::Stage;
 
 const FOLLOWERS: i32 = 500_000;
 
-/// What can be handled; the head of the blocked key is not due.
+/// Query for a row that can be handled; the head of the blocked key is not due.
 const PENDING: &str = "
     select count(*) from (
         select from mailroom.inbox

@@ -14,7 +14,7 @@ const EXAMPLE: &str = "invoice";
 /// Enough that the first ones, in which memory is touched for the first time, do not count.
 const CALLS: &str = "50000";
 
-/// What else the machine does makes a run slower, never faster: the best counts.
+/// Number of runs, of which the best counts: what else the machine does makes a run slower, never faster.
 const ROUNDS: u32 = 3;
 
 /// Calls in new instances and in reused ones, in turn.

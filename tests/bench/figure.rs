@@ -1,4 +1,4 @@
-//! What was measured, as plain values.
+//! Figures that were measured, as plain values.
 
 /// Messages a second of mailroom and of its floor, the best of some rounds: what else the machine does
 /// makes a run slower, never faster.
@@ -6,20 +6,20 @@
 pub(crate) struct Rates {
     pub(crate) mailroom: f64,
     pub(crate) floor: f64,
-    /// Of the same host with a native handler, where that and not the floor is what the aim is about.
+    /// Rate of the same host with a native handler, where that and not the floor is what the aim is about.
     pub(crate) native: Option<f64>,
     /// The ratio that is aimed at.
     pub(crate) aim: f64,
 }
 
-/// How long something took, in milliseconds.
+/// Delays of messages, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Delays {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
 }
 
-/// How long a call takes, in microseconds: the best of some rounds.
+/// Length of a call, in microseconds: the best of some rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Call {
     pub(crate) median_us: f64,
@@ -35,14 +35,14 @@ pub(crate) struct Neighbour {
     pub(crate) beside: Paced,
 }
 
-/// What came of messages that were sent one by one.
+/// Result of messages that were sent one by one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Paced {
     pub(crate) per_sec: f64,
     pub(crate) delays: Delays,
 }
 
-/// What a host does while there is nothing to do.
+/// Activity of a host while there is nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Idle {
     /// `statements` where Postgres counts them, else `transactions`.
@@ -59,7 +59,7 @@ pub(crate) struct Figure {
     pub(crate) is: Measured,
 }
 
-/// Its figures.
+/// Figures of one scenario.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Measured {
     Rates(Rates),
@@ -76,7 +76,7 @@ impl Rates {
         Self { mailroom: 0.0, floor: 0.0, native: None, aim }
     }
 
-    /// What the aim is about: the ratio to the native handler, else to the floor.
+    /// Returns the ratio that the aim is about: to the native handler, else to the floor.
     pub(crate) fn ratio(self) -> f64 {
         self.mailroom / self.native.unwrap_or(self.floor)
     }
@@ -103,12 +103,12 @@ impl Call {
 }
 
 impl Neighbour {
-    /// What is left of the rate.
+    /// Returns what is left of the rate.
     pub(crate) fn rate_ratio(self) -> f64 {
         self.beside.per_sec / self.quiet.per_sec
     }
 
-    /// How many times as long the slowest take.
+    /// Returns how many times as long the slowest take.
     pub(crate) fn p99_ratio(self) -> f64 {
         self.beside.delays.p99_ms / self.quiet.delays.p99_ms
     }

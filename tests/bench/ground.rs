@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// For one run, however slow.
 const RUN: Duration = Duration::from_secs(600);
 
-/// What a ground's host runs its messages through.
+/// Handler through which a ground's host runs its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handler {
     /// `mailroom`, and a WebAssembly component built from Rust.
@@ -46,14 +46,14 @@ pub(crate) enum Handler {
     Native,
 }
 
-/// What one run has to itself.
+/// Resources that one run has to itself.
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) db: Db,
     pub(crate) kafka: Kafka,
-    /// What the handler takes.
+    /// Topic that the handler takes.
     pub(crate) topic: String,
-    /// What nobody takes: the relay's.
+    /// Topic that nobody takes: the relay's.
     pub(crate) out: String,
     /// The consumer group of the handler.
     pub(crate) group: String,
@@ -209,7 +209,7 @@ impl Ground {
     }
 }
 
-/// How often floor and mailroom are run, in turn.
+/// Number of times that floor and mailroom are run, in turn.
 pub(crate) const ROUNDS: u32 = 3;
 
 /// The count of completed rows over the seconds that a query gives; fails unless they are all.

@@ -1,4 +1,4 @@
-//! What a host does while there is nothing to do.
+//! Activity of a host while there is nothing to do.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::figure::{Figure, Idle, Measured};
 use crate::ground::{Ground, Handler};
 use crate::stage::Stage;
 
-/// How long it is watched, after as long a time to become quiet.
+/// Time for which it is watched, after as long a time to become quiet.
 const WATCHED: Duration = Duration::from_secs(10);
 
 /// Linux counts a process' time in these.
@@ -48,7 +48,7 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Figure> {
     Ok(Figure { of: "idle host", is: Measured::Idle(idle) })
 }
 
-/// What Postgres can count.
+/// Kind of event that Postgres can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counted {
     Statements,
@@ -80,7 +80,7 @@ impl Counted {
         self.now(db).await
     }
 
-    /// How many there were in this database so far.
+    /// Counts them in this database so far.
     async fn now(self, db: &Db) -> Result<i64> {
         db.one(match self {
             Self::Statements => {

@@ -24,10 +24,10 @@ const HANDLERS: [(&str, &str); 6] = [
 ];
 /// Calls of a run; so many in new instances take Python half a minute.
 const CALLS: &str = "5000";
-/// What else the machine does makes a run slower, never faster: the best counts.
+/// Number of runs, of which the best counts: what else the machine does makes a run slower, never faster.
 const ROUNDS: usize = 3;
 
-/// What was found of one language.
+/// Findings about one language.
 #[derive(Debug)]
 pub(crate) struct Language {
     name: &'static str,
@@ -121,7 +121,7 @@ impl Measuring {
         })
     }
 
-    /// What a host does for a component that it sees for the first time.
+    /// Measures what a host does for a component that it sees for the first time, in seconds.
     async fn compile_secs(&self) -> Result<f64> {
         let mut compile = Command::new(&self.start.binary);
         compile.args(["compile-component", "--seconds", "3600", "--memory", &(8_u64 << 30).to_string()]);

@@ -18,10 +18,10 @@ use crate::stage::Stage;
 /// Twenty seconds of each.
 const MESSAGES: u32 = 1_000;
 
-/// How many of them are not handled.
+/// Count of those that are not handled.
 const UNHANDLED: &str = "select 1000 - count(*) from mailroom.inbox where status = 'completed'";
 
-/// What both should be, half of them and nearly all.
+/// Delays that are aimed at, for half of them and for nearly all.
 const AIM: &str = "≤ 5 ms, ≤ 25 ms";
 
 /// Between two messages: 50 a second.
@@ -30,7 +30,7 @@ const PACE: Duration = Duration::from_millis(20);
 /// The broker's time is a whole millisecond, the one that was begun.
 const BROKER_TICK_MS: f64 = 1.0;
 
-/// When each record was appended, in milliseconds since 1970, by partition and offset.
+/// Time when each record was appended, in milliseconds since 1970, by partition and offset.
 type Appended = HashMap<(i32, i64), f64>;
 
 /// Both directions, one after the other.
@@ -79,7 +79,7 @@ async fn outward_ms(ground: &Ground, brokers: &str) -> Result<Vec<f64>> {
     rows.into_iter().map(delay).collect()
 }
 
-/// What the handler takes, a message at each tick.
+/// Sends what the handler takes, a message at each tick.
 pub(crate) async fn send_one_by_one(ground: &Ground, messages: u32, pace: Duration) -> Result<()> {
     let payload = payload();
     let mut pace = interval(pace);

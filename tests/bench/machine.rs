@@ -19,7 +19,7 @@ pub(crate) async fn line(stage: &Stage) -> Result<String> {
     Ok(format!("{cores} cores for all of it, PostgreSQL {postgres}, Apache Kafka {}", kafka()?))
 }
 
-/// As its jars are named.
+/// Returns the version that its jars are named by.
 fn kafka() -> Result<String> {
     for file in fs::read_dir(paths::kafka_jars())? {
         let name = file?.file_name();

@@ -17,7 +17,7 @@ const MESSAGES: u32 = 4_000;
 /// Between two of the neighbour's messages: 200 a second.
 const PACE: Duration = Duration::from_millis(5);
 
-/// How many of the neighbour's are not handled.
+/// Count of the neighbour's messages that are not handled.
 const UNHANDLED: &str = "
     select 4000 - count(*) from mailroom.inbox where status = 'completed' and consumer_group like '%.noop'";
 
@@ -87,7 +87,7 @@ impl Ground {
         mailroom_tests::becomes("the loopers loop", i64::from(loopers), mailroom_tests::SOON, looped).await
     }
 
-    /// How many loopers there are.
+    /// Counts the loopers.
     async fn loops(&self) -> Result<i64> {
         let pending = "
             select count(*) from mailroom.inbox where status = 'pending' and consumer_group like '%.scripted'";

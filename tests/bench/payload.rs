@@ -11,7 +11,7 @@ pub(crate) const EVENT_TYPE: &str = "bench.message";
 
 const BYTES: usize = 300;
 
-/// What nobody looks at, as JSON.
+/// Returns a payload that nobody looks at, as JSON.
 pub(crate) fn payload() -> Vec<u8> {
     let (before, after) = (r#"{"value": ""#, r#""}"#);
     let filling = "x".repeat(BYTES - before.len() - after.len());

@@ -20,13 +20,13 @@ use crate::stage::Stage;
 /// Applications' connections.
 const CONNECTIONS: u32 = 16;
 
-/// Of a run with 100,000 messages.
+/// Seconds of a run with 100,000 messages.
 const SECS: u32 = 8;
 
 /// Rows that the relay has to do, for each message asked for. It does not do as many meanwhile.
 const BACKLOG: u32 = 4;
 
-/// Where applications insert.
+/// Table into which applications insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Table {
     Outbox,

@@ -43,7 +43,7 @@ async fn ground(stage: &Stage, name: &str, messages: u32) -> Result<Ground> {
     Ok(ground)
 }
 
-/// So many rows, in one transaction.
+/// Fills the outbox with so many rows, in one transaction.
 pub(crate) async fn fill(ground: &Ground, messages: u32) -> Result<()> {
     let insert = "
         insert into mailroom.outbox (topic, key, event_type, payload)

@@ -12,7 +12,7 @@ pub(crate) struct Report {
     pub(crate) figures: Vec<Figure>,
 }
 
-/// What whoever reads the table must know.
+/// Notes that whoever reads the table must know.
 const NOTES: &str = "\
 Rates are messages a second. The relay's and the drain's count from the first `completed_at` to the last, \
 *handled* from the first `created_at` to the last `completed_at`: neither counts what came before the first row was \

@@ -16,7 +16,7 @@ use mailroom_tests::servers::stop_with_this_process;
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) folder: PathBuf,
-    /// Whether Postgres counts statements.
+    /// True if Postgres counts statements.
     pub(crate) counts_statements: bool,
     grounds: AtomicU32,
     kafka: Kafka,
@@ -48,12 +48,12 @@ impl Stage {
         self.grounds.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Where Postgres is, with the password.
+    /// Returns the URL of Postgres, with the password.
     pub(crate) fn postgres_url(&self) -> &str {
         self.postgres.url()
     }
 
-    /// Where Kafka is.
+    /// Returns the address of Kafka.
     pub(crate) fn brokers(&self) -> &str {
         self.kafka.brokers()
     }

@@ -13,7 +13,7 @@ const ROWS: i64 = 500;
 /// Each has its own lanes and connections.
 const PIPES: usize = 2;
 
-/// What a handler needs of a row; nobody reads it here.
+/// Columns of a row that a handler needs; nobody reads them here.
 #[derive(Debug, FromRow)]
 #[expect(dead_code, reason = "fetched because a handler could not do without")]
 struct Row {
@@ -24,7 +24,7 @@ struct Row {
     event_type: String,
     key: Option<Vec<u8>>,
     payload: Option<Vec<u8>>,
-    /// As JSON text.
+    /// Headers as JSON text.
     headers: Option<String>,
 }
 

@@ -32,7 +32,7 @@ struct Batch {
     okeys: Vec<i64>,
     keys: Vec<Vec<u8>>,
     payloads: Vec<Vec<u8>>,
-    /// As JSON text, which Postgres reads faster than a tree is built and sent.
+    /// Headers as JSON text, which Postgres reads faster than a tree is built and sent.
     headers: Vec<String>,
     produced_at_ms: Vec<i64>,
     /// By partition: where it goes on.
