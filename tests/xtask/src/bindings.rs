@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 use wit_bindgen_core::{Files, WorldGenerator};
 
-/// What to do with what `wit/` says now.
+/// Use of the bindings that are generated from `wit/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Replace the folders of bindings.
@@ -27,8 +27,9 @@ const GO: &str = "guest-sdk/go/internal/bindings";
 /// The functions that the bindings export are written by hand.
 const GO_EXPORTS: &str = "guest-sdk/go/internal/exports";
 const GO_RUNTIME: &str = "guest-sdk/go/internal/abi";
-/// Where the generator expects its library, and where the SDK has it: a second module would be one more `replace` in
-/// each author's `go.mod`. Both sort before what they are imported with, so that gofmt's order holds.
+/// Prefix under which the generator expects its library, and the one where the SDK has it: a second module
+/// would be one more `replace` in each author's `go.mod`. Both sort before what they are imported with, so
+/// that gofmt's order holds.
 const GO_RUNTIME_IMPORTS: (&str, &str) = ("go.bytecodealliance.org/pkg/wit/", "mailroom/guest/internal/abi/");
 /// The library's files for bindings without `async`.
 const GO_RUNTIME_FILES: [&str; 7] = [
@@ -107,7 +108,7 @@ fn world(wit: &Path) -> Result<(Resolve, WorldId)> {
     Ok((resolve, world))
 }
 
-/// Where cargo has the sources of a crate that this one depends on.
+/// Finds the folder in which cargo has the sources of a crate that this one depends on.
 fn generator_folder(name: &str) -> Result<PathBuf> {
     let metadata = output(command("cargo", &["metadata", "--format-version", "1", "--locked"])?)?;
     let manifest = manifest_path(&metadata, name).ok_or_else(|| format!("cargo does not know {name}"))?;

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Where each language's handler lies, and its SDK.
+/// Folders of each language's handler, and of its SDK.
 const HANDLERS: [(&str, &str); 5] = [
     ("tests/conformance/rust", "guest-sdk/rust"),
     ("tests/conformance/javascript", "guest-sdk/javascript"),
@@ -84,7 +84,7 @@ fn written(file: &fs::Metadata) -> i64 {
     file.mtime().saturating_mul(1_000_000_000).saturating_add(file.mtime_nsec())
 }
 
-/// When the newest source below a folder was written.
+/// Returns when the newest source below a folder was written.
 fn newest(folder: &Path) -> Result<i64> {
     let mut newest = 0;
     for entry in fs::read_dir(folder)? {

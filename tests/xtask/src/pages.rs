@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Link {
     /// From 1.
     pub(crate) line: usize,
-    /// As it is written.
+    /// Target as it is written.
     pub(crate) target: String,
 }
 

@@ -13,13 +13,13 @@ const TEST: &str = "history::two_hosts_that_are_killed_again_and_again_keep_ever
 const MESSAGES: &str = "2000";
 /// The line of a patch that says how the breach begins by which the bug is caught.
 const CAUGHT_BY: &str = "Caught-by: ";
-/// How a breach begins that the simulator finds, before the rule's name.
+/// Start of a breach that the simulator finds, before the rule's name.
 const BY_SIM: &str = "sim ";
-/// How a breach begins that the exhaustive model finds, before the rule's name.
+/// Start of a breach that the exhaustive model finds, before the rule's name.
 const BY_MODEL: &str = "model ";
 /// Seeds within which the simulator finds it.
 const SEEDS: &str = "2000";
-/// How much of the output of a run that went wrong is shown.
+/// Number of lines that are shown of the output of a run that went wrong.
 const LINES_SHOWN: usize = 40;
 
 /// Runs for each patch the test that it names. An error names the bugs that were not caught.
@@ -109,8 +109,8 @@ fn found(wanted: &str) -> Result<String> {
     Ok(breach.ok_or_else(missed)?.to_owned())
 }
 
-/// Whether the simulator says in this line that a seed, or a scenario of the model, breaks the rule, or one whose name
-/// begins so.
+/// Tells whether the simulator says in this line that a seed, or a scenario of the model, breaks the rule, or
+/// one whose name begins so.
 fn breaks(line: &str, what: &str, rule: &str) -> bool {
     line.strip_prefix(what).is_some_and(|line| line.contains(&format!(" breaks {rule}")))
 }
@@ -120,7 +120,7 @@ fn end(said: &str) -> String {
     said.lines().skip(from).collect::<Vec<_>>().join("\n")
 }
 
-/// What the simulator says with these arguments, breaches first.
+/// Returns what the simulator says with these arguments, breaches first.
 fn simulated(args: &[&str]) -> Result<String> {
     let sim = ["run", "--quiet", "--profile", "sim", "--package", "mailroom-sim", "--"];
     let said = command("cargo", &sim)?.args(args).stderr(Stdio::inherit()).output()?.stdout;

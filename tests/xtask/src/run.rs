@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a command of xtask comes to; the error is for people.
+/// Result of a command of xtask; the error is for people.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// The root of the repository. Cargo says at run time for which checkout it runs us: several may share a
@@ -55,7 +55,7 @@ pub(crate) fn files() -> Result<Vec<String>> {
     Ok(there.map(str::to_owned).collect())
 }
 
-/// Whether a program is there and content with its arguments.
+/// Tells whether a program is there and content with its arguments.
 pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
     Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
 }
@@ -67,8 +67,8 @@ pub(crate) fn built(name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-/// Where the servers of tests and of xtask have their directories, one each: `servers` in cargo's target
-/// folder, if Postgres can get there.
+/// Returns where the servers of tests and of xtask have their directories, one each: `servers` in cargo's
+/// target folder, if Postgres can get there.
 pub(crate) fn servers() -> Result<PathBuf> {
     Ok(mailroom_servers::reachable_dir(&built("../servers")?)?)
 }

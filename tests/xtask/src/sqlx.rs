@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What to do with what the code says now.
+/// Use of the data that sqlx takes from the code's statements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Replace `host/.sqlx`.
@@ -55,7 +55,7 @@ pub(crate) fn run(mode: Mode) -> Result {
     }
 }
 
-/// How a migration begins that cannot be one transaction.
+/// Start of a migration that cannot be one transaction.
 const NO_TRANSACTION: &str = "-- no-transaction";
 
 /// Applies the migrations in order, each in one transaction unless it says otherwise.

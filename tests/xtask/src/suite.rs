@@ -11,7 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 const AT_LEAST: &str = "tests/xtask/tests-at-least.txt";
 
-/// What is wrong is said before the last line; an error is what kept the tests from being run. `args` as given on the command line: names and options, then `--` and arguments of the test programs.
+/// Runs the tests and says what is wrong before the last line; an error is what kept the tests from being
+/// run. `args` as given on the command line: names and options, then `--` and arguments of the test programs.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let args = Args::read(args);
     install::install()?;
@@ -103,7 +104,7 @@ impl Args {
         Self { filters, options, rest: parts.next().unwrap_or_default().to_vec() }
     }
 
-    /// Whether all tests are to run.
+    /// Tells whether all tests are to run.
     fn is_full(&self) -> bool {
         self == &Self::default()
     }

@@ -1,4 +1,4 @@
-//! What may not be committed: unfinished code, tests that do not run, tests that sleep instead of
+//! Bans on what may not be committed: unfinished code, tests that do not run, tests that sleep instead of
 //! waiting for a fact.
 
 use super::source::{Breach, File};
@@ -12,7 +12,7 @@ const UNFINISHED: [(&str, &str); 4] = [
 
 const SLEEPS: [&str; 2] = ["sleep(", "sleep_until("];
 
-/// Where waiting for a fact with a deadline is built; the pause between two looks is there.
+/// Module in which waiting for a fact with a deadline is built; the pause between two looks is there.
 const MAY_SLEEP: [&str; 1] = ["tests/src/wait"];
 
 pub(super) fn nothing_unfinished_or_ignored(files: &[File]) -> Vec<Breach> {
@@ -45,7 +45,8 @@ pub(super) fn no_sleeping_tests(files: &[File]) -> Vec<Breach> {
         .collect()
 }
 
-/// Whether the sign stands there as a whole word: SQL's `pg_sleep(` makes the server wait, not the test.
+/// Tells whether the sign stands there as a whole word: SQL's `pg_sleep(` makes the server wait, not the
+/// test.
 fn calls(code: &str, sign: &str) -> bool {
     let word = |sign: char| sign.is_alphanumeric() || sign == '_';
     code.match_indices(sign).any(|(at, _)| !code.get(..at).is_some_and(|before| before.ends_with(word)))

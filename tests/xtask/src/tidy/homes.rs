@@ -3,11 +3,11 @@
 use super::source::{Breach, File};
 
 struct Home {
-    /// What gives it away in a line.
+    /// Signs that give it away in a line.
     signs: &'static [&'static str],
-    /// Where the rule holds.
+    /// Folders in which the rule holds.
     scopes: &'static [&'static str],
-    /// Where it may be, as modules without `.rs`.
+    /// Modules where it may be, without `.rs`.
     homes: &'static [&'static str],
     remedy: &'static str,
 }

@@ -17,7 +17,7 @@ fn takes_the_lints(file: &File) -> bool {
     lines.any(|line| line == "[lints]") && lines.next() == Some("workspace = true")
 }
 
-/// What stands in quotes in `members = [...]`.
+/// Returns what stands in quotes in `members = [...]`.
 fn members(root: &File) -> Vec<String> {
     let after = root.text.split_once("\nmembers = [").map(|(_, after)| after).unwrap_or_default();
     let list = after.split(']').next().unwrap_or_default();

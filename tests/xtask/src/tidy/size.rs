@@ -1,4 +1,4 @@
-//! How long files are, without their tests. About 120 lines is the aim, 500 the end.
+//! Length of files, without their tests. About 120 lines is the aim, 500 the end.
 
 use super::source::{Breach, File};
 

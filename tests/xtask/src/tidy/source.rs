@@ -35,18 +35,18 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// Whether this is the module `home` (a path without `.rs`) or a part of it.
+    /// Tells whether this is the module `home` (a path without `.rs`) or a part of it.
     pub(super) fn is_in(&self, home: &str) -> bool {
         self.path.strip_prefix(home).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
     }
 
-    /// Whether the file is one of tests' only, not of the product.
+    /// Tells whether the file is one of tests' only, not of the product.
     pub(super) fn is_test(&self) -> bool {
         let suite = self.path.starts_with("tests/") && !self.is_in("tests/xtask");
         suite || self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
     }
 
-    /// How many lines stand before the tests. Clippy sees to it that a file's tests are at its end.
+    /// Counts the lines that stand before the tests. Clippy sees to it that a file's tests are at its end.
     pub(super) fn product_lines(&self) -> usize {
         let lines: Vec<&str> = self.text.lines().collect();
         let is_start = |index: &usize| {

@@ -22,7 +22,7 @@ pub(super) fn no_traces_of_a_machine(files: &[File]) -> Vec<Breach> {
     .collect()
 }
 
-/// Whether an absolute path begins so: in `a/work/` it does not.
+/// Tells whether an absolute path begins so: in `a/work/` it does not.
 fn has_path(text: &str, folder: &str) -> bool {
     text.match_indices(folder).any(|(at, _)| {
         let before = text.get(..at).and_then(|before| before.chars().next_back());
