@@ -1,4 +1,4 @@
-//! What is generated from `wit/mailroom.wit`.
+//! Bindings that are generated from `wit/mailroom.wit`.
 //!
 //! Public only because the code that [`export!`](crate::export) puts into a handler's crate names
 //! it. Authors use what the crate's root offers; nothing here is part of the SDK's interface.

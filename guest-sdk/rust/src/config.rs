@@ -13,7 +13,7 @@
 use crate::bindings::config::wasi::config::store::Error;
 use crate::host;
 
-/// Why a value could not be read.
+/// Reason why a value could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct ConfigError {

@@ -9,8 +9,8 @@ use crate::{Message, Stop, Subscription};
 
 /// A message handler. Hand it to [`export!`](crate::export).
 pub trait Handler {
-    /// Which messages the handler takes. The host calls it when it loads the component, without
-    /// any grants; `[subscribe]` in the handler's manifest overrides the answer.
+    /// Returns which messages the handler takes. The host calls it when it loads the component, without any
+    /// grants; `[subscribe]` in the handler's manifest overrides the answer.
     fn subscriptions() -> Vec<Subscription>;
 
     /// Handles one delivery of a message, in a new instance unless the manifest says otherwise.

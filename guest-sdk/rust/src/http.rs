@@ -102,7 +102,7 @@ impl Request {
         self
     }
 
-    /// How many bytes a response's body may have; 8 MiB by default.
+    /// Bounds the bytes of a response's body; 8 MiB by default.
     pub fn body_bytes_max(mut self, bytes: usize) -> Self {
         self.body_bytes_max = bytes;
         self
@@ -117,14 +117,14 @@ impl Request {
     }
 }
 
-/// What came back.
+/// Response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Any, 404 and 500 too.
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// As it came.
+    /// Body as it came.
     pub body: Vec<u8>,
 }
 
@@ -151,7 +151,7 @@ impl Response {
     }
 }
 
-/// Why there is no response.
+/// Reason why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -160,7 +160,7 @@ pub enum HttpError {
     Invalid {
         /// The request's.
         url: String,
-        /// What is wrong with it.
+        /// Description of what is wrong with it.
         reason: String,
     },
     /// The manifest does not grant the host.
@@ -174,19 +174,19 @@ pub enum HttpError {
     /// The host's name leads to an address that is not public, and that the operator does not allow.
     #[error("`{host}` has an address that is not public: the operator may allow it in `http.addresses`")]
     AddressDenied {
-        /// As above.
+        /// Host of the request, with its port where the URL has one.
         host: String,
     },
     /// [`Request::timeout`], or the call's deadline, was too short.
     #[error("`{host}` did not answer in time")]
     Timeout {
-        /// As above.
+        /// Host of the request, with its port where the URL has one.
         host: String,
     },
     /// The response's body is larger than [`Request::body_bytes_max`].
     #[error("the response of `{host}` has more than {limit} bytes")]
     TooLarge {
-        /// As above.
+        /// Host of the request, with its port where the URL has one.
         host: String,
         /// In bytes.
         limit: usize,
@@ -194,7 +194,7 @@ pub enum HttpError {
     /// Anything else, by the name that WASI has for it.
     #[error("the request to `{host}` failed: {reason}")]
     Failed {
-        /// As above.
+        /// Host of the request, with its port where the URL has one.
         host: String,
         /// For example `ErrorCode::ConnectionRefused`.
         reason: String,

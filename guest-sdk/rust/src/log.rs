@@ -25,22 +25,22 @@ pub fn critical(text: impl Display) {
     line(Level::Critical, "", text);
 }
 
-/// What went wrong.
+/// Writes a line at level `error`, for what went wrong.
 pub fn error(text: impl Display) {
     line(Level::Error, "", text);
 }
 
-/// What may go wrong.
+/// Writes a line at level `warn`, for what may go wrong.
 pub fn warn(text: impl Display) {
     line(Level::Warn, "", text);
 }
 
-/// What was done.
+/// Writes a line at level `info`, for what was done.
 pub fn info(text: impl Display) {
     line(Level::Info, "", text);
 }
 
-/// How it was done.
+/// Writes a line at level `debug`, for how it was done.
 pub fn debug(text: impl Display) {
     line(Level::Debug, "", text);
 }

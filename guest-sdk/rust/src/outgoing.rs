@@ -78,7 +78,7 @@ impl Outgoing {
         self
     }
 
-    /// What the payload is, for example `text/csv`; [`Outgoing::json`] sets its own.
+    /// Sets the type of the payload, for example `text/csv`; [`Outgoing::json`] sets its own.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.0.content_type = Some(content_type.into());
         self
@@ -114,7 +114,7 @@ impl Outgoing {
     }
 }
 
-/// Why the host did not take a message.
+/// Reason why the host did not take a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The manifest does not grant the topic.
@@ -138,7 +138,7 @@ pub enum PublishError {
     TooMany {
         /// The topic.
         topic: String,
-        /// How many messages a call may emit.
+        /// Number of messages that a call may emit.
         limit: u32,
     },
     /// Something in the message cannot be published.
@@ -146,7 +146,7 @@ pub enum PublishError {
     Invalid {
         /// The topic.
         topic: String,
-        /// What is wrong, in the host's words.
+        /// Description of what is wrong, in the host's words.
         reason: String,
     },
 }

@@ -40,7 +40,7 @@ pub fn execute(statement: &str, params: &[Value]) -> Result<u64, SqlError> {
     Ok(host::execute(statement, params)?)
 }
 
-/// Why a statement failed.
+/// Reason why a statement failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (SQLSTATE {sqlstate})")]
 pub struct SqlError {

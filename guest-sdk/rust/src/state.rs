@@ -128,7 +128,7 @@ impl Iterator for Names {
     }
 }
 
-/// Why state could not be read or written.
+/// Reason why state could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The manifest does not grant state.
@@ -147,7 +147,7 @@ pub enum StateError {
     InvalidName {
         /// The name asked for.
         name: String,
-        /// What is wrong, in the host's words.
+        /// Description of what is wrong, in the host's words.
         reason: String,
     },
     /// The value is larger than the host allows.
@@ -163,7 +163,7 @@ pub enum StateError {
     TooMany {
         /// The name asked for.
         name: String,
-        /// How many names are allowed.
+        /// Number of names that are allowed.
         limit: u32,
     },
     /// The value is not the JSON that the handler's type expects, or cannot be written as JSON.
@@ -171,7 +171,7 @@ pub enum StateError {
     NotJson {
         /// The name asked for.
         name: String,
-        /// What is wrong.
+        /// Error of the decoding.
         source: serde_json::Error,
     },
 }

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use crate::bindings::mailroom::contract::types as wire;
 
-/// Why a call did not complete. Its effects are dropped.
+/// Reason why a call did not complete. Its effects are dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     /// Again later: [`Stop::retry`].
     Retry(Retry),
     /// Nothing to do; the message is completed with this reason.
     Skip(String),
-    /// It can never succeed; the message is a dead letter at once, with this reason.
+    /// Rejection: the message can never succeed, and is a dead letter at once, with this reason.
     Reject(String),
-    /// It failed; the host counts it, and tries again until the attempts are used up.
+    /// Failure: the host counts it, and tries again until the attempts are used up.
     Fail(Failure),
 }
 
@@ -34,13 +34,13 @@ impl Stop {
         Self::Skip(reason.into())
     }
 
-    /// It can never succeed.
+    /// Rejects the message, which can never succeed.
     pub fn reject(reason: impl Into<String>) -> Self {
         Self::Reject(reason.into())
     }
 
-    /// It failed. A code groups its dead letters:
-    /// `Err(Stop::fail("no stock left").code("out-of-stock").into())`.
+    /// Fails the call; the host counts it, and tries again until the attempts are used up. A code groups its
+    /// dead letters: `Err(Stop::fail("no stock left").code("out-of-stock").into())`.
     pub fn fail(message: impl Into<String>) -> Failure {
         Failure { message: message.into(), code: None, detail: None }
     }

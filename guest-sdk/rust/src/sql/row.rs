@@ -78,7 +78,7 @@ impl fmt::Display for Column<'_> {
     }
 }
 
-/// Why a column could not be read.
+/// Reason why a column could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
     /// There is no such column.
