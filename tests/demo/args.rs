@@ -1,4 +1,4 @@
-//! What the demo is asked to do.
+//! Arguments of the demo.
 
 /// The usage.
 pub(crate) const HELP: &str = "\
@@ -19,14 +19,14 @@ Exit codes:
 
 const ORDERS: std::ops::RangeInclusive<u32> = 20..=20_000;
 
-/// What is asked for.
+/// Request of the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Help,
     Run(Args),
 }
 
-/// How it is to be shown.
+/// Choice of how it is to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Args {
     pub(crate) orders: u32,
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     pub(crate) keep: bool,
 }
 
-/// What is broken before the check.
+/// Damage that is done before the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tampering {
     Lose,
@@ -45,7 +45,7 @@ pub(crate) enum Tampering {
 impl Tampering {
     const ALL: [Self; 3] = [Self::Lose, Self::Repeat, Self::Reorder];
 
-    /// As the option spells it.
+    /// Returns the word by which the option names it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Lose => "lose",

@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::evidence::Evidence;
 
-/// What kind of promise is broken.
+/// Kind of promise that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Something is not there, or not to its end.
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// As it is printed.
+    /// Returns the words in which it is printed.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Lost => "lost",
@@ -72,13 +72,13 @@ pub(crate) fn check(evidence: &Evidence) -> Vec<Breach> {
     rules.iter().flat_map(|rule| rule(evidence)).collect()
 }
 
-/// How many orders or customers suffered it.
+/// Counts the orders or customers that suffered it.
 pub(crate) fn suffered(breaches: &[Breach], kind: Kind) -> usize {
     let subjects = breaches.iter().filter(|breach| breach.kind == kind).map(|breach| &breach.subject);
     subjects.collect::<BTreeSet<_>>().len()
 }
 
-/// What there is of each id.
+/// Items of each id.
 type ById<'e, T> = HashMap<&'e str, Vec<&'e T>>;
 
 fn by_id<'e, T>(items: impl Iterator<Item = &'e T>, id: impl Fn(&'e T) -> &'e str) -> ById<'e, T> {

@@ -1,5 +1,5 @@
-//! What the database and the topics hold after the play, as plain values for the check. Nothing is judged
-//! here.
+//! Evidence that the database and the topics hold after the play, as plain values for the check. Nothing is
+//! judged here.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::stage::{Stage, TOPICS};
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Evidence {
-    /// What the application committed, in the order of its outbox rows.
+    /// Orders that the application committed, in the order of its outbox rows.
     pub(crate) orders: Vec<Placed>,
     pub(crate) outbox: Vec<Outgoing>,
     pub(crate) inbox: Vec<Taken>,
     pub(crate) letters: Vec<Letter>,
-    /// What the invoice handler's state says of each customer, in cents.
+    /// Totals of each customer in the invoice handler's state, in cents.
     pub(crate) totals: BTreeMap<String, i64>,
     /// The records of all topics, partition by partition in order of offset.
     pub(crate) records: Vec<Emitted>,
@@ -33,7 +33,7 @@ pub(crate) struct Placed {
     pub(crate) amount_cents: i64,
     /// The id under which it was published.
     pub(crate) message: String,
-    /// Of its outbox row, if there is one.
+    /// Place of its outbox row, if there is one.
     pub(crate) seq: Option<i64>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Emitted {
     pub(crate) topic: &'static str,
     pub(crate) message_id: String,
     pub(crate) order_id: String,
-    /// Its key.
+    /// Key of the message.
     pub(crate) customer: String,
     pub(crate) total_cents: Option<i64>,
     pub(crate) edition: Option<i64>,

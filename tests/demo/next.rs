@@ -1,4 +1,4 @@
-//! What to try while everything still runs.
+//! Suggestions of what to try while everything still runs.
 
 use std::path::Path;
 

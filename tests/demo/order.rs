@@ -10,11 +10,11 @@ pub(crate) struct Order {
     pub(crate) id: String,
     pub(crate) customer: &'static str,
     pub(crate) amount_cents: i64,
-    /// Its transaction is rolled back.
+    /// True if its transaction is rolled back.
     pub(crate) withdrawn: bool,
 }
 
-/// How an invoice's shipping must end.
+/// End that an invoice's shipping must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// A parcel after so many failed attempts.
@@ -23,7 +23,7 @@ pub(crate) enum Fate {
     DeadLetter { reason: &'static str, code: Option<&'static str>, failures: i32 },
 }
 
-/// What shipping does with an invoice of this amount: its source says so.
+/// Returns what shipping does with an invoice of this amount: its source says so.
 pub(crate) fn fate(amount_cents: i64) -> Fate {
     if amount_cents < 0 {
         return Fate::DeadLetter { reason: "rejected", code: None, failures: 0 };
@@ -35,7 +35,7 @@ pub(crate) fn fate(amount_cents: i64) -> Fate {
     }
 }
 
-/// So many orders. Every fate comes up among any twenty of them, and two rollbacks.
+/// Makes so many orders. Every fate comes up among any twenty of them, and two rollbacks.
 pub(crate) fn plan(count: u32) -> Vec<Order> {
     let mut chance = fastrand::Rng::new();
     let order = |number: u32| Order {

@@ -14,7 +14,7 @@ use crate::order::Order;
 /// Connections that write at once; as many orders may commit in another sequence than they were begun.
 const WRITERS: u32 = 4;
 
-/// How long the orders are to flow, if the machine is fast enough.
+/// Time for which the orders are to flow, if the machine is fast enough.
 const FLOW: Duration = Duration::from_secs(10);
 
 /// The application with its two tables.

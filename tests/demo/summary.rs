@@ -55,7 +55,7 @@ pub(crate) fn print_counts(evidence: &Evidence, withdrawn: usize, breaches: &[Br
     }
 }
 
-/// How long the steps took.
+/// Prints how long the steps took.
 pub(crate) async fn print_latencies(pool: &PgPool) -> Result<()> {
     let latencies: Vec<(String, String)> = sqlx::query_as(LATENCIES).fetch_all(pool).await?;
     for (name, spans) in latencies {
@@ -64,7 +64,7 @@ pub(crate) async fn print_latencies(pool: &PgPool) -> Result<()> {
     Ok(())
 }
 
-/// Whether the check holds, and what it found.
+/// Prints whether the check holds, and what it found.
 pub(crate) fn print_verdict(breaches: &[Breach], tell: &Tell) {
     plain("");
     for breach in breaches.iter().take(BREACHES_MAX) {

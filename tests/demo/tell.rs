@@ -1,10 +1,10 @@
-//! What the demo prints: a line when something happens, with the time since its start. Colours only on a
+//! Output of the demo: a line when something happens, with the time since its start. Colours only on a
 //! terminal.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-/// How a line stands out.
+/// Way in which a line stands out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Colour {
     Bold,

@@ -1,5 +1,5 @@
-//! What happens, while it happens: the first of each kind as it is seen in the database, and a line of
-//! counts every second.
+//! Reports of what happens, while it happens: the first of each kind as it is seen in the database, and a
+//! line of counts every second.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const LOOKS_PER_LINE: u32 = 10;
 /// For compiling the second edition, on a slow machine with other work.
 const COMPILED: Duration = Duration::from_secs(60);
 
-/// Where nothing has moved for so long, nothing will: the check says what is missing.
+/// Time after which a standstill is final: the check says what is missing.
 const STILL: Duration = Duration::from_secs(15);
 
 /// A statement that gives a line of text once the thing has happened.
@@ -68,7 +68,7 @@ const FIRSTS: [(Colour, &str); 6] = [
     ),
 ];
 
-/// How far everything is.
+/// Progress of everything.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 struct Counts {
     orders: i64,

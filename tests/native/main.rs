@@ -10,7 +10,7 @@ use mailroom::config::{Config, Manifest, environment};
 use mailroom::{Call, Failure, Handler, Host, Message, Outcome, Outgoing, Subscription};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// As `mailroom` has it.
+/// Allocator that `mailroom` has too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -15,7 +15,7 @@ struct Fetcher;
 struct Script {
     #[serde(default)]
     requests: Vec<Asked>,
-    /// Where what came back is emitted.
+    /// Topic to which what came back is emitted.
     topic: Option<String>,
     /// Completes although a request has no response.
     #[serde(default)]
@@ -37,10 +37,10 @@ struct Asked {
     body: String,
     timeout_ms: Option<u64>,
     body_bytes_max: Option<usize>,
-    /// So many times.
+    /// Number of times that it is sent.
     #[serde(default = "once")]
     times: u32,
-    /// So many bytes of host before the URL's own.
+    /// Bytes of host before the URL's own.
     #[serde(default)]
     longer: usize,
 }

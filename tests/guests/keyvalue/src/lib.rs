@@ -18,14 +18,14 @@ wit_bindgen::generate!({
 struct Keeper;
 
 thread_local! {
-    /// What an earlier call of this instance has opened.
+    /// Bucket that an earlier call of this instance has opened.
     static KEPT: RefCell<Option<Bucket>> = const { RefCell::new(None) };
 }
 
 /// A message's payload.
 #[derive(Deserialize)]
 struct Script {
-    /// What it opens.
+    /// Name of the store that it opens.
     store: String,
     steps: Vec<Step>,
     /// Takes what an earlier call has kept open, where there is one.
@@ -54,7 +54,7 @@ enum Step {
     GetMany(Vec<String>),
     /// One name so many times.
     GetAgain(String, usize),
-    /// So many of them, under their numbers.
+    /// Sets so many of them, under their numbers.
     SetMany(usize),
     DeleteMany(Vec<String>),
     /// Opens so many more stores and drops none.

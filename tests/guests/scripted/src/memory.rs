@@ -1,4 +1,4 @@
-//! What lasts as long as the instance does.
+//! Memory that lasts as long as the instance does.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};

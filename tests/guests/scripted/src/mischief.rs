@@ -1,4 +1,4 @@
-//! What a guest must not be able to do to its host. What does not end itself never returns.
+//! Mischief that a guest must not be able to do to its host. What does not end itself never returns.
 //!
 //! `black_box` keeps the compiler from seeing that the work is for nothing.
 

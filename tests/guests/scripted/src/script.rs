@@ -15,12 +15,12 @@ pub struct Script {
     /// The delay that `retry-after` asks for.
     #[serde(default = "half_a_second")]
     pub after_ms: u64,
-    /// Where to publish; nothing is published without it.
+    /// Topic to publish to; nothing is published without it.
     pub topic: Option<String>,
-    /// How many messages to publish.
+    /// Number of messages to publish.
     #[serde(default = "one")]
     pub count: u32,
-    /// So many empty headers go with each.
+    /// Number of empty headers that go with each.
     #[serde(default)]
     pub headers: u32,
     /// The idempotency key of what is published.
@@ -40,12 +40,12 @@ pub struct Script {
     /// Lines that it logs first, by level, context and text.
     #[serde(default)]
     pub log: Vec<(String, String, String)>,
-    /// How often it logs them.
+    /// Number of times that it logs them.
     #[serde(default = "one")]
     pub log_times: u32,
     /// Is printed.
     pub say: Option<String>,
-    /// So many MiB are held for as long as the instance lives.
+    /// MiB that are held for as long as the instance lives.
     #[serde(default)]
     pub hold_mib: usize,
     /// The key of what is published, in place of the message's own.

@@ -11,7 +11,7 @@ struct SqlRunner;
 struct Script {
     #[serde(default)]
     statements: Vec<Statement>,
-    /// Where what they gave is emitted.
+    /// Topic to which what they gave is emitted.
     topic: Option<String>,
     /// Completes although a statement failed.
     #[serde(default)]
