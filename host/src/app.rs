@@ -48,7 +48,7 @@ pub(crate) enum Error {
     /// The admin port.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// The metrics.
+    /// Instruments could not be made, or not be read.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     /// The system gives no threads.

@@ -19,7 +19,7 @@ pub struct Admin {
     address: SocketAddr,
 }
 
-/// An answer.
+/// Answer of the port to one request.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The code of its status.

@@ -76,7 +76,7 @@ pub struct Published {
 /// A lane that no live host owned for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// The lane.
+    /// Lane that was without an owner.
     pub lane: i32,
     /// By the clock of Postgres, from the first look that saw it so to the last, without the time in which Postgres
     /// held up the looks.

@@ -21,7 +21,7 @@ pub struct Host {
 /// Settings with which a host is started, again and again.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// The binary.
+    /// Binary of the host.
     pub binary: PathBuf,
     /// Configuration file.
     pub config: PathBuf,

@@ -23,7 +23,7 @@ pub struct Page {
 pub struct Typed {
     /// The heading above it.
     pub heading: String,
-    /// The command.
+    /// Command as it is typed.
     pub command: String,
 }
 

@@ -1,4 +1,4 @@
-//! The same records again: dedup has to hold whatever brought them back.
+//! The same records again: duplicates are dropped, whatever brought them back.
 
 use anyhow::Result;
 use mailroom_tests::{Host, Message, SOON, Setup, World, becomes, in_world};

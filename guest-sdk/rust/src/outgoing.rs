@@ -122,13 +122,13 @@ pub enum PublishError {
         "this handler may not publish to `{topic}`: add it to `publish` under `[grants]` in its manifest"
     )]
     NotGranted {
-        /// The topic.
+        /// Topic of the message.
         topic: String,
     },
     /// The message is larger than the topic or the host allows.
     #[error("the message for `{topic}` is larger than the {limit} bytes that are allowed")]
     TooLarge {
-        /// The topic.
+        /// Topic of the message.
         topic: String,
         /// The limit in bytes.
         limit: u64,
@@ -136,7 +136,7 @@ pub enum PublishError {
     /// The call has emitted as many messages as it may.
     #[error("the message for `{topic}` is one more than the {limit} that a call may emit")]
     TooMany {
-        /// The topic.
+        /// Topic of the message.
         topic: String,
         /// Number of messages that a call may emit.
         limit: u32,
@@ -144,7 +144,7 @@ pub enum PublishError {
     /// Something in the message cannot be published.
     #[error("the message for `{topic}` cannot be published: {reason}")]
     Invalid {
-        /// The topic.
+        /// Topic of the message.
         topic: String,
         /// Description of what is wrong, in the host's words.
         reason: String,

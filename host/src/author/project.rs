@@ -88,7 +88,7 @@ impl Project {
         self.folder.join(format!("{}.wasm", self.name))
     }
 
-    /// The manifest.
+    /// Returns the path of the manifest.
     pub(crate) fn manifest(&self) -> PathBuf {
         self.folder.join(format!("{}.toml", self.name))
     }

@@ -100,7 +100,7 @@ pub(crate) struct Limits {
     pub(crate) effects: u32,
     /// Bytes of all of them.
     pub(crate) output_bytes: u64,
-    /// HTTP requests.
+    /// Requests over HTTP that a call may send.
     pub(crate) http_requests: u32,
     /// Bytes of stdout and stderr that are kept.
     pub(crate) log_bytes: u32,

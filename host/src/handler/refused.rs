@@ -64,7 +64,7 @@ pub(crate) enum Refused {
     TwoFiles {
         /// The one.
         of: PathBuf,
-        /// The other.
+        /// File that came beside it.
         other: PathBuf,
     },
     /// The file is there and cannot be read.

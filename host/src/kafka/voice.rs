@@ -1,4 +1,4 @@
-//! Voice of librdkafka in our log: its own lines are for those who debug it, and errors of a client as a
+//! Log lines of librdkafka: its own are for those who debug it, and errors of a client as a
 //! whole are told now and then, since it repeats them several times a second while a broker is away.
 
 use std::sync::{Mutex, PoisonError};

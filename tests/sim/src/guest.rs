@@ -28,7 +28,7 @@ pub struct StateRead {
     pub id: StateId,
     /// The version that was found.
     pub version: i64,
-    /// The value.
+    /// Value that was found.
     pub value: i64,
 }
 
@@ -41,7 +41,7 @@ pub struct StateWrite {
     pub read: i64,
     /// The version that it gets.
     pub written: i64,
-    /// The value.
+    /// Value that is written.
     pub value: i64,
 }
 

@@ -65,7 +65,7 @@ impl fmt::Display for TopicPartition {
 /// The right to work on a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease {
-    /// The lane.
+    /// Lane that may be worked on.
     pub lane: LaneId,
     /// Token of the lane when it was taken.
     pub token: LaneToken,

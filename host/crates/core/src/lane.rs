@@ -88,7 +88,7 @@ pub(crate) enum Scan {
 pub(crate) struct InFlight {
     /// A settlement.
     pub(crate) write: Option<WriteId>,
-    /// A read.
+    /// Reading of rows, of the lane or of keys.
     pub(crate) read: Option<ReadInFlight>,
     /// A note of what was begun.
     pub(crate) mark: bool,
@@ -149,7 +149,7 @@ pub(crate) struct UnderWay {
     pub(crate) weight: Weight,
 }
 
-/// The lane.
+/// One lane of a handler's machine. Dropping it forgets all that is known of it.
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct Lane<S, E> {
     pub(crate) lease: Lease,

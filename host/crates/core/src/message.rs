@@ -66,7 +66,7 @@ pub struct Message {
     pub correlation_id: Option<String>,
     /// The message that caused this one.
     pub causation_id: Option<String>,
-    /// The producer's dedup key, passed on unchanged.
+    /// The producer's idempotency key, passed on unchanged.
     pub idempotency_key: Option<String>,
     /// Failures counted so far.
     pub attempts_made: u32,

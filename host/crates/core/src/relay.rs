@@ -139,7 +139,7 @@ pub struct AsidePage<R> {
 /// The next rows of all lanes, but for scheduled ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// The lanes.
+    /// Lanes to look at.
     pub lanes: Vec<i32>,
     /// Per lane: rows above it are looked for.
     pub late: Vec<i64>,
@@ -168,7 +168,7 @@ pub struct Look {
 /// Scheduled rows of all lanes that are due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookDue {
-    /// The lanes.
+    /// Lanes to look at.
     pub lanes: Vec<i32>,
     /// Per lane: bound of rows.
     pub bounds: Vec<i64>,
@@ -183,9 +183,9 @@ pub struct LookDue {
 /// The first rows of one topic in all lanes, scheduled ones that are due among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookAside {
-    /// The topic.
+    /// Topic of the rows.
     pub topic: Arc<str>,
-    /// The lanes.
+    /// Lanes to look at.
     pub lanes: Vec<i32>,
     /// Per lane: bound of rows.
     pub bounds: Vec<i64>,
@@ -198,11 +198,11 @@ pub struct LookAside {
 /// A row that the broker acknowledged, and where it put it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published<R> {
-    /// The row.
+    /// Row that was published.
     pub row: Row<R>,
-    /// The partition.
+    /// Partition of the record in Kafka.
     pub partition: i32,
-    /// The offset.
+    /// Offset in the partition.
     pub offset: i64,
 }
 
@@ -333,7 +333,7 @@ pub enum Command<R> {
         producer: ProducerId,
         /// The number that comes back with the answer.
         ticket: Ticket,
-        /// The row.
+        /// Row that becomes the record.
         row: Row<R>,
         /// True if the record has a time: that of handing it over.
         timestamp: bool,
@@ -359,14 +359,14 @@ pub enum Command<R> {
 pub enum Notice {
     /// Messages to this topic wait.
     TopicWaits {
-        /// The topic.
+        /// Topic whose rows wait.
         topic: Arc<str>,
         /// Reason, and remedy.
         why: String,
     },
     /// Rows of the topic do not wait any more.
     TopicGoesOn {
-        /// The topic.
+        /// Topic whose rows go on.
         topic: Arc<str>,
         /// Length of the wait.
         after: Duration,
@@ -378,7 +378,7 @@ pub enum Notice {
     },
     /// Records for this topic are sent without a time from now on.
     WithoutTimestamps {
-        /// The topic.
+        /// Topic that refuses the times.
         topic: Arc<str>,
         /// The broker's words.
         why: String,

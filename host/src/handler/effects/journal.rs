@@ -15,7 +15,7 @@ pub(crate) enum Asked {
     Published(Box<Outgoing>),
     /// A message whose idempotency key was used before: nothing is emitted.
     Repeated {
-        /// The topic.
+        /// Topic to which it was to go.
         topic: String,
     },
     /// A state value was read.

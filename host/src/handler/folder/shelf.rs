@@ -29,7 +29,7 @@ pub(super) struct Shelf {
     config: Arc<Config>,
     changes: mpsc::Sender<Change>,
     places: BTreeMap<String, Place>,
-    /// Loads under way, at most one a place. That of a place which is gone ends unheard.
+    /// Loads under way, at most one a place. The result of one whose place is gone is dropped.
     loads: FuturesUnordered<Loading>,
     /// The number of the last load.
     last: u64,

@@ -1,4 +1,4 @@
-//! Mischief that a guest must not be able to do to its host. What does not end itself never returns.
+//! Hostile acts that a guest must not succeed with. What does not end itself never returns.
 //!
 //! `black_box` keeps the compiler from seeing that the work is for nothing.
 

@@ -111,7 +111,7 @@ fn sql(of: &SqlOutcome<Effects>) -> String {
     }
 }
 
-/// An event.
+/// Describes an event in one line.
 pub(crate) fn event(event: &Event<KeyState, Effects>) -> String {
     match event {
         Event::Assigned(of) => format!("assigned {}", partitions(of)),

@@ -61,7 +61,7 @@ pub(crate) fn is_deadlock(tx: Tx, blocker: Tx, waits: impl Iterator<Item = (Tx, 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Locks {
     held: BTreeMap<Place, Vec<(Tx, Mode)>>,
-    /// Rises whenever locks were let go.
+    /// Rises whenever locks were released.
     pub(crate) epoch: u64,
 }
 
@@ -93,7 +93,7 @@ impl Locks {
             .map(|(place, holders)| (place, holders.as_slice()))
     }
 
-    /// Lets go of all that the transaction holds.
+    /// Releases all that the transaction holds.
     pub(crate) fn release(&mut self, tx: Tx) {
         self.epoch += 1;
         self.held.retain(|_, holders| {

@@ -45,7 +45,6 @@ struct Numbers {
     offsets: BTreeMap<u64, i64>,
 }
 
-/// A topic.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Topic {
     pub(crate) missing: bool,

@@ -33,7 +33,7 @@ fn delivery(of: &Delivery) -> String {
     }
 }
 
-/// An event.
+/// Describes an event in one line.
 pub(super) fn event(event: &Event<Message>) -> String {
     match event {
         Event::LaneTaken(lane) => format!("lane {lane} taken"),

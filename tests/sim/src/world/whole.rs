@@ -29,7 +29,7 @@ impl World {
         Self::with(choices, true, Some(witness))
     }
 
-    /// Lets go of the witness of the last run.
+    /// Releases the witness of the last run.
     pub(crate) fn dismiss_witness() {
         begin(None);
     }

@@ -208,7 +208,7 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         }
     }
 
-    /// A call ended.
+    /// Takes in the end of a call: its decision counts, or it is void, or the message is called again.
     pub(super) fn call_ended(&mut self, ended: CallEnd<S, E>, now: Moment) {
         let CallEnd { call, end, sign: (sign, error) } = ended;
         let Some(RunningCall { lease, seq, version }) = self.calls.remove(&call) else { return };

@@ -184,7 +184,7 @@ pub struct Settled<E> {
 /// End of a message, or of one of its deliveries.
 #[derive(Debug, Clone, Hash)]
 pub struct How<E> {
-    /// The end.
+    /// Decision, and who made it.
     pub end: EndedBy<E>,
     /// The version that was called, or would have been.
     pub version: Arc<Version>,
@@ -206,7 +206,7 @@ pub enum EndedBy<E> {
 /// Records that get their rows, and the offset that moves with them.
 #[derive(Debug, Clone, Hash)]
 pub struct Insert<E> {
-    /// The partition.
+    /// Partition of the records.
     pub partition: TopicPartition,
     /// The epoch of its offset row.
     pub epoch: i64,
@@ -221,7 +221,7 @@ pub struct Insert<E> {
 /// A record that gets its row.
 #[derive(Debug, Clone, Hash)]
 pub struct NewRow<E> {
-    /// The message.
+    /// Message that the record carries.
     pub message: Arc<Message>,
     /// Reason why no handler can have it.
     pub unfit: Option<Arc<str>>,
@@ -270,7 +270,7 @@ pub struct Call<S> {
     pub call: CallId,
     /// The lane.
     pub lease: Lease,
-    /// The message.
+    /// Message to hand over.
     pub message: Arc<Message>,
     /// The version to call.
     pub version: Arc<Version>,
@@ -300,7 +300,7 @@ pub enum Remark {
     Doubt(BTreeSet<LaneId>),
     /// Something of a lane could go on and did not.
     Stalled {
-        /// The lane.
+        /// Lane that stands still.
         lane: LaneId,
         /// Name of the thing that was waited for.
         waits_for: &'static str,
@@ -318,7 +318,7 @@ pub enum Remark {
     OffsetMoved(TopicPartition),
     /// The database refuses a record of this offset even without its content: the partition is stopped.
     RecordRefused {
-        /// The partition.
+        /// Partition that is stopped.
         partition: TopicPartition,
         /// The record.
         offset: i64,
@@ -336,14 +336,14 @@ pub enum Remark {
         /// The place that was drawn.
         drawn: Seq,
     },
-    /// The breaker opened.
+    /// Calls start no more until a probe: the breaker opened.
     BreakerOpened {
         /// The time until a probe.
         recovery: Duration,
         /// The last fault.
         error: Arc<str>,
     },
-    /// The breaker closed.
+    /// Calls start again: the breaker closed.
     BreakerClosed,
     /// An operator paused the handler.
     Paused,
@@ -351,9 +351,9 @@ pub enum Remark {
     GraceOver(LaneId),
     /// An operator's acts on a lane were seen.
     Reread {
-        /// The lane.
+        /// Lane that is read again.
         lane: LaneId,
-        /// The count.
+        /// Number of operators' acts on it so far.
         count: RereadCount,
     },
 }

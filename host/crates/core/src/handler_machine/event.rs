@@ -104,14 +104,14 @@ pub enum Event<S, E> {
     },
     /// The settlement of one call's own transaction ended.
     SqlSettled {
-        /// The call.
+        /// Call whose transaction it was.
         call: CallId,
         /// Result of the settlement.
         outcome: SqlOutcome<E>,
     },
     /// Lanes were given back, or whatever became of that.
     Released(Vec<LaneId>),
-    /// Calls ended.
+    /// Results of calls that have ended.
     CallsEnded(Vec<CallEnd<S, E>>),
     /// Positions of partitions were looked for.
     Positioned(Vec<(TopicPartition, LaneToken, FoundPosition)>),
@@ -135,7 +135,7 @@ pub enum Event<S, E> {
 /// Records that one poll brought of one partition.
 #[derive(Debug, Clone, Hash)]
 pub struct Polled {
-    /// The partition.
+    /// Partition that was polled.
     pub partition: TopicPartition,
     /// The offset behind the last record.
     pub to: i64,
@@ -181,7 +181,7 @@ pub struct StandingPage {
 /// A pending row.
 #[derive(Debug, Clone, Hash)]
 pub struct InboxRow {
-    /// The message.
+    /// Message that the row holds.
     pub message: Arc<Message>,
     /// The time until it is due; zero where it is.
     pub due_in: Duration,
@@ -198,7 +198,7 @@ pub struct InboxRow {
 /// Rows that were read, by place within each key or the lane.
 #[derive(Debug, Clone, Default, Hash)]
 pub struct RowsRead {
-    /// The rows.
+    /// Pending rows, with what is due and held of them.
     pub rows: Vec<InboxRow>,
     /// Keys of which there may be more; a message without a key is named where it was left out. Empty where all was read.
     pub more: BTreeSet<OrderBy>,
@@ -287,7 +287,7 @@ pub enum SqlOutcome<E> {
 /// A call that ended.
 #[derive(Debug, Clone, Hash)]
 pub struct CallEnd<S, E> {
-    /// The call.
+    /// Number that the command gave it.
     pub call: CallId,
     /// Decision or failure with which the call ended.
     pub end: EndOfCall<S, E>,
@@ -300,7 +300,7 @@ pub struct CallEnd<S, E> {
 pub enum EndOfCall<S, E> {
     /// With a decision about its message.
     Decided {
-        /// The decision.
+        /// Decision, with its effects.
         decision: Decision<E>,
         /// The state as it left it.
         state: HandedState<S>,
@@ -319,7 +319,7 @@ pub enum EndOfCall<S, E> {
 /// The state of a key as a call left it, for the next of its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HandedState<S> {
-    /// The state.
+    /// State for the next call of the key.
     pub state: S,
     /// The bytes that it takes in memory.
     pub bytes: usize,
@@ -363,7 +363,7 @@ pub enum FoundPosition {
     At {
         /// The next offset.
         next: i64,
-        /// The epoch.
+        /// Epoch of the offset row.
         epoch: i64,
     },
     /// Nowhere before an operator acts.

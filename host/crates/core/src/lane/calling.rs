@@ -31,7 +31,7 @@ pub(crate) enum Start<S> {
     Dead(Seq, DeadReason, Arc<str>),
     /// The next messages have to be noted as begun before any starts.
     NotMarked,
-    /// Nothing.
+    /// No message may start now.
     Nothing,
 }
 

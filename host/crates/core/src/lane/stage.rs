@@ -31,7 +31,7 @@ pub(crate) enum Stage<E> {
     },
     /// Being called.
     Running {
-        /// The call.
+        /// Number of the call that has it.
         call: CallId,
         /// The message of its key whose uncommitted state it builds on.
         based_on: Option<Seq>,

@@ -17,7 +17,7 @@ pub struct Decoded {
     pub source: String,
     /// `schema_version`.
     pub schema_version: Option<String>,
-    /// `content-type`.
+    /// `content-type` header.
     pub content_type: Option<String>,
     /// `trace_id`.
     pub trace_id: Option<String>,
