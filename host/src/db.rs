@@ -58,7 +58,7 @@ use conn::Command;
 use pool::{Limits, Pool, Usage};
 use silence::Silence;
 
-/// Under which name Postgres' notices are logged.
+/// Name under which Postgres' notices are logged.
 pub(crate) const NOTICES: &str = "sqlx::postgres::notice";
 
 /// Name of our sessions in Postgres, unless the URL has one.
@@ -164,7 +164,7 @@ impl Db {
         })))
     }
 
-    /// For telling of outages of this database.
+    /// Makes the record of this database's outages that one loop keeps.
     pub(crate) fn outage(&self) -> Outage {
         Outage::shared(format!("Postgres at {}", self.0.place), self.0.spoken.clone(), self.waits())
     }
@@ -254,7 +254,7 @@ impl Db {
         Ok(futures_util::future::join_all(found).await.into_iter().flatten().next())
     }
 
-    /// For a command that is not sent by the pool.
+    /// Watches a command that is not sent by the pool.
     fn watch(&self, doing: &'static str, lane: i32) -> conn::Watch {
         let command = Command { doing, lanes: Some(&[lane]) };
         conn::Watch::new(Arc::clone(self.0.ours.silence()), self.0.limit, command)

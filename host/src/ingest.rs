@@ -1,5 +1,5 @@
-//! From Kafka to the handler's machine, one consumer group per handler: records become messages, and partitions
-//! are fetched from where the offset rows say.
+//! Ingest from Kafka into the handler's machine, one consumer group per handler: records become messages, and
+//! partitions are fetched from where the offset rows say.
 //!
 //! Invariants: nothing here is stored or settled, and Kafka's own offsets are never read; an offset row is moved only
 //! by the settlement that stores its record. No partition is read before its topic's id is known.

@@ -1,5 +1,5 @@
-//! From outbox rows to Kafka records. `mailroom_core::relay` decides; here its commands are done, with Postgres and
-//! Kafka, and what came of them is told to it.
+//! Driver of the relay of outbox rows to Kafka records. `mailroom_core::relay` decides; here its commands are
+//! done, with Postgres and Kafka, and what came of them is told to it.
 
 mod event_loop;
 mod outlets;

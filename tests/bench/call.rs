@@ -11,7 +11,8 @@ use crate::stage::Stage;
 
 const EXAMPLE: &str = "invoice";
 
-/// Enough that the first ones, in which memory is touched for the first time, do not count.
+/// Number of calls, so large that the first ones, in which memory is touched for the first time, do not
+/// count.
 const CALLS: &str = "50000";
 
 /// Number of runs, of which the best counts: what else the machine does makes a run slower, never faster.

@@ -63,7 +63,7 @@ pub(crate) struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Measured {
     Rates(Rates),
-    /// With what they should be.
+    /// Delays, with what they should be.
     Delays(Delays, &'static str),
     Neighbour(Neighbour),
     Idle(Idle),

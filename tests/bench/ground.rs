@@ -27,10 +27,11 @@ const NATIVE: &str = "native";
 /// Lanes of the outbox.
 const OUTBOX_LANES: i64 = 64;
 
-/// Between two looks at a run: rare, since a look costs what is measured. Rates come from the rows' times.
+/// Pause between two looks at a run: rare, since a look costs what is measured. Rates come from the rows'
+/// times.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// For one run, however slow.
+/// Longest time of one run, however slow.
 const RUN: Duration = Duration::from_secs(600);
 
 /// Handler through which a ground's host runs its messages.

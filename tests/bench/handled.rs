@@ -20,7 +20,7 @@ pub(crate) const UNREAD: &str = "
                 select from mailroom.inbox where status = 'pending' and not held limit 1) pending)
       from mailroom.partition_offset";
 
-/// From the first row that was made: what a host does to join its group is not counted.
+/// Query for the rate from the first row that was made: what a host does to join its group is not counted.
 pub(crate) const RATE: &str =
     "select count(*), extract(epoch from max(completed_at) - min(created_at))::double precision
        from mailroom.inbox where status = 'completed'";

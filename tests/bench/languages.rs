@@ -32,9 +32,9 @@ const ROUNDS: usize = 3;
 pub(crate) struct Language {
     name: &'static str,
     bytes: u64,
-    /// Beside messages, on one thread.
+    /// Seconds of compiling beside messages, on one thread.
     compile_secs: f64,
-    /// By `handler check`, on all cores.
+    /// Seconds of `handler check`, on all cores.
     check_secs: f64,
     first_us: f64,
     new_us: f64,

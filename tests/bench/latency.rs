@@ -24,7 +24,7 @@ const UNHANDLED: &str = "select 1000 - count(*) from mailroom.inbox where status
 /// Delays that are aimed at, for half of them and for nearly all.
 const AIM: &str = "≤ 5 ms, ≤ 25 ms";
 
-/// Between two messages: 50 a second.
+/// Pause between two messages: 50 a second.
 const PACE: Duration = Duration::from_millis(20);
 
 /// The broker's time is a whole millisecond, the one that was begun.
@@ -66,7 +66,7 @@ async fn insert_one_by_one(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// From the insert, which the commit follows at once, to the broker's log.
+/// Measures the delays from the insert, which the commit follows at once, to the broker's log.
 async fn outward_ms(ground: &Ground, brokers: &str) -> Result<Vec<f64>> {
     let appended = appended(brokers, &ground.out, MESSAGES).await?;
     let rows = "select published_partition, published_offset,
@@ -90,7 +90,7 @@ pub(crate) async fn send_one_by_one(ground: &Ground, messages: u32, pace: Durati
     Ok(())
 }
 
-/// From the broker's log to the row's last write, which the commit follows at once.
+/// Measures the delays from the broker's log to the row's last write, which the commit follows at once.
 pub(crate) async fn inward_ms(ground: &Ground, brokers: &str, messages: u32) -> Result<Vec<f64>> {
     let appended = appended(brokers, &ground.topic, messages).await?;
     let rows = r#"select partition, "offset", extract(epoch from completed_at)::double precision * 1000

@@ -1,4 +1,4 @@
-//! On what was measured.
+//! Machine on which it was measured.
 
 use std::fs;
 use std::thread::available_parallelism;

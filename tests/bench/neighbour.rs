@@ -14,14 +14,14 @@ use crate::stage::Stage;
 /// Twenty seconds of them.
 const MESSAGES: u32 = 4_000;
 
-/// Between two of the neighbour's messages: 200 a second.
+/// Pause between two of the neighbour's messages: 200 a second.
 const PACE: Duration = Duration::from_millis(5);
 
 /// Count of the neighbour's messages that are not handled.
 const UNHANDLED: &str = "
     select 4000 - count(*) from mailroom.inbox where status = 'completed' and consumer_group like '%.noop'";
 
-/// From the neighbour's first row to the last that it completed.
+/// Query for the rate from the neighbour's first row to the last that it completed.
 const RATE: &str = "
     select count(*) / extract(epoch from max(completed_at) - min(created_at))::double precision
       from mailroom.inbox where status = 'completed' and consumer_group like '%.noop'";

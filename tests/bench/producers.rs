@@ -44,7 +44,7 @@ impl Table {
     }
 }
 
-/// Without triggers and with them, in turn.
+/// Measures commits without triggers and with them, in turn.
 pub(crate) async fn measure(stage: &Stage, messages: u32) -> Result<Figure> {
     let mut rates = Rates::aiming_at(0.9);
     for _ in 0..ROUNDS {

@@ -1,5 +1,5 @@
-//! From the close of a component's file, or a script's, to the first message that its new version completed, while
-//! messages flow.
+//! Reload: the time from the close of a component's file, or a script's, to the first message that its new
+//! version completed, while messages flow.
 
 use std::fs;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::stage::Stage;
 /// Versions that are compiled, and are swapped in once more afterwards.
 const VERSIONS: u8 = 20;
 
-/// Between two messages: 500 a second.
+/// Pause between two messages: 500 a second.
 const PACE: Duration = Duration::from_millis(2);
 
 /// More than are sent before the last swap.

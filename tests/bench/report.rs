@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::figure::{Delays, Figure, Measured, Neighbour};
 
-/// All of a run.
+/// Figures of a whole run.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) machine: String,

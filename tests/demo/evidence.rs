@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use crate::stage::{Stage, TOPICS};
 
-/// All of it.
+/// Rows and records that the check goes by.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Evidence {
     /// Orders that the application committed, in the order of its outbox rows.

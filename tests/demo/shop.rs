@@ -23,7 +23,7 @@ pub(crate) struct Shop<'d> {
     pool: &'d PgPool,
 }
 
-/// From one order of a writer to its next.
+/// Returns the pause from one order of a writer to its next.
 pub(crate) fn pace(orders: usize) -> Duration {
     FLOW * WRITERS / u32::try_from(orders).unwrap_or(u32::MAX).max(1)
 }

@@ -23,7 +23,7 @@ pub(crate) const TOPICS: [&str; 3] = ["orders", "invoices", "parcels"];
 const HANDLERS: [&str; 2] = ["invoice", "shipping"];
 const PARTITIONS: i32 = 3;
 
-/// Between two looks at the host's process.
+/// Pause between two looks at the host's process.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Everything that runs. Dropping it stops it too, only less politely.

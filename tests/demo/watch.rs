@@ -12,11 +12,11 @@ use tokio::time::{Instant, interval};
 
 use crate::tell::{Colour, Tell};
 
-/// Between two looks.
+/// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOKS_PER_LINE: u32 = 10;
 
-/// For compiling the second edition, on a slow machine with other work.
+/// Time for compiling the second edition, on a slow machine with other work.
 const COMPILED: Duration = Duration::from_secs(60);
 
 /// Time after which a standstill is final: the check says what is missing.

@@ -73,7 +73,7 @@ impl Db {
         &self.name
     }
 
-    /// For statements with parameters and for transactions.
+    /// Returns the pool, for statements with parameters and for transactions.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.pool

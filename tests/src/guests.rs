@@ -45,7 +45,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// For a handler that takes these topics.
+    /// Makes the manifest of a handler that takes these topics.
     #[must_use]
     pub fn takes(topics: &[&str]) -> Self {
         Self { takes: owned(topics), ..Self::default() }

@@ -78,8 +78,8 @@ pub struct Published {
 pub struct Gap {
     /// Lane that was without an owner.
     pub lane: i32,
-    /// By the clock of Postgres, from the first look that saw it so to the last, without the time in which Postgres
-    /// held up the looks.
+    /// Length by the clock of Postgres, from the first look that saw it so to the last, without the time in
+    /// which Postgres held up the looks.
     pub milliseconds: i64,
 }
 

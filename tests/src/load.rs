@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{Kafka, Message, passes};
 
-/// Enough for every disturbance, few enough to be handled afterwards within a deadline.
+/// Number of messages: enough for every disturbance, few enough to be handled afterwards within a deadline.
 const MESSAGES_MAX: u64 = 3_000;
 
 /// Sends messages until the test says stop.

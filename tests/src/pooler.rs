@@ -18,9 +18,9 @@ const PROGRAM: &str = "/usr/sbin/pgbouncer";
 /// Time for which PgBouncer lets a client keep its server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
-    /// For as long as the client is connected.
+    /// Mode in which a client keeps it for as long as it is connected.
     Session,
-    /// For a transaction.
+    /// Mode in which a client keeps it for a transaction.
     Transaction,
 }
 

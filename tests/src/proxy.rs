@@ -25,13 +25,13 @@ use requests::Requests;
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// To Postgres: a statement whose text contains this.
+    /// Statement for Postgres whose text contains this.
     Statement(&'static str),
-    /// To Postgres: the commit of a transaction with such a statement in it.
+    /// Commit for Postgres of a transaction with such a statement in it.
     CommitAfter(&'static str),
-    /// To Kafka: records to store.
+    /// Records that Kafka is to store.
     Produce,
-    /// To Kafka: records for a topic whose name ends so.
+    /// Records for a topic of Kafka whose name ends so.
     ProduceTo(&'static str),
 }
 
@@ -128,8 +128,8 @@ impl Proxy {
         self.port
     }
 
-    /// From now on every request of this kind is frozen, on whatever connection, until
-    /// [`Proxy::release`] or [`Proxy::cut`].
+    /// Freezes every request of this kind from now on, on whatever connection, until [`Proxy::release`] or
+    /// [`Proxy::cut`].
     pub fn freeze(&self, request: Request, keep: Keep) {
         self.control.frozen.store(0, Ordering::SeqCst);
         self.control.trap.send_replace(Some((request, keep)));
@@ -147,8 +147,8 @@ impl Proxy {
         self.control.trap.send_replace(None);
     }
 
-    /// From now on nothing passes on the connections that there are, in neither direction, and neither end learns
-    /// of it. New ones are served freely.
+    /// Silences the connections that there are: nothing passes on them in either direction, and neither end
+    /// learns of it. New ones are served freely.
     pub fn silence(&self) {
         self.control.silent.store(self.connections(), Ordering::SeqCst);
     }

@@ -84,7 +84,7 @@ pub(crate) fn remove_own(world: &str) -> Result<()> {
     Ok(())
 }
 
-/// Below the target folder, where Postgres can reach it.
+/// Returns a folder below the target folder, where Postgres can reach it.
 fn folder() -> Result<PathBuf> {
     Ok(mailroom_servers::reachable_dir(&paths::target()?.join("servers"))?)
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// For what a healthy system does at once; long enough for two cores with a compiler beside it.
+/// Deadline for what a healthy system does at once; long enough for two cores with a compiler beside it.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// For what comes after a server's restart.
+/// Deadline for what comes after a server's restart.
 pub const LATER: Duration = Duration::from_secs(120);
 
-/// Between two looks.
+/// Pause between two looks.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Lets a time pass that is itself a part of what a test does: how long a server stays away, when the next

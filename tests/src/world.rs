@@ -34,9 +34,9 @@ pub struct World {
     pub db: Db,
     /// Kafka of the world, with the topics that the test makes.
     pub kafka: Kafka,
-    /// Before its own Kafka, in a world that was made so.
+    /// Proxy before its own Kafka, in a world that was made so.
     pub kafka_proxy: Option<Proxy>,
-    /// Before the database, in a world that was made so.
+    /// Pooler before the database, in a world that was made so.
     pub pooler: Option<Pooler>,
     name: String,
     folder: PathBuf,

@@ -11,5 +11,5 @@ mod kills;
 const STEADY: &[(&str, &str)] =
     &[("MAILROOM__HOST__EXPIRY", "30s"), ("MAILROOM__POSTGRES__CONNECTIONS_MAX", CONNECTIONS)];
 
-/// Enough for a frozen statement of each message of each cell.
+/// Number of connections: enough for a frozen statement of each message of each cell.
 const CONNECTIONS: &str = "24";

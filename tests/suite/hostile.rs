@@ -8,7 +8,7 @@ mod keys;
 mod outward;
 mod stage;
 
-/// Long enough for a healthy call, so that what ends here would have had no end.
+/// Deadline long enough for a healthy call, so that what ends here would have had no end.
 const SHORT: &str = "limits.deadline = \"300ms\"";
 /// Fuel enough that a loop ends with its deadline.
 const FUEL: &str = "limits.fuel = 1000000000000000";

@@ -60,7 +60,8 @@ fn other_keys_go_on_while_one_waits() {
     in_world(Setup::default(), others_go_on);
 }
 
-/// After a take-over the host is careful with about fifty records: it stores them before it handles them.
+/// Set-up in which a host is careful with about fifty records after a take-over: it stores them before it
+/// handles them.
 pub(crate) const CAREFUL_WITH_FEW: Setup = Setup {
     own_postgres: false,
     own_kafka: false,

@@ -68,7 +68,7 @@ async fn leaves_nothing_behind(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Below the limit of a statement, which would end the wait otherwise.
+/// Set-up with a limit for locks below that of a statement, which would end the wait otherwise.
 const SHORT_LOCKS: Setup = Setup {
     own_postgres: false,
     own_kafka: false,

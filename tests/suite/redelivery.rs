@@ -23,7 +23,8 @@ async fn all_emitted(world: &World, scripted: &Scripted, messages: i64) -> Resul
     becomes("every message completed", messages, SOON, async || world.db.completed().await).await
 }
 
-/// Behind whatever comes again, one more message per partition tells that the host is through.
+/// Sends one more message per partition behind whatever comes again, and waits for it: the host is through
+/// then.
 async fn another(world: &World, scripted: &Scripted) -> Result<()> {
     for key in ["k0", "k1", "k2", "k3", "k4", "k5"] {
         world.kafka.send(&scripted.emits(key, 100)).await?;

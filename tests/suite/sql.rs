@@ -48,7 +48,8 @@ impl Shop {
         world.start_host_with("a", &[("MAILROOM__SQL__SHOP__URL", &self.url)])
     }
 
-    /// With the proxy between the handler's SQL and Postgres; the host itself reaches it directly.
+    /// Starts a host with the proxy between the handler's SQL and Postgres; the host itself reaches it
+    /// directly.
     fn start_behind(&self, world: &World, proxy: &Proxy) -> Result<Host> {
         let url = self.url.replacen(&world.db.address(), &proxy.address(), 1);
         world.start_host_with("a", &[("MAILROOM__SQL__SHOP__URL", &url)])

@@ -63,8 +63,8 @@ const QUICK: Setup = Setup {
 };
 const EXPIRY_MILLIS: i64 = 2_000;
 
-/// By the clock of Postgres, in milliseconds: when the lane was taken after `$1`, and when the first message of
-/// it, or the first row, was settled after that. A settlement carries its owner's token.
+/// Query, by the clock of Postgres and in milliseconds, for when the lane was taken after `$1`, and when the
+/// first message of it, or the first row, was settled after that. A settlement carries its owner's token.
 const TAKEN: &str = "
     select l.kind, (extract(epoch from l.owned_since) * 1000)::bigint,
            (extract(epoch from coalesce(

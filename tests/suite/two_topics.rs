@@ -88,7 +88,7 @@ fn adds_up(shared: bool, messages: i64, key: fn(i64) -> String) {
     });
 }
 
-/// Under one key, each topic's messages were added in the order in which they were sent.
+/// Checks that each topic's messages were added in the order in which they were sent, under one key.
 fn each_side_in_order(sums: &[(String, i64)]) -> Result<()> {
     for side in ["left-", "right-"] {
         let of_side = sums.iter().filter_map(|(id, _)| id.strip_prefix(side)?.parse::<i64>().ok());

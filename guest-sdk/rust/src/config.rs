@@ -17,7 +17,7 @@ use crate::host;
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct ConfigError {
-    /// In the host's words, which name the grant that is missing.
+    /// Reason in the host's words, which name the grant that is missing.
     pub reason: String,
 }
 

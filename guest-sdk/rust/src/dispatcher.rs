@@ -69,7 +69,7 @@ pub struct Dispatcher {
 
 type Handle = dyn Fn(Message) -> Result<(), Stop>;
 
-/// From a message to its payload in JSON of a later version.
+/// Function that changes a message to its payload in JSON of a later version.
 type Change = dyn Fn(&Message) -> Result<String, Stop>;
 
 struct Route {

@@ -96,7 +96,7 @@ impl Request {
         Ok(self.header("content-type", "application/json").body(body))
     }
 
-    /// From the sending to the last byte of the response.
+    /// Bounds the time from the sending to the last byte of the response.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -188,7 +188,7 @@ pub enum HttpError {
     TooLarge {
         /// Host of the request, with its port where the URL has one.
         host: String,
-        /// In bytes.
+        /// Bound in bytes.
         limit: usize,
     },
     /// Anything else, by the name that WASI has for it.
@@ -196,7 +196,7 @@ pub enum HttpError {
     Failed {
         /// Host of the request, with its port where the URL has one.
         host: String,
-        /// For example `ErrorCode::ConnectionRefused`.
+        /// Name that WASI has for it, for example `ErrorCode::ConnectionRefused`.
         reason: String,
     },
 }

@@ -96,7 +96,7 @@ impl Outgoing {
         self
     }
 
-    /// Not to be published before this time has passed, counted from the commit.
+    /// Delays the publishing until this time has passed, counted from the commit.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.0.delay_ms = Some(milliseconds(delay));
         self

@@ -46,7 +46,7 @@ pub fn execute(statement: &str, params: &[Value]) -> Result<u64, SqlError> {
 pub struct SqlError {
     /// Five characters, such as `23505` for a unique violation.
     pub sqlstate: String,
-    /// In Postgres' words, or the host's.
+    /// Description in Postgres' words, or the host's.
     pub message: String,
 }
 

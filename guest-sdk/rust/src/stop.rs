@@ -12,7 +12,7 @@ use crate::bindings::mailroom::contract::types as wire;
 /// Reason why a call did not complete. Its effects are dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// Again later: [`Stop::retry`].
+    /// Retry: the message is handed over again later, see [`Stop::retry`].
     Retry(Retry),
     /// Nothing to do; the message is completed with this reason.
     Skip(String),
@@ -23,13 +23,13 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Again later, with the host's backoff and at the cost of an attempt unless more is said:
+    /// Retries later, with the host's backoff and at the cost of an attempt unless more is said:
     /// `Err(Stop::retry("the carrier is busy").after(delay).uncounted().into())`.
     pub fn retry(reason: impl Into<String>) -> Retry {
         Retry { reason: reason.into(), after: None, counts: true }
     }
 
-    /// There is nothing to do.
+    /// Skips the message: nothing is to be done, and it is completed with this reason.
     pub fn skip(reason: impl Into<String>) -> Self {
         Self::Skip(reason.into())
     }
@@ -69,13 +69,13 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// After this delay instead of the host's backoff.
+    /// Sets the delay, instead of the host's backoff.
     pub fn after(mut self, delay: Duration) -> Self {
         self.after = Some(delay);
         self
     }
 
-    /// At no cost in attempts. The host bounds how long this can go on.
+    /// Costs no attempt. The host bounds how long this can go on.
     pub fn uncounted(mut self) -> Self {
         self.counts = false;
         self

@@ -18,7 +18,7 @@ impl Subscription {
         }
     }
 
-    /// Also this topic.
+    /// Adds a topic to those that are taken.
     #[must_use]
     pub fn or_topic(mut self, topic: impl Into<String>) -> Self {
         self.topics.push(topic.into());

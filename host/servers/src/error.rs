@@ -76,7 +76,7 @@ impl StdError for Error {
     }
 }
 
-/// For `map_err`: puts what was tried and on what beside the system's answer.
+/// Makes an error for `map_err`: puts what was tried and on what beside the system's answer.
 pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Io { doing, path, source }

@@ -22,10 +22,10 @@ use crate::worker::{HostLook, LaneBook, Worker};
 /// A handler that is on its way out, as one whose file got another name, holds its group for a moment: no word
 /// of it is said before.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two tries while patience lasts, and afterwards.
+/// Pause between two tries while patience lasts, and afterwards.
 const TRY_EVERY: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
 
-/// Between two tries to make a consumer.
+/// Pause between two tries to make a consumer.
 const JOIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Ties of a handler's work to the sweep.

@@ -5,22 +5,22 @@ use clap::ValueEnum;
 /// A language that handlers are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// By cargo.
+    /// Rust, built by cargo.
     Rust,
-    /// By npm; bundled, and compiled with the QuickJS engine.
+    /// TypeScript, built by npm; bundled, and compiled with the QuickJS engine.
     Typescript,
-    /// By npm; bundled, and compiled with the QuickJS engine.
+    /// JavaScript, built by npm; bundled, and compiled with the QuickJS engine.
     Javascript,
-    /// By componentize-py.
+    /// Python, built by componentize-py.
     Python,
-    /// By the standard compiler.
+    /// Go, built by the standard compiler.
     Go,
-    /// By make and clang.
+    /// C, built by make and clang.
     C,
 }
 
 impl Language {
-    /// All of them.
+    /// Languages that a project can have, in the order in which they are listed.
     pub(crate) const ALL: [Self; 6] =
         [Self::Rust, Self::Typescript, Self::Javascript, Self::Python, Self::Go, Self::C];
 

@@ -76,7 +76,7 @@ pub(crate) struct Open {
     pub(crate) last_error: String,
 }
 
-/// All of them.
+/// Lists the breakers that are open.
 pub(crate) async fn list(db: &Db) -> Result<Vec<Open>, DbError> {
     sqlx::query_as!(
         Open,

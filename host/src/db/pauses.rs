@@ -63,7 +63,7 @@ pub(crate) async fn resume(db: &Db, group: &str) -> Result<bool, DbError> {
     Ok(!resumed.is_empty())
 }
 
-/// All of them.
+/// Lists the handlers that are paused.
 pub(crate) async fn list(db: &Db) -> Result<Vec<Paused>, DbError> {
     let paused = sqlx::query_as!(
         Paused,

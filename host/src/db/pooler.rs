@@ -48,7 +48,7 @@ async fn swaps(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool,
     Ok(false)
 }
 
-/// By the simple protocol, which leaves nothing behind.
+/// Returns the backend's number, by the simple protocol, which leaves nothing behind.
 async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     sqlx::Row::try_get(&sqlx::raw_sql("select pg_catalog.pg_backend_pid()").fetch_one(connection).await?, 0)
 }

@@ -20,7 +20,7 @@ use crate::config::SqlRole;
 /// Longest time that a wipe may take.
 const WIPED_WITHIN: Duration = Duration::from_secs(1);
 
-/// By the name that manifests grant.
+/// Roles by the name that manifests grant.
 pub(super) type Roles = BTreeMap<String, Role>;
 
 /// A role's pool, and how its database is reached.

@@ -17,12 +17,12 @@ pub(super) struct Sender<'s> {
 }
 
 enum Way {
-    /// By a name that the connection remembers.
+    /// Statement by a name that the connection remembers.
     Named,
-    /// Without one, in the transaction that is open.
+    /// Statement without a name, in the transaction that is open.
     Unnamed,
-    /// Without one, in a transaction of its own, which this begins. Between the statement's preparation and its
-    /// execution a pooler could pass the backend on to somebody else.
+    /// Statement without a name, in a transaction of its own, which this begins. Between the statement's
+    /// preparation and its execution a pooler could pass the backend on to somebody else.
     Alone(String),
 }
 

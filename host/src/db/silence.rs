@@ -13,7 +13,7 @@ use crate::reminder::Reminder;
 pub(super) struct Silence {
     /// Address of Postgres, for people.
     place: String,
-    /// Between two probes; a discarded connection counts for twice as long.
+    /// Time between two probes; a discarded connection counts for twice as long.
     limit: Duration,
     /// Number of discarded connections that closes the gate.
     hung_max: usize,

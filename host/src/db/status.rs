@@ -61,7 +61,7 @@ pub(crate) struct LaneRow {
     pub(crate) alive: bool,
     pub(crate) token: i64,
     pub(crate) owned_since: Option<DateTime<Utc>>,
-    /// Since when no living host works on it.
+    /// Time since when no living host works on it.
     pub(crate) free_since: Option<DateTime<Utc>>,
     /// Time since its owner has it, or nobody.
     pub(crate) since_secs: Option<f64>,

@@ -1,4 +1,4 @@
-//! From a record's headers to the fields of a message.
+//! Fuzz target: a record's headers become the fields of a message.
 
 use super::TIME;
 use super::record::{Raw, record};

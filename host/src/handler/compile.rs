@@ -80,7 +80,7 @@ enum Place {
 }
 
 impl Compiler {
-    /// In child processes where this process's binary can be one.
+    /// Makes a compiler that works in child processes where this process's binary can be one.
     pub(super) fn new(
         engine: Engine,
         store: Option<Arc<Store>>,

@@ -149,7 +149,7 @@ impl Effects {
         self.journal.take().unwrap_or_default()
     }
 
-    /// For `subscriptions()`.
+    /// Makes the effects of `subscriptions()`, where each is denied.
     pub(super) fn denied(manifest: Arc<Manifest>, deadline: Instant) -> Self {
         let nothing = StateView::new(None, "".into(), None);
         Self { phase: Phase::Subscribing, ..Self::new(manifest, Uuid::nil(), deadline, nothing) }

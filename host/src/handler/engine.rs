@@ -78,7 +78,7 @@ pub(crate) struct EngineSettings {
 }
 
 impl EngineSettings {
-    /// With room for so many calls within the limits, and without HTTP.
+    /// Makes settings with room for so many calls within the limits, and without HTTP.
     pub(crate) fn of(host: &Host, limits: &Limits, instances_max: usize) -> Self {
         let compiled = StoreSettings { folder: host.compiled.clone(), bytes_max: host.compiled_bytes_max };
         Self {

@@ -1,4 +1,4 @@
-//! From wasmtime's errors to the ways in which a call can stop.
+//! Classification of wasmtime's errors: the ways in which a call can stop.
 
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
@@ -26,7 +26,7 @@ pub(super) struct HostUnavailable(pub(super) String);
 pub(super) enum Stopped {
     /// The guest's doing; counted.
     Faulted(Fault),
-    /// Not the guest's doing.
+    /// The failure is not the guest's doing.
     Unavailable(String),
 }
 
@@ -124,8 +124,8 @@ fn reason(trap: &str, output: &str) -> String {
     bounded(&reason, LAST_ERROR_BYTES_MAX)
 }
 
-/// Around the words of an exception in the panic that the runtime of QuickJS makes of it, and between these and the
-/// stack.
+/// Texts around the words of an exception in the panic that the runtime of QuickJS makes of it, and between
+/// these and the stack.
 const EXCEPTION: (&str, &str, &str) = ("Exception { message: Some(\"", "\"), stack: Some(\"", "\") })");
 
 /// An uncaught exception of JavaScript as its author would see it.

@@ -22,7 +22,7 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Not there yet.
+    /// Makes an instance that does not exist yet: the first call makes it.
     pub(super) fn new(store: Store<Guest>) -> Self {
         Self { store, exports: None, calls: 0 }
     }

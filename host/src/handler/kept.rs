@@ -42,7 +42,7 @@ impl Keeping {
         Arc::new(Self { places: Arc::new(Semaphore::new(instances_max)), versions: Mutex::default() })
     }
 
-    /// For a version under this manifest: nothing yet.
+    /// Registers a version under this manifest: it keeps nothing yet.
     pub(super) fn version(self: &Arc<Self>, manifest: &Manifest) -> Arc<Kept> {
         let (calls_max, instances_max) = match manifest.instances() {
             Instances::New => (1, 0),
@@ -68,7 +68,7 @@ impl Keeping {
         }
     }
 
-    /// For one more; where there is none, that of the instance which is idle the longest.
+    /// Takes a place for one more; where there is none, that of the instance which is idle the longest.
     fn place(&self) -> Option<OwnedSemaphorePermit> {
         let free = || Arc::clone(&self.places).try_acquire_owned().ok();
         free().or_else(|| {

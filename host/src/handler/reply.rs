@@ -21,7 +21,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// In the handler's words, which stand in the message's last error.
+    /// Makes a failure in the handler's words, which stand in the message's last error.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: None, detail: None }
     }

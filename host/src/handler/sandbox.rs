@@ -33,7 +33,7 @@ use crate::pipeline::outcome::{End, Fault, Usage};
 #[derive(Clone)]
 pub(super) struct Sandbox {
     pub(super) engine: Arc<Engine>,
-    /// For its lines in the log.
+    /// Name for its lines in the log.
     pub(super) name: HandlerName,
     pub(super) linked: Arc<Linked>,
     /// Script that it interprets, where the handler is one.

@@ -44,7 +44,7 @@ pub(crate) fn config() -> Config {
     Config::load_with(None, std::iter::empty(), Servers::Unneeded).unwrap().0
 }
 
-/// Without a store of compiled code.
+/// Returns settings without a store of compiled code.
 pub(crate) fn settings(instances_max: usize) -> EngineSettings {
     let config = config();
     EngineSettings { compiled: None, ..EngineSettings::of(&config.host, &config.limits, instances_max) }

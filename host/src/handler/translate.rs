@@ -1,4 +1,4 @@
-//! Between the contract's values and the host's.
+//! Translation between the contract's values and the host's.
 
 use std::time::Duration;
 

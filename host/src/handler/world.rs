@@ -6,7 +6,7 @@ use super::refused::Refused;
 
 /// Interface that a handler exports.
 pub(super) const EXPORT: &str = "mailroom:contract/handler@0.1.0";
-/// Within 0.1 versions only add, so each of them does.
+/// Export of any 0.1 version: within 0.1 versions only add, so each of them does.
 const EXPORT_ANY_PATCH: &str = "mailroom:contract/handler@0.1.";
 /// The same interface of any version.
 const EXPORT_ANY: &str = "mailroom:contract/handler@";

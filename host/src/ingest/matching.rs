@@ -30,8 +30,9 @@ pub(crate) fn covers(wide: &Subscription, narrow: &Subscription) -> bool {
         && lists(&wide.schema_versions, &narrow.schema_versions, starts)
 }
 
-/// To one that is wider a pattern is a name of its own, but for a last `**`: it stands for any number of
-/// segments, none as well, so the wider one must end so too and take what is before it.
+/// Tells whether a pattern takes all that a narrower one takes: to it, that one is a name of its own, but for
+/// a last `**`, which stands for any number of segments, none as well, so the wider one must end so too and
+/// take what is before it.
 fn pattern_covers(wide: &str, narrow: &str) -> bool {
     let open = |pattern: &str| pattern == "**" || pattern.ends_with(".**");
     match narrow.strip_suffix(".**") {

@@ -1,4 +1,4 @@
-//! From a poll's records to messages.
+//! Conversion of a poll's records to messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -46,8 +46,8 @@ impl Damage {
 pub(crate) enum Reading {
     /// The record at this offset.
     Record(i64),
-    /// There are no more records. Markers of transactions, and records of aborted ones, have offsets and are handed to
-    /// nobody.
+    /// No more records are there. Markers of transactions, and records of aborted ones, have offsets and are
+    /// handed to nobody.
     End,
     Damaged(Damage),
 }

@@ -30,7 +30,7 @@ const NO_TIMESTAMP: i64 = -1;
 
 /// A purge is a matter of milliseconds, unless the client hangs.
 const PURGE_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks whether all reports of a purge were taken.
+/// Pause between two looks whether all reports of a purge were taken.
 const REPORTS_POLL: Duration = Duration::from_millis(1);
 
 /// Result of producing one record.

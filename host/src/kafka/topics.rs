@@ -52,7 +52,7 @@ pub(crate) enum TopicState {
 pub(crate) enum Spot {
     /// The first record.
     First,
-    /// Behind the last record.
+    /// Offset behind the last record.
     End,
     /// The first record whose time is not before this, in milliseconds since 1970; else the end.
     At(i64),

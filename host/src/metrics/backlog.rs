@@ -33,10 +33,10 @@ pub(crate) struct BacklogWatch {
 struct Found {
     outbox: Backlog,
     inbox: Vec<Backlog>,
-    /// By origin, handler and reason: codes are the handlers' own, and any number.
+    /// Open dead letters by origin, handler and reason: codes are the handlers' own, and any number.
     letters: BTreeMap<(String, String, String), i64>,
     blocked_keys: Vec<(String, i64)>,
-    /// By consumer group and topic.
+    /// Lags by consumer group and topic.
     lags: BTreeMap<(String, String), i64>,
 }
 

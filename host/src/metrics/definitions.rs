@@ -35,7 +35,7 @@ const CALL: &[f64] = &[
 const LATENCY: &[f64] =
     &[0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 const FUEL: &[f64] = &[1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11];
-/// From 64 KiB, a page of WebAssembly, to 1 GiB.
+/// Buckets of bytes from 64 KiB, a page of WebAssembly, to 1 GiB.
 const BYTES: &[f64] = &[
     65_536.0,
     262_144.0,

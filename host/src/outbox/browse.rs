@@ -14,7 +14,7 @@ use crate::db::{Db, DbError};
 pub(crate) struct Filter {
     pub(crate) topic: Option<String>,
     pub(crate) status: Option<&'static str>,
-    /// By the time at which they were stored: the index that makes a list cheap.
+    /// Age since they were stored, at most: the index by that time makes a list cheap.
     pub(crate) since: Duration,
     pub(crate) limit: i64,
 }

@@ -29,7 +29,7 @@ pub(crate) struct Pending {
     pub(crate) schema_version: Option<String>,
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) content_type: Option<String>,
-    /// Or why they cannot be read, where somebody wrote nonsense.
+    /// Headers, or why they cannot be read, where somebody wrote nonsense.
     pub(crate) headers: Result<Vec<Header>, String>,
     pub(crate) trace_id: Option<String>,
     pub(crate) traceparent: Option<String>,
@@ -48,7 +48,7 @@ impl Pending {
         self.age_when_read + self.read_at.elapsed()
     }
 
-    /// About how many bytes its record has in a request.
+    /// Returns how many bytes its record has in a request, about.
     fn bytes(&self) -> usize {
         let headers = self.headers.iter().flatten();
         let headers = headers

@@ -30,7 +30,7 @@ enum Ended {
     Looked(Result<Page<Record>, DbError>),
     LookedDue(Result<DuePage<Record>, DbError>),
     LookedAside(Result<AsidePage<Record>, DbError>),
-    /// With the leases under which it was tried.
+    /// Result of a mark, with the leases under which it was tried.
     Marked(Result<Marked, DbError>, BTreeMap<i32, Lease>),
     Asked(Result<Vec<Arc<str>>, KafkaError>),
     Told(Result<Tell, DbError>),

@@ -25,7 +25,7 @@ struct Waiting {
 
 struct Outlet {
     producer: Producer,
-    /// In order; what comes after one of these waits too.
+    /// Records in order; what comes after one of these waits too.
     waiting: VecDeque<Waiting>,
 }
 

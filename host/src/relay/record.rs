@@ -1,4 +1,4 @@
-//! From an outbox row to the record that Kafka gets.
+//! Conversion of an outbox row to the record that Kafka gets.
 
 use crate::message::{Header, HeaderName};
 use crate::outbox::Pending;

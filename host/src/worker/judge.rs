@@ -1,4 +1,4 @@
-//! From how a call ended to what is settled.
+//! Judgement of how a call ended: what is settled.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ pub(crate) struct HostLook {
     /// Moment at which the look began.
     pub(crate) began_at: Moment,
     pub(crate) lanes: BTreeMap<LaneId, OwnedLane>,
-    /// By consumer group, the moment from which a probe may be claimed.
+    /// Moments from which a probe may be claimed, by consumer group.
     pub(crate) open: HashMap<String, Moment>,
     /// Consumer groups.
     pub(crate) paused: HashSet<String>,

@@ -143,7 +143,8 @@ fn show(run: &str, ran: Result<(), Broken>) {
     }
 }
 
-/// Below the folder that cargo builds into, where Postgres can reach it; the tests' runner ends what is left there.
+/// Returns a folder below the one that cargo builds into, where Postgres can reach it; the tests' runner ends
+/// what is left there.
 fn folder() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let target = exe.ancestors().nth(3).unwrap();

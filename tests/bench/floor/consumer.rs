@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::payload::PARTITIONS;
 
-/// For the next record of a topic that has one.
+/// Longest wait for the next record of a topic that has one.
 const BOUND: Duration = Duration::from_secs(30);
 
 /// A consumer that has found its topic and has fetched nothing.

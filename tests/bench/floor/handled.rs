@@ -35,7 +35,7 @@ struct Batch {
     /// Headers as JSON text, which Postgres reads faster than a tree is built and sent.
     headers: Vec<String>,
     produced_at_ms: Vec<i64>,
-    /// By partition: where it goes on.
+    /// Offset at which each partition goes on.
     next: BTreeMap<i32, i64>,
 }
 

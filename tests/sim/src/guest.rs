@@ -108,7 +108,7 @@ pub(crate) enum Act {
     Die,
 }
 
-/// All of them, plainest first.
+/// Behaviours, plainest first.
 pub(crate) const ACTS: [Act; 19] = [
     Act::Complete,
     Act::Say,

@@ -74,7 +74,7 @@ pub(crate) struct Host {
     pub(crate) strays: BTreeMap<Lease, u64>,
     /// Shared values with version, value and when they were read.
     pub(crate) shared: BTreeMap<u32, (i64, i64, u64)>,
-    /// Since when its renewals committed without a gap.
+    /// Time since when its renewals committed without a gap.
     pub(crate) gapless_since: Option<u64>,
     pub(crate) next_beat: u64,
     pub(crate) next_look: u64,

@@ -140,10 +140,10 @@ pub(crate) struct Postgres {
     /// The unique index over messages' ids.
     pub(crate) ids: Table<String, Seq>,
     pub(crate) letters: Table<Seq, Letter>,
-    /// With the dead message behind which the key waits.
+    /// Blocked keys, with the dead message behind which each waits.
     pub(crate) blocked: Table<(LaneId, OrderKey), (Seq, Blocking)>,
     pub(crate) state: Table<StateId, StateRow>,
-    /// By message and place within its call; what was said.
+    /// Numbers that were published, by message and place within its call.
     pub(crate) outbox: Table<(Seq, u32), i64>,
     /// Writes of handlers' own statements, by message.
     pub(crate) guest: Table<String, u64>,

@@ -59,7 +59,7 @@ pub(crate) struct RelayWorld {
     violation: Option<Violation>,
     /// Faults have stopped.
     calm: Option<fastrand::Rng>,
-    /// Since when all is done.
+    /// Time since when all is done.
     quiet_since: Option<u64>,
     last_session: u32,
     last_message: u64,

@@ -18,7 +18,7 @@ pub(crate) enum Subject {
     Relay,
 }
 
-/// All of them.
+/// Subjects of the runs of each seed.
 pub(crate) const SUBJECTS: [Subject; 2] = [Subject::Handler, Subject::Relay];
 
 impl fmt::Display for Subject {

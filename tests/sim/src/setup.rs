@@ -36,7 +36,7 @@ pub(crate) enum Hazard {
     Displace,
 }
 
-/// All of them with their weights beside 100 steps of ordinary progress.
+/// Hazards with their weights beside 100 steps of ordinary progress.
 pub(crate) const HAZARDS: [(Hazard, u32); 13] = [
     (Hazard::Produce, 6),
     (Hazard::TimeJump, 8),

@@ -1,4 +1,4 @@
-//! From a long run that breaks a promise to a short one that breaks the same.
+//! Shrinking of a long run that breaks a promise to a short one that breaks the same.
 
 use std::time::{Duration, Instant};
 

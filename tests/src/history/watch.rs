@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Gap;
 use crate::db::Db;
 
-/// Between two looks.
+/// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A look that comes later than this after the one before was held up: what is above is not counted.

@@ -19,21 +19,21 @@ impl Message {
         Self { topic: topic.to_owned(), ..Self::default() }
     }
 
-    /// With this key.
+    /// Sets the key.
     #[must_use]
     pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
         self.key = Some(key.as_ref().to_vec());
         self
     }
 
-    /// With this payload, which may be empty.
+    /// Sets the payload, which may be empty.
     #[must_use]
     pub fn payload(mut self, payload: impl AsRef<[u8]>) -> Self {
         self.payload = Some(payload.as_ref().to_vec());
         self
     }
 
-    /// With a JSON payload.
+    /// Sets the payload to this JSON.
     #[must_use]
     pub fn json(self, payload: &serde_json::Value) -> Self {
         self.payload(payload.to_string())
@@ -53,7 +53,7 @@ impl Message {
         self
     }
 
-    /// With this time, in milliseconds since 1970.
+    /// Sets the time, in milliseconds since 1970.
     #[must_use]
     pub fn at(mut self, timestamp_ms: i64) -> Self {
         self.timestamp_ms = Some(timestamp_ms);

@@ -10,7 +10,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Record;
 
-/// For the next record, and for an answer: a large topic may take longer, a silent one is broken.
+/// Longest wait for the next record, and for an answer: a large topic may take longer, a silent one is
+/// broken.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Blocks until everything is read.

@@ -15,7 +15,7 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// Value; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// In order; names may repeat.
+    /// Headers in order; names may repeat.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 

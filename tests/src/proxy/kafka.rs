@@ -6,7 +6,7 @@ use super::requests::length_at;
 
 const PRODUCE: [u8; 2] = [0, 0];
 const NOT_ENOUGH_REPLICAS: i16 = 19;
-/// From this version on lengths are varints, one more than what they count, and structures end with tags.
+/// Version from which on lengths are varints, one more than what they count, and structures end with tags.
 const FLEXIBLE_FROM: i16 = 9;
 
 pub(super) fn length(read: &[u8]) -> Option<usize> {

@@ -74,7 +74,7 @@ impl Client {
     }
 }
 
-/// In whatever case it is written.
+/// Tells whether it begins with the word, in whatever case it is written.
 fn begins(said: &[u8], word: &[u8]) -> bool {
     said.get(..word.len()).is_some_and(|first| first.eq_ignore_ascii_case(word))
 }

@@ -94,7 +94,7 @@ pub(super) struct Row {
     outcome: Option<String>,
     failed_reason: Option<String>,
     attempts_made: i32,
-    /// Without those that were lost with their hosts.
+    /// Deliveries without those that were lost with their hosts.
     deliveries: i32,
     letter: Option<String>,
     /// Records of calls that failed.

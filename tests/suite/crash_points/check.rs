@@ -25,7 +25,7 @@ pub(super) struct Left {
     pub(super) owned: i64,
     /// Sessions that stand in an open transaction.
     pub(super) in_transaction: i64,
-    /// On Kafka.
+    /// Records on Kafka.
     pub(super) records: i64,
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::run::Run;
 
-/// From one kill to the next, and from a kill to the victim's return.
+/// Milliseconds from one kill to the next, and from a kill to the victim's return.
 const BETWEEN_KILLS: RangeInclusive<u64> = 3_000..=6_000;
 const AWAY: RangeInclusive<u64> = 0..=4_000;
 

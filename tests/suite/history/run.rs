@@ -25,7 +25,7 @@ const AHEAD_MAX: i64 = 2_000;
 const KILLS_MIN: usize = 3;
 /// Time after which a standstill is final: longer than an expiry and a rebalance.
 const STILL: Duration = Duration::from_secs(20);
-/// Between two looks at how far the hosts are.
+/// Pause between two looks at how far the hosts are.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Outbox rows that were drawn, about one a message; messages and outbox rows that are pending.

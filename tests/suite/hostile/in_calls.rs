@@ -11,7 +11,7 @@ use super::{FUEL, SHORT};
 
 /// Hostile handlers that are called at once.
 const AT_ONCE: usize = 4;
-/// Enough for a guest that works much and ends by another limit, however slow the machine is.
+/// Deadline long enough for a guest that works much and ends by another limit, however slow the machine is.
 const LONG: &str = "limits.deadline = \"20s\"";
 /// Allows a deadline as long as that.
 const PATIENT: &[(&str, &str)] = &[("MAILROOM__HOST__EXPIRY", "60s")];

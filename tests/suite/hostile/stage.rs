@@ -9,7 +9,7 @@ use mailroom_tests::{Host, Load, Manifest, Message, SOON, World, becomes, eventu
 use serde_json::Value;
 use tokio::try_join;
 
-/// Between two messages of the neighbour.
+/// Pause between two messages of the neighbour.
 const PACE: Duration = Duration::from_millis(20);
 /// Bytes by which the host's memory may rise above that of a host at work: the largest calls that coincide,
 /// with what they make the host copy, and what the pool keeps resident of its memories, 8 MiB each.

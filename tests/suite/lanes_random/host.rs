@@ -185,7 +185,7 @@ impl<'g> Host<'g> {
         Ok(ours)
     }
 
-    /// Now and then nothing happens for a while, whatever is open.
+    /// Does nothing for a while now and then, whatever is open.
     pub(super) async fn stall(&mut self, connection: &mut PgConnection) -> Result<()> {
         if self.rng.u32(..80) < 1 {
             let secs = STALL_SECS.start + self.rng.f64() * (STALL_SECS.end - STALL_SECS.start);

@@ -83,7 +83,7 @@ fn stretch() -> Vec<String> {
     vec!["0".to_owned(), "128".to_owned(), "0".to_owned(), ROWS.to_string()]
 }
 
-/// All of them completed at their first delivery.
+/// Returns arguments of messages that completed at their first delivery.
 fn settled([lanes, seqs]: &[String; 2]) -> Vec<String> {
     let nothing = || same("null", ROWS);
     let mut arguments = vec![lanes.clone(), seqs.clone(), same("0", ROWS)];

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &[String]) -> Result {
 struct Args {
     /// Empty for all.
     target: String,
-    /// For each test of a target.
+    /// Time for each test of a target.
     time: Duration,
 }
 

@@ -7,7 +7,7 @@ const TARGET: &str = "target/guests";
 /// A second build of one handler that behaves differently, to replace it while messages flow.
 const SECOND_EDITION_TARGET: &str = "target/guests-second-edition";
 
-/// After this, `target/guests/wasm32-wasip2/release/*.wasm` are current.
+/// Builds the guests: afterwards `target/guests/wasm32-wasip2/release/*.wasm` are current.
 pub(crate) fn build() -> Result {
     cargo("handlers/Cargo.toml", TARGET, &[])?;
     cargo("tests/guests/Cargo.toml", TARGET, &[])?;

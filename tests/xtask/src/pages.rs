@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A link to something in the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// From 1.
+    /// Number of the line, from 1.
     pub(crate) line: usize,
     /// Target as it is written.
     pub(crate) target: String,

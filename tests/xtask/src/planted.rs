@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 const FOLDER: &str = "tests/planted";
 const TEST: &str = "history::two_hosts_that_are_killed_again_and_again_keep_every_promise";
-/// Enough for each scenario of the test.
+/// Number of messages: enough for each scenario of the test.
 const MESSAGES: &str = "2000";
 /// The line of a patch that says how the breach begins by which the bug is caught.
 const CAUGHT_BY: &str = "Caught-by: ";

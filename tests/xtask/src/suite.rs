@@ -90,9 +90,9 @@ fn too_few(count: Count, at_least: &str) -> Option<String> {
 struct Args {
     /// Parts of test names, for the test programs: they take several, cargo takes one.
     filters: Vec<String>,
-    /// For cargo.
+    /// Options for cargo.
     options: Vec<String>,
-    /// For the test programs.
+    /// Arguments for the test programs.
     rest: Vec<String>,
 }
 

@@ -81,7 +81,7 @@ impl fmt::Display for Column<'_> {
 /// Reason why a column could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
-    /// There is no such column.
+    /// No such column is in the rows.
     #[error("the rows have no column {column}")]
     Missing {
         /// The name, or the position.

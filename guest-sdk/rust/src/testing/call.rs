@@ -29,7 +29,7 @@ pub struct Published {
     pub id: String,
     /// Topic that it goes to.
     pub topic: String,
-    /// For example `order.placed`.
+    /// Type of the event, for example `order.placed`.
     pub event_type: String,
     /// None: no order.
     pub key: Option<Data>,
@@ -102,7 +102,7 @@ pub struct Line {
 /// An HTTP request that a call sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentRequest {
-    /// For example `POST`.
+    /// Method, for example `POST`.
     pub method: String,
     /// The whole URL.
     pub url: String,

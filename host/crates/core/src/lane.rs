@@ -55,7 +55,8 @@ pub(crate) enum Phase {
     },
     /// Being given back.
     Releasing,
-    /// In doubt about something that was written. Once nothing is under way it is taken anew and read again.
+    /// Doubtful: something that was written is not known. Once nothing is under way it is taken anew and read
+    /// again.
     Doubtful {
         /// Time at which it is asked for next.
         retry_at: Moment,
@@ -69,17 +70,18 @@ pub(crate) enum Phase {
 /// Progress of reading the lane's rows that are not held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Scan {
-    /// Up to here; nothing is fetched from Kafka before all were.
+    /// Rows up to here were read; nothing is fetched from Kafka before all were.
     Strict {
         /// The last place that was read.
         after: Seq,
     },
-    /// All were. They are compared with memory once more, since somebody may have edited rows by hand.
+    /// Rows were all read. They are compared with memory once more, since somebody may have edited rows by
+    /// hand.
     Lax {
         /// The last place that was compared.
         after: Seq,
     },
-    /// All were.
+    /// Rows were all read, and compared.
     Done,
 }
 
@@ -190,7 +192,7 @@ pub(crate) struct Lane<S, E> {
     pub(crate) reread_wanted: RereadCount,
     /// Rows up to here are noted as begun.
     pub(crate) started_to: Seq,
-    /// About how many of them have not started yet.
+    /// Number of them, about, that have not started yet.
     pub(crate) marked_ahead: usize,
     pub(crate) in_flight: InFlight,
     under_way: Option<UnderWay>,

@@ -44,7 +44,7 @@ pub struct Message {
     pub offset: i64,
     /// Sender: the `source` header, else `source_service`, else the topic.
     pub source: String,
-    /// For example `order.placed`.
+    /// Type of the event, for example `order.placed`.
     pub event_type: String,
     /// The version of the payload's schema, as the producer says it.
     pub schema_version: Option<String>,

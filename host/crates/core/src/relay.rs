@@ -1,4 +1,4 @@
-//! From outbox rows to Kafka records: read in order, published through idempotent producers, marked once
+//! Relay of outbox rows to Kafka records: read in order, published through idempotent producers, marked once
 //! acknowledged.
 //!
 //! [`RelayMachine`] takes [`Event`]s and gives [`Command`]s. Whoever drives it reads tables, hands records to
@@ -51,7 +51,7 @@ pub struct Settings {
 pub enum Wake {
     /// Producers wake a relay that sleeps (`LISTEN` and `NOTIFY`), with polling behind it.
     Notify,
-    /// By looking only, for poolers in transaction mode.
+    /// Look at intervals only, for poolers in transaction mode.
     Poll,
 }
 
@@ -72,7 +72,7 @@ pub struct Row<R> {
     pub seq: i64,
     /// Topic to which it goes.
     pub topic: Arc<str>,
-    /// About how many bytes it has in a request.
+    /// Bytes that it has in a request, about.
     pub bytes: usize,
     /// The bytes that it takes in memory.
     pub memory: usize,
@@ -141,9 +141,9 @@ pub struct AsidePage<R> {
 pub struct Look {
     /// Lanes to look at.
     pub lanes: Vec<i32>,
-    /// Per lane: rows above it are looked for.
+    /// Place of each lane above which rows are looked for.
     pub late: Vec<i64>,
-    /// Per lane: bound of rows.
+    /// Bound of rows, of each lane.
     pub bounds: Vec<i64>,
     /// Topics whose rows wait.
     pub without: Vec<Arc<str>>,
@@ -153,7 +153,7 @@ pub struct Look {
     pub bytes_max: usize,
     /// Transactions that may have ended.
     pub stragglers: Vec<i64>,
-    /// Per transaction: rows above it are looked for if so.
+    /// Place above which rows are looked for where the transaction has ended, for each of them.
     pub floors: Vec<i64>,
     /// True if a transaction id is to be taken.
     pub sample: bool,
@@ -170,7 +170,7 @@ pub struct Look {
 pub struct LookDue {
     /// Lanes to look at.
     pub lanes: Vec<i32>,
-    /// Per lane: bound of rows.
+    /// Bound of rows, of each lane.
     pub bounds: Vec<i64>,
     /// Topics whose rows wait.
     pub without: Vec<Arc<str>>,
@@ -187,7 +187,7 @@ pub struct LookAside {
     pub topic: Arc<str>,
     /// Lanes to look at.
     pub lanes: Vec<i32>,
-    /// Per lane: bound of rows.
+    /// Bound of rows, of each lane.
     pub bounds: Vec<i64>,
     /// Bound of rows in all.
     pub rows_max: usize,
@@ -229,7 +229,7 @@ pub struct Delivery {
 pub struct Refusal {
     /// Remedy that it asks for.
     pub meaning: RefusalMeaning,
-    /// For people.
+    /// Reason, for people.
     pub reason: String,
     /// True if the client said so of this record before it sent anything.
     pub by_client: bool,
@@ -329,7 +329,7 @@ pub enum Command<R> {
     Open(ProducerId),
     /// Hand a record over. The driver keeps the order of what a producer has no room for.
     Send {
-        /// To which producer.
+        /// Producer to which it goes.
         producer: ProducerId,
         /// The number that comes back with the answer.
         ticket: Ticket,
@@ -350,7 +350,8 @@ pub enum Command<R> {
     Release(Vec<i32>),
     /// Tell people.
     Say(Notice),
-    /// After a stop: nothing is in flight that is worth waiting for, and all that has ended is marked.
+    /// The relay has stopped: nothing is in flight that is worth waiting for, and all that has ended is
+    /// marked.
     Stopped,
 }
 

@@ -82,7 +82,7 @@ impl Report {
 }
 
 impl Subscription {
-    /// In one line.
+    /// Describes it in one line.
     pub(crate) fn described(&self) -> String {
         let form = match self.form {
             Form::Text => "text",

@@ -8,7 +8,7 @@ use crate::config::{Grants, LogLevel};
 /// An interface that a component imports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Import {
-    /// With its version.
+    /// Name with its version.
     pub(crate) name: String,
     /// Standing behind it.
     pub(crate) standing: Standing,

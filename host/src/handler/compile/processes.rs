@@ -28,7 +28,8 @@ const QUICK: Duration = Duration::from_secs(2);
 /// Components that are compiled at once and need no more than [`QUICK`], and those that may need all their time.
 const QUICK_PLACES: usize = 2;
 const PLACES: usize = 2;
-/// On a busy machine a child gets less than a processor; one that gets less than a hundredth is tried again later.
+/// Factor of the wall-clock time: on a busy machine a child gets less than a processor; one that gets less
+/// than a hundredth is tried again later.
 const WALL_CLOCK_FACTOR: u32 = 100;
 /// Words with which Rust's allocator says that there is no more.
 const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "Cannot allocate memory"];
@@ -41,9 +42,9 @@ const THREADS_MAX: usize = 8;
 /// Pace at which components are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompilePace {
-    /// Beside messages: on one thread each, and what is quick before what is not.
+    /// Compiling beside messages: on one thread each, and what is quick before what is not.
     Background,
-    /// For a person who waits: on all cores.
+    /// Compiling for a person who waits: on all cores.
     Foreground,
 }
 

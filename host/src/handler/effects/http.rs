@@ -52,9 +52,9 @@ struct Told {
 
 /// Way in which a request that is let through is answered.
 enum Way {
-    /// By whom it is sent to.
+    /// Client that sends it to its host.
     Network(Arc<Client>),
-    /// By the test that makes the call.
+    /// Answer of the test that makes the call.
     Rehearsed(HttpAnswer),
 }
 
@@ -223,7 +223,7 @@ fn method(request: &Request<WasiBody>) -> &str {
     method.get(..METHOD_CHARS_MAX).unwrap_or(method)
 }
 
-/// For the author at his desk.
+/// Describes a request for the author who watches.
 fn shown(request: &Request<WasiBody>) -> String {
     let uri = request.uri();
     let scheme = uri.scheme_str().unwrap_or_default();

@@ -101,7 +101,7 @@ impl Effects {
         Ok(message)
     }
 
-    /// With the id that its place in the call gives it.
+    /// Checks a message, and gives it the id that its place in the call has.
     fn valid(&self, message: Outgoing) -> Result<Outgoing, String> {
         if !is_topic(&message.topic) {
             let allowed = "1 to 249 of letters, digits, \".\", \"_\" and \"-\", not \".\" or \"..\"";

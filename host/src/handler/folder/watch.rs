@@ -16,7 +16,7 @@ use super::LOOK_EVERY;
 
 /// Events that follow one another as closely are one: a component with its manifest, a checkout.
 const QUIET: Duration = Duration::from_millis(8);
-/// However many follow, the first waits no longer.
+/// Longest wait of the first event, however many follow.
 const LONGEST: Duration = Duration::from_millis(50);
 /// Linux tells when a file that was written is closed; elsewhere every change counts.
 const TELLS_OF_CLOSING: bool = cfg!(target_os = "linux");

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Within 0.0.0.0/0 what is not for the whole internet (the special-purpose registry of IANA).
+/// Ranges within 0.0.0.0/0 that are not for the whole internet (the special-purpose registry of IANA).
 const V4_SPECIAL: [Ipv4Net; 15] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
@@ -26,7 +26,8 @@ const V4_SPECIAL: [Ipv4Net; 15] = [
 /// All that is given out for the internet so far: neither loopback nor local, mapped or multicast.
 const V6_PUBLIC: Ipv6Net = v6([0x2000, 0], 3);
 
-/// Within it what is not: protocols (Teredo among them), documentation, 6to4, documentation.
+/// Ranges within the public one that are not: protocols (Teredo among them), documentation, 6to4,
+/// documentation.
 const V6_SPECIAL: [Ipv6Net; 4] =
     [v6([0x2001, 0], 23), v6([0x2001, 0xdb8], 32), v6([0x2002, 0], 16), v6([0x3fff, 0], 20)];
 

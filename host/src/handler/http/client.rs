@@ -42,11 +42,11 @@ pub(in crate::handler) struct Client {
 /// Timeouts of one request.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::handler) struct Patience {
-    /// Until the response's head is there.
+    /// Time until the response's head is there.
     pub(in crate::handler) head: Duration,
-    /// Between two pieces of its body.
+    /// Time between two pieces of its body.
     pub(in crate::handler) between: Duration,
-    /// In all.
+    /// Moment at which all has to be over.
     pub(in crate::handler) deadline: Instant,
 }
 

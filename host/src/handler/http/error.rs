@@ -29,7 +29,7 @@ impl Failed {
     }
 }
 
-/// Up to the response's head, which may have so many bytes.
+/// Makes the error of a request up to its response's head, which may have so many bytes.
 pub(super) fn of_request(failed: &legacy::Error, head_max: u32) -> Failed {
     let causes: Vec<&(dyn Cause + 'static)> = causes(failed).collect();
     let why = match find::<Prohibited>(&causes) {
@@ -67,7 +67,7 @@ fn of_connecting(causes: &[&(dyn Cause + 'static)], why: &str) -> Error {
     }
 }
 
-/// While a request or a body is under way.
+/// Returns the code of an error while a request or a body is under way.
 pub(super) fn of_hyper(failed: &hyper::Error, head_max: u32) -> Error {
     if failed.is_parse_too_large() {
         Error::HttpResponseHeaderSectionSize(Some(head_max))
@@ -82,7 +82,7 @@ pub(super) fn of_hyper(failed: &hyper::Error, head_max: u32) -> Error {
     }
 }
 
-/// From the one that lies next.
+/// Walks the causes of an error, from the one that lies next.
 pub(super) fn causes<'e>(
     error: &'e (dyn Cause + 'static),
 ) -> impl Iterator<Item = &'e (dyn Cause + 'static)> {

@@ -27,7 +27,7 @@ impl<'m> Message<'m> {
         &self.0.message_id
     }
 
-    /// For example `order.placed`.
+    /// Returns the type of the event, for example `order.placed`.
     #[must_use]
     pub fn event_type(&self) -> &'m str {
         &self.0.event_type
@@ -120,7 +120,7 @@ impl<'m> Message<'m> {
         self.0.traceparent.as_deref()
     }
 
-    /// From 1. Only calls whose end counted raise it.
+    /// Returns the number of this attempt, from 1. Only calls whose end counted raise it.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempts_made.saturating_add(1)
@@ -132,7 +132,8 @@ impl<'m> Message<'m> {
         self.0.attempts_max
     }
 
-    /// From 1. Every start raises it, those that a dead host never settled too.
+    /// Returns the number of this delivery, from 1. Every start raises it, those that a dead host never
+    /// settled too.
     #[must_use]
     pub fn delivery(&self) -> u32 {
         self.0.deliveries.saturating_add(1)

@@ -14,7 +14,8 @@ use crate::message::{self, Header, HeaderName};
 pub struct Outgoing(pub(super) message::Outgoing);
 
 impl Outgoing {
-    /// To a Kafka topic that the handler's manifest grants, with an event type such as `invoice.issued`.
+    /// Makes a message to a Kafka topic that the handler's manifest grants, with an event type such as
+    /// `invoice.issued`.
     pub fn new(topic: impl Into<String>, event_type: impl Into<String>) -> Self {
         Self(message::Outgoing {
             // Given by its place in the call when it is published.
@@ -49,7 +50,7 @@ impl Outgoing {
         self
     }
 
-    /// For example `application/json`.
+    /// Sets the type of the payload, for example `application/json`.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.0.content_type = Some(content_type.into());
         self
@@ -73,7 +74,7 @@ impl Outgoing {
         self
     }
 
-    /// Not before this much later, at most 365 days.
+    /// Delays the publishing by this much, at most 365 days.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.0.delay = Some(delay);
         self

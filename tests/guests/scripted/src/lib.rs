@@ -21,7 +21,7 @@ impl Handler for Scripted {
         vec![Subscription::topic("scripted").binary()]
     }
 
-    /// Not inlined, so that backtraces name it.
+    /// Handles a message, and is not inlined, so that backtraces name it.
     #[inline(never)]
     fn handle(message: Message) -> Result<(), Stop> {
         match Script::of(&message)? {

@@ -50,7 +50,7 @@ pub struct Script {
     pub hold_mib: usize,
     /// The key of what is published, in place of the message's own.
     pub as_key: Option<String>,
-    /// All of it is about shared state instead of the key's.
+    /// True if all of it is about shared state instead of the key's.
     #[serde(default)]
     pub shared: bool,
 }

@@ -26,7 +26,7 @@ use outbox::{Outbox, Step};
 const LOOKS: u8 = 4;
 /// Looks after the last has ended.
 const LAST_LOOKS: u8 = 3;
-/// Between a sample and a look at which another is due, and one at which none is.
+/// Time between a sample and a look at which another is due, and one at which none is.
 const GAPS: [u64; 2] = [150, 20];
 /// The age from which on a sample is followed by another.
 const SAMPLE_EVERY: u64 = 100;

@@ -78,7 +78,7 @@ impl Named {
 /// A record's partition, key and message, and what is done at its deliveries.
 type Given = (usize, u32, &'static str, &'static [Act]);
 
-/// All of them.
+/// Lists the scenarios that are explored.
 pub(crate) fn all() -> Vec<Named> {
     let of = |name, story, scenario| Named { name, story, what: What::Lanes(Box::new(scenario)) };
     let lost = |lost| Faults { lost, ..NONE };

@@ -47,7 +47,7 @@ pub(crate) enum Found {
     Broken { what: String, path: Vec<u16> },
     /// A run comes back to where it was, this way.
     Circle { path: Vec<u16> },
-    /// There are more states than may be.
+    /// More states are there than may be.
     TooMany,
 }
 
@@ -85,7 +85,7 @@ const BATCH: usize = 32;
 /// A state that is still to be looked at, with its number.
 type Open<S> = (u32, S);
 
-/// From a state to one of the next: the numbers of both, and which of the next it is.
+/// Edge from a state to one of the next: the numbers of both, and which of the next it is.
 #[derive(Debug, Clone, Copy)]
 struct Edge {
     from: u32,

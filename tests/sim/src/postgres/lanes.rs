@@ -19,14 +19,14 @@ pub(crate) enum Taking {
     Partitions(Vec<TopicPartition>),
     /// Lanes that nobody has, up to a share beyond what this host has.
     Free { held: usize },
-    /// Our own.
+    /// Lanes of our own.
     Ours(Vec<LaneId>),
 }
 
 /// Facts that a taking keeps from one statement to the next.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct TakingNotes {
-    /// With the owner that died with it.
+    /// Lanes that were locked, each with the owner that died with it.
     pub(super) locked: Vec<(LaneId, Option<Session>)>,
 }
 

@@ -22,9 +22,9 @@ pub enum Act {
     Pause,
     /// The handler goes on.
     Resume,
-    /// By hand: a pending message is said to be done.
+    /// A pending message is said to be done, by hand.
     Complete(Seq),
-    /// By hand: a message that waits is due.
+    /// A message that waits is due, by hand.
     Hasten(Seq),
     /// Somebody else writes a value of the handler's state.
     Write(StateId),

@@ -34,7 +34,7 @@ pub(crate) enum Answer {
     /// Taken: the first record has this offset.
     At(i64),
     Refused(RefusalMeaning),
-    /// In a moment.
+    /// Retry in a moment.
     Retry,
 }
 

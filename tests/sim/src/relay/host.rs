@@ -63,7 +63,7 @@ pub(crate) struct Host {
     pub(crate) valid_until: u64,
     /// Time that the loop waits after a failure.
     pub(crate) outage: Option<u64>,
-    /// Since when its renewals committed without a gap.
+    /// Time since when its renewals committed without a gap.
     pub(crate) gapless_since: Option<u64>,
     pub(crate) next_beat: u64,
     pub(crate) next_sweep: u64,

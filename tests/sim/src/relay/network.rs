@@ -1,4 +1,4 @@
-//! Between producers and brokers: requests under way, their answers, and what clients make of them.
+//! Network between producers and brokers: requests under way, their answers, and what clients make of them.
 
 use std::sync::Arc;
 

@@ -46,7 +46,7 @@ pub(crate) enum Hazard {
     Failover,
 }
 
-/// All of them with their weights beside 100 steps of ordinary progress.
+/// Hazards with their weights beside 100 steps of ordinary progress.
 pub(crate) const HAZARDS: [(Hazard, u32); 16] = [
     (Hazard::Insert, 8),
     (Hazard::TimeJump, 8),
@@ -81,11 +81,11 @@ pub(crate) struct Setup {
     pub(crate) requests_max: usize,
     /// Records that a producer has room for.
     pub(crate) queue_max: usize,
-    /// In percent: rows that wait for their time, that no broker takes, that can be seen to be unfit.
+    /// Percentages of rows that wait for their time, that no broker takes, that can be seen to be unfit.
     pub(crate) scheduled: u32,
     pub(crate) poison: u32,
     pub(crate) unfit: u32,
-    /// In percent: transactions that stay open.
+    /// Percentage of transactions that stay open.
     pub(crate) long: u32,
     /// The seed of the fair schedule after the faults.
     pub(crate) calm_seed: u64,

@@ -88,7 +88,7 @@ pub(crate) struct Store {
     pub(crate) outbox: Table<i64, OutboxRow>,
     pub(crate) lanes: Table<i32, LaneRow>,
     pub(crate) hosts: Table<Session, HostRow>,
-    /// Until when relays sleep.
+    /// Times until which relays sleep.
     pub(crate) sleeps: BTreeMap<Session, u64>,
     pub(crate) locks: Locks,
     /// The last place that was drawn.

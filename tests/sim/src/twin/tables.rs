@@ -78,7 +78,7 @@ pub struct Tables {
     pub blocked: BTreeMap<(TopicPartition, OrderKey), (Seq, Blocking)>,
     /// The version and the value.
     pub state: BTreeMap<StateId, (i64, i64)>,
-    /// By message and place in what it said.
+    /// Numbers by message and place in what it said.
     pub outbox: BTreeMap<(Seq, u32), i64>,
     pub suspicions: BTreeMap<(Session, Seq), ()>,
     pub paused: bool,

@@ -52,8 +52,8 @@ const HOMES: [Home; 9] = [
     Home {
         signs: &["env::var"],
         scopes: &["host", "guest-sdk"],
-        // Where caches belong is known from the environment only.
-        homes: &["host/src/config", "host/servers/src/maven"],
+        // Where caches belong is known from the environment only, and examples are programs of their own.
+        homes: &["host/src/config", "host/servers/src/maven", "host/examples"],
         remedy: "make it a setting, read in config",
     },
     Home {

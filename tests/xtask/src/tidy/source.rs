@@ -5,7 +5,7 @@ use std::fmt;
 /// A text file of the repository.
 #[derive(Debug, Clone)]
 pub(super) struct File {
-    /// From the root, with forward slashes.
+    /// Path from the root, with forward slashes.
     pub(super) path: String,
     pub(super) text: String,
 }
@@ -14,7 +14,7 @@ pub(super) struct File {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Breach {
     pub(super) path: String,
-    /// From 1.
+    /// Number of the line, from 1.
     pub(super) line: usize,
     pub(super) rule: String,
     pub(super) remedy: String,

@@ -30,7 +30,7 @@ pub(super) struct RunningCall {
 /// End of a call that may be made once, kept for when its row is read again.
 #[derive(Debug, Clone, Hash)]
 pub(super) enum KeptEnd<E> {
-    /// With this.
+    /// The call ended with this.
     Decided(How<E>),
     /// The handler was never called.
     NeverCalled,

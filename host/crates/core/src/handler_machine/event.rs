@@ -92,7 +92,7 @@ pub enum Event<S, E> {
     Marked {
         /// The lanes that were asked for.
         asked: Vec<Lease>,
-        /// Up to where each is noted now.
+        /// Place up to which each is noted now.
         outcome: Outcome<BTreeMap<LaneId, Seq>>,
     },
     /// A settlement ended.
@@ -298,21 +298,22 @@ pub struct CallEnd<S, E> {
 /// End of a call, as the machine distinguishes it.
 #[derive(Debug, Clone, Hash)]
 pub enum EndOfCall<S, E> {
-    /// With a decision about its message.
+    /// The handler decided about its message.
     Decided {
         /// Decision, with its effects.
         decision: Decision<E>,
         /// The state as it left it.
         state: HandedState<S>,
     },
-    /// Without one: the handler was never called, or the host lacked something. The message is as before.
+    /// No decision was made: the handler was never called, or the host lacked something. The message is as
+    /// before.
     Again {
         /// The time to wait.
         delay: Duration,
         /// True if the handler was surely not called.
         never_called: bool,
     },
-    /// Without one: the row is no longer as the message has it, so nobody was called.
+    /// No decision was made: the row is no longer as the message has it, so nobody was called.
     RowChanged,
 }
 
@@ -359,14 +360,14 @@ pub enum Ending {
 /// Position at which a partition goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FoundPosition {
-    /// Here, under this epoch of its offset row.
+    /// The partition goes on here, under this epoch of its offset row.
     At {
         /// The next offset.
         next: i64,
         /// Epoch of the offset row.
         epoch: i64,
     },
-    /// Nowhere before an operator acts.
+    /// The partition does not go on before an operator acts.
     Stopped,
     /// The position is not known yet: it is asked for again after a while.
     Unknown,

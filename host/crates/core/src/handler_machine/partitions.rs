@@ -22,11 +22,11 @@ const CAREFUL_BATCHES: usize = 16;
 /// Reading position of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Position {
-    /// Not known.
+    /// Unknown so far.
     Unknown,
     /// Being looked for.
     Looking,
-    /// There.
+    /// The partition is fetched from there.
     Fetching {
         /// The epoch of its offset row.
         epoch: i64,

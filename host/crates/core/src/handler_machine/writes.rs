@@ -13,7 +13,7 @@ use crate::time::Moment;
 
 /// Transactions of a handler that settle at once.
 const WRITES_MAX: usize = 3;
-/// While one is under way, another is not started for few messages sooner than this after the last.
+/// Minimum gap between settlements while one is in flight and the backlog is small.
 const SETTLE_APART: Duration = Duration::from_millis(10);
 /// Fewer messages than this are not divided over two transactions.
 const ROWS_MIN: usize = 100;
@@ -214,7 +214,8 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         self.lanes.iter_mut().filter(|(id, _)| lanes.contains(id)).map(|(_, lane)| lane)
     }
 
-    /// Somewhere in the settlement is something that the database refuses.
+    /// Takes in the database's refusal of something in a settlement: its lanes settle less at once, and a
+    /// record that is refused alone stops its partition.
     fn refused(&mut self, lanes: &[LaneId], instead: Option<super::event::Decision<E>>, now: Moment) {
         self.postgres.over();
         let mut instead = instead.filter(|_| lanes.len() == 1);

@@ -279,7 +279,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         self.arm(order, now);
     }
 
-    /// Behind a dead message the key goes on only where its handler lets it.
+    /// Blocks or parks the key behind a dead message, where its handler does not let it go on.
     fn died(&mut self, seq: Seq, order: OrderBy, reason: DeadReason, behind_dead: BehindDead) {
         let (Some(key), Some(how)) = (order.key(), reason.blocks(behind_dead)) else { return };
         // A key that an earlier version parks stays parked, as its row in the table does.

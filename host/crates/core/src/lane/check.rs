@@ -48,7 +48,8 @@ impl<S: Clone, E: Clone> Lane<S, E> {
         Ok(())
     }
 
-    /// Along a key's queue stages fall, and nothing runs or starts that has to wait for a settlement.
+    /// Checks that stages fall along a key's queue, and that nothing runs or starts that has to wait for a
+    /// settlement.
     fn check_key(&self, order: OrderBy) -> Result<(), String> {
         let Some(queue) = self.keys.get(&order) else { return Ok(()) };
         let (mut begun, mut awaited, mut rank) = (0, 0, 0);

@@ -91,7 +91,7 @@ pub(crate) struct Most {
     pub(crate) divide: bool,
 }
 
-/// All of them of a lane, the oldest first.
+/// Batches of a lane that are not stored yet, the oldest first.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct InsertQueue {
     batches: VecDeque<PolledBatch>,

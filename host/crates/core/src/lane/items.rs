@@ -44,9 +44,9 @@ impl Sub for Weight {
 /// Source of a message: neither source can take all of the memory from the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Source {
-    /// From Kafka.
+    /// Kafka, by a poll.
     Polled,
-    /// From Postgres.
+    /// Postgres, by a read.
     Read,
 }
 

@@ -9,7 +9,7 @@ use crate::time::Moment;
 /// The messages of one key in memory.
 #[derive(Debug, Clone, Hash)]
 pub(super) struct KeyQueue<S> {
-    /// All of them, by place.
+    /// Places of all its messages, ascending.
     pub(super) seqs: VecDeque<Seq>,
     /// Number of the first messages that are beyond waiting: being written, decided, or running.
     pub(super) begun: usize,

@@ -13,7 +13,7 @@ use crate::ids::{OrderBy, OrderKey, Seq};
 use crate::time::Moment;
 use crate::verdict::Blocking;
 
-/// While keys wait in Postgres, they are looked for at least this often.
+/// Longest interval at which keys are looked for that wait in Postgres.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl<S: Clone, E: Clone> Lane<S, E> {

@@ -14,9 +14,9 @@ use crate::time::Moment;
 pub(crate) enum Row {
     /// No row yet.
     Unstored,
-    /// Among those that are not held.
+    /// Row among those that are not held.
     Ready,
-    /// Among the held ones.
+    /// Row among the held ones.
     Held,
 }
 

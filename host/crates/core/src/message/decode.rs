@@ -1,4 +1,4 @@
-//! From a Kafka record to the fields of a message (headers win, the topic is the fall-back).
+//! Decoding of a Kafka record into the fields of a message (headers win, the topic is the fall-back).
 //!
 //! Payloads are not looked into: decoding them is the handler's business, so a record is undecodable
 //! only where Postgres or the contract with guests could not carry what it says.

@@ -15,7 +15,7 @@ const ALLOCATION_BYTES: usize = 16;
 pub enum HeaderName {
     /// The ordinary case.
     Text(String),
-    /// Not UTF-8: such a record is quarantined with its names as they came.
+    /// Bytes that are not UTF-8: such a record is quarantined with its names as they came.
     Bytes(Vec<u8>),
 }
 

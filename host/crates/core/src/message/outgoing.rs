@@ -14,21 +14,21 @@ pub struct Outgoing {
     pub id: Uuid,
     /// The Kafka topic to publish to.
     pub topic: String,
-    /// For example `invoice.issued`.
+    /// Type of the event, for example `invoice.issued`.
     pub event_type: String,
     /// The record's key; `None` has no order.
     pub key: Option<Vec<u8>>,
     /// The record's value; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// For example `application/json`.
+    /// Type of the payload, for example `application/json`.
     pub content_type: Option<String>,
-    /// In order; names may repeat.
+    /// Headers in order; names may repeat.
     pub headers: Vec<Header>,
     /// The version of the payload's schema.
     pub schema_version: Option<String>,
     /// A key already used emits nothing.
     pub idempotency_key: Option<String>,
-    /// Not before this much later.
+    /// Time before which it is not published, from its commit.
     pub delay: Option<Duration>,
 }
 

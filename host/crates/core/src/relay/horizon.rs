@@ -1,4 +1,5 @@
-//! Up to which `seq` nothing can appear any more, and what may appear below it all the same.
+//! Horizon of a table: the `seq` up to which nothing can appear any more, and what may appear below it all
+//! the same.
 //!
 //! Producers commit out of the order of `seq`: a lower one may become visible after higher ones were
 //! read. A look at the table gives the highest `seq` drawn by then; a later look takes a transaction id

@@ -91,7 +91,7 @@ pub(super) struct Looked {
 /// A lane's floor: nothing up to it waits, by lane.
 pub(super) type Floors = BTreeMap<i32, i64>;
 
-/// All of them.
+/// Lanes that this relay has.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lanes {
     lanes: BTreeMap<i32, Lane>,
@@ -240,8 +240,8 @@ impl Lanes {
         }
     }
 
-    /// Per lane, a `seq` up to which no row waits that is not known, nor will one but of a straggler; rows
-    /// in hand are above it. Looks are taken to start at `start`.
+    /// Returns for each lane a `seq` up to which no row waits that is not known, nor will one but of a
+    /// straggler; rows in hand are above it. Looks are taken to start at `start`.
     pub(super) fn floors(&self, start: i64) -> Floors {
         let floor = |lane: &Lane| {
             let first = lane.in_hand.rows.keys().next().map_or(i64::MAX, |seq| seq - 1);

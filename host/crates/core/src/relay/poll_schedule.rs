@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Settings, Tell, Wake};
 use crate::time::Moment;
 
-/// For so long after rows came they are looked for at the shortest interval.
+/// Time after rows came for which they are looked for at the shortest interval.
 const LINGER: Duration = Duration::from_millis(100);
 /// An announced sleep is renewed before it runs out; a dead relay's runs out by itself.
 pub const SLEEP: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ pub(super) struct PollSchedule {
     rows: usize,
     wakes: usize,
     often: bool,
-    /// Until when producers were told that we sleep.
+    /// Time until which producers were told that we sleep.
     announced: Option<Moment>,
 }
 
@@ -101,7 +101,7 @@ impl PollSchedule {
         self.rows.max(self.wakes) > OFTEN
     }
 
-    /// Long enough for the next look to renew it.
+    /// Tells whether producers know that we sleep, long enough for the next look to renew it.
     fn is_announced(&self, now: Moment, settings: &Settings) -> bool {
         self.announced.is_some_and(|until| until > now + 2 * settings.poll_max)
     }

@@ -17,7 +17,7 @@ use crate::time::Moment;
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// A bound of bytes that was found is doubled after this, since what was refused may be allowed by now.
 const DOUBLE_AFTER: Duration = Duration::from_secs(60);
-/// Beyond this, a bound bounds nothing.
+/// Bytes beyond which a bound bounds nothing.
 const BOUND_BYTES_MAX: usize = 16 << 20;
 
 /// A topic's place among all that were met.
@@ -57,7 +57,7 @@ struct Hold {
     ask_at: Moment,
     /// True if the log tells of it.
     said: bool,
-    /// Per lane: nothing of the topic up to there waits.
+    /// Places up to which nothing of the topic waits, of each lane.
     floors: Floors,
 }
 

@@ -1,4 +1,4 @@
-//! From how a call ended to what is settled. A delay goes out, never an instant: Postgres adds it to
+//! Decision from how a call ended to what is settled. A delay goes out, never an instant: Postgres adds it to
 //! its own clock, so hosts need no agreed time.
 
 use std::time::Duration;

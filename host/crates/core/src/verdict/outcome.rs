@@ -9,7 +9,7 @@ use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 pub enum Outcome {
     /// Done; its effects commit with the message.
     Completed,
-    /// Again later.
+    /// The message is tried again later.
     Retry {
         /// Reason, for `last_error`.
         reason: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Guarantee about how often a message may be handed to its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ack {
-    /// Until it is settled; its effects in Postgres are there once.
+    /// Calls are repeated until one is settled; the effects in Postgres are there once.
     ExactlyOnce,
     /// The same; the handler has effects of its own, which it may repeat.
     AtLeastOnce,

@@ -10,7 +10,7 @@ use super::super::topics::{Cause, TopicId};
 use super::super::{AsidePage, Command, Failure, LookAside, Notice, ProducerId, Row};
 use super::{RelayMachine, UnderWay};
 
-/// After so long without trouble the topic goes back to the producer of all.
+/// Time without trouble after which the topic goes back to the producer of all.
 const QUIET: Duration = Duration::from_secs(5);
 /// A topic that was given up waits so long for its next turn.
 const NEXT_TURN: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@ use super::super::topics::{Cause, TopicId};
 use super::super::{Command, Notice, Row};
 use super::{CHECK_EVERY, RelayMachine};
 
-/// While room is short, a topic whose oldest row waits for so long counts apart.
+/// Age of a topic's oldest row from which on the topic counts apart while room is short.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 /// The part of the publish timeout after which a topic is given up, before librdkafka does it record by record: a
 /// later one of the partition might still go out.

@@ -36,7 +36,7 @@ struct Client {
     fatal: bool,
 }
 
-/// All of it.
+/// World in which the relay is tried, with all its chance.
 pub(super) struct World {
     seed: u64,
     chance: u64,
