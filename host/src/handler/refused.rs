@@ -62,7 +62,7 @@ pub(crate) enum Refused {
     /// Two files would be one handler.
     #[error("{} is a handler of the same name as {}; keep one", other.display(), of.display())]
     TwoFiles {
-        /// The one.
+        /// File that would be the handler.
         of: PathBuf,
         /// File that came beside it.
         other: PathBuf,

@@ -23,7 +23,7 @@ pub(crate) fn check() -> Result {
     Ok(())
 }
 
-/// The one on the search path, else one in the target folder.
+/// Returns the program on the search path, else one in the target folder.
 fn program() -> Result<PathBuf> {
     if succeeds("cargo-deny", &["--version"]) {
         return Ok("cargo-deny".into());

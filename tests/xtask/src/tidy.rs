@@ -7,6 +7,7 @@ mod links;
 mod manifests;
 mod migrations;
 mod names;
+mod prose;
 mod quotations;
 mod reasons;
 mod size;
@@ -19,7 +20,7 @@ use std::fs;
 
 type Rule = fn(&[File]) -> Vec<Breach>;
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 16] = [
     names::no_names_that_say_nothing,
     names::no_mod_rs,
     size::no_long_files,
@@ -33,6 +34,9 @@ const RULES: [Rule; 13] = [
     links::links_lead_somewhere,
     links::the_book_has_its_pages,
     quotations::errors_are_quoted_as_they_are_said,
+    prose::docs_begin_with_a_verb_or_a_noun,
+    prose::no_doc_repeats_a_name,
+    prose::docs_have_the_words_of_the_project,
 ];
 
 /// Prints each breach with its place and remedy; an error when there is one.

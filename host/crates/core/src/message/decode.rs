@@ -15,19 +15,19 @@ pub struct Decoded {
     pub event_type: String,
     /// `ce_source` where the id is `ce_id`. Else `source`, `source_service` or `ce_source`; else the topic.
     pub source: String,
-    /// `schema_version`.
+    /// Header `schema_version`, of the payload.
     pub schema_version: Option<String>,
-    /// `content-type` header.
+    /// Header `content-type`, of the payload.
     pub content_type: Option<String>,
-    /// `trace_id`.
+    /// Header `trace_id`, by which people follow a message.
     pub trace_id: Option<String>,
-    /// `traceparent`, W3C trace context.
+    /// Header `traceparent`, W3C trace context.
     pub traceparent: Option<String>,
-    /// `correlation_id`.
+    /// Header `correlation_id`, of the business conversation.
     pub correlation_id: Option<String>,
-    /// `causation_id`.
+    /// Header `causation_id`, of the message that caused this one.
     pub causation_id: Option<String>,
-    /// `idempotency_key`.
+    /// Header `idempotency_key`, which is passed on unchanged.
     pub idempotency_key: Option<String>,
 }
 
