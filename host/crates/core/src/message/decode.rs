@@ -19,7 +19,7 @@ pub struct Decoded {
     pub schema_version: Option<String>,
     /// Header `content-type`, of the payload.
     pub content_type: Option<String>,
-    /// Header `trace_id`, by which people follow a message.
+    /// Header `trace_id`, as the producer gave it.
     pub trace_id: Option<String>,
     /// Header `traceparent`, W3C trace context.
     pub traceparent: Option<String>,
