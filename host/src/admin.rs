@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 pub(crate) use pulse::Pulse;
 
-/// Between two tries to have a port that another process has.
+/// Pause between two tries to have a port that another process has.
 const TRY_EVERY: Duration = Duration::from_secs(10);
 
 /// State that the routes read.

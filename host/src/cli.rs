@@ -89,7 +89,7 @@ enum Command {
         /// Bytes of memory
         #[arg(long)]
         memory: u64,
-        /// Threads
+        /// Threads that compile
         #[arg(long, default_value_t = 1)]
         threads: usize,
     },
@@ -144,7 +144,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the settings are.
+/// Path of the settings, if one is given.
 #[derive(Debug)]
 struct Settings(Option<PathBuf>);
 

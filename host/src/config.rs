@@ -1,4 +1,4 @@
-//! What an operator may decide: `mailroom.toml`, the environment over it, and a manifest per handler.
+//! Settings that an operator decides: `mailroom.toml`, the environment over it, and a manifest per handler.
 //!
 //! Everything is read once, here, into plain validated values; no other module reads the environment
 //! or knows a default. All errors come at once, each with its key, its value and what is allowed.
@@ -54,39 +54,39 @@ pub struct Config {
     pub namespace: Namespace,
     /// This process.
     pub host: Host,
-    /// What can be read of this process.
+    /// Access to what can be read of this process.
     pub admin: Admin,
     /// The database.
     pub postgres: Postgres,
     /// Roles that handlers may be granted, by name.
     pub sql: BTreeMap<String, SqlRole>,
-    /// What handlers may be granted to read, by names in lower case with dashes.
+    /// Values that handlers may be granted to read, by names in lower case with dashes.
     pub handler_config: BTreeMap<String, Secret>,
     /// The broker.
     pub kafka: Kafka,
-    /// From Kafka into the inbox.
+    /// Settings of the way from Kafka into the inbox.
     pub ingest: Ingest,
-    /// From the inbox through the handlers.
+    /// Settings of the way from the inbox through the handlers.
     pub worker: Worker,
-    /// How often and how late a failed message is tried again.
+    /// Attempts of a failed message, and the delays between them.
     pub retry: RetryPolicy,
-    /// When a handler that only faults is left alone, and for how long.
+    /// Rule by which a handler that only faults is left alone, and for how long.
     pub breaker: BreakerPolicy,
-    /// What one call of a handler may use.
+    /// Limits of one call of a handler.
     pub limits: Limits,
-    /// What handlers reach of the network.
+    /// Bounds of what handlers reach of the network.
     pub http: Http,
-    /// From the outbox to Kafka.
+    /// Settings of the way from the outbox to Kafka.
     pub relay: Relay,
-    /// How long what is settled stays.
+    /// Times for which settled rows stay.
     pub retention: Retention,
-    /// What else becomes of dead letters.
+    /// Handling of dead letters beyond their rows.
     pub dead_letters: DeadLetters,
-    /// What the host writes to standard error.
+    /// Lines that the host writes to standard error.
     pub log: Log,
 }
 
-/// Whether the servers' addresses have to be there.
+/// Demand on the servers' addresses: needed, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Servers {
     /// The command talks to them.
@@ -108,7 +108,8 @@ impl Config {
         Self::load_with(path, env, Servers::Needed).map(|(config, _)| config)
     }
 
-    /// As [`Config::load`], with each setting's value and where it comes from, for `config show`.
+    /// Loads like [`Config::load`], and gives each setting's value and where it comes from, for
+    /// `config show`.
     ///
     /// # Errors
     /// All that is wrong, at once.

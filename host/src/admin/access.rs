@@ -1,4 +1,4 @@
-//! Who may ask for what, before anything is answered.
+//! Access to the admin port: who may ask for what, before anything is answered.
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, WWW_AUTHENTICATE};

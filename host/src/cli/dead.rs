@@ -31,12 +31,12 @@ pub(super) enum Verb {
     Discard(close::Discard),
 }
 
-/// What became of a letter.
+/// End of a letter.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Closed {
     /// Nothing yet
     Open,
-    /// Its message was made pending again
+    /// Message made pending again
     Replayed,
     /// Nobody wants it
     Discarded,
@@ -48,7 +48,7 @@ enum Closed {
 pub(super) struct List {
     #[command(flatten)]
     narrow: Narrow,
-    /// What became of it
+    /// State of the letters
     #[arg(long, default_value = "open")]
     status: Closed,
     /// Only what died this long ago at most
@@ -61,7 +61,7 @@ pub(super) struct List {
     output: Output,
 }
 
-/// What narrows every verb.
+/// Filters that every verb has.
 #[derive(Debug, Args)]
 struct Narrow {
     /// Only of this handler

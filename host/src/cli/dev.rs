@@ -26,7 +26,7 @@ pub(super) struct Dev {
     /// Projects of handlers: built now and as their sources change, and put into the folder of handlers
     #[arg(value_name = "DIR")]
     projects: Vec<PathBuf>,
-    /// Where the servers keep their data; delete it to begin anew
+    /// Folder of the servers' data; delete it to begin anew
     #[arg(long, value_name = "DIR", default_value = "mailroom-dev")]
     data: PathBuf,
     /// The folder of handlers; the configuration's by default

@@ -1,4 +1,4 @@
-//! How a command can fail, and the exit code that says so to scripts.
+//! Failures of commands, and the exit code that says each to scripts.
 
 use std::io;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::db::reach::ReachError;
 use crate::db::{DbError, Meaning};
 use crate::message::shown_lines;
 
-/// Why a command did not do what it was asked.
+/// Reason why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// Everything that is wrong with the configuration.
@@ -19,7 +19,7 @@ pub(super) enum Failure {
     /// An argument that only looking at it can refuse.
     #[error("{0}")]
     Usage(String),
-    /// There is no such thing.
+    /// The thing that was asked for does not exist.
     #[error("{0}")]
     NotFound(String),
     /// The database cannot be opened.
@@ -40,7 +40,7 @@ pub(super) enum Failure {
     /// A server of `mailroom dev`.
     #[error(transparent)]
     Server(#[from] mailroom_servers::Error),
-    /// The host.
+    /// Failure of the host, in its own words.
     #[error("{0}")]
     Host(String),
     /// A file, a stream or the system.
@@ -55,7 +55,7 @@ impl Failure {
         ExitCode::from(self.code())
     }
 
-    /// As `--help` lists them.
+    /// Returns the exit code, as `--help` lists it.
     fn code(&self) -> u8 {
         match self {
             Self::Config(_)

@@ -39,7 +39,7 @@ pub(super) enum Verb {
     Pause {
         /// The handler, or its consumer group
         name: String,
-        /// Why, for whoever reads `status`
+        /// Reason, for whoever reads `status`
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -150,7 +150,7 @@ async fn known_groups(db: &Db, config: &Config, name: &str) -> Result<Vec<String
     Ok(groups)
 }
 
-/// Also part of `status`.
+/// Prints the table of handlers, which is also part of `status`.
 pub(super) fn table(loaded: &[handlers_list::Loaded]) -> Result<(), Failure> {
     let row = |loaded: &handlers_list::Loaded| {
         vec![

@@ -1,5 +1,5 @@
-//! How answers look: tables and fields for people, JSON for scripts. What guests, records and databases say reaches a
-//! terminal only as text, and stays in its place.
+//! Layout of answers: tables and fields for people, JSON for scripts. What guests, records and databases say
+//! reaches a terminal only as text, and stays in its place.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -62,7 +62,7 @@ pub(crate) fn table_text(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// All of a message: its columns, and key and payload in the form that headers have.
+/// Adds key and payload to a message's columns, in the form that headers have.
 pub(super) fn with_bytes(fields: &Value, key: Option<&[u8]>, payload: Option<&[u8]>) -> Value {
     let mut whole = fields.as_object().cloned().unwrap_or_default();
     whole.insert("key".to_owned(), bytes_as_json(key));

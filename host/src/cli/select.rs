@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-/// Where a message stands.
+/// Status of a message.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Status {
     /// Not done yet
@@ -25,7 +25,7 @@ impl Status {
     }
 }
 
-/// What inbox and outbox have in common.
+/// Filters that inbox and outbox have in common.
 #[derive(Debug, Args)]
 pub(super) struct Select {
     /// Only of this Kafka topic

@@ -56,7 +56,7 @@ fn token(reader: &mut Reader) -> Option<Secret> {
     fit.map_err(|problem| reader.refuse(key, None, problem)).ok()
 }
 
-/// Whether a header may hold it.
+/// Tells whether a header may hold it.
 fn is_plain(token: &str) -> bool {
     token.chars().all(|sign| sign.is_ascii_graphic())
 }

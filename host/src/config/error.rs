@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, as a list.
+//! Errors of a configuration, as a list.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub struct ConfigError {
     pub key: String,
     /// The value as it was given; `None` where there is none or where it is secret.
     pub value: Option<String>,
-    /// What is wrong and what is allowed.
+    /// Description of what is wrong, and of what is allowed.
     pub problem: String,
 }
 

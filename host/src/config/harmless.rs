@@ -1,7 +1,7 @@
-//! Which of librdkafka's properties may be seen.
+//! Properties of librdkafka that may be seen.
 
-/// Those whose values name no secret: times, sizes, switches, names and places of files. A property that a later version of
-/// librdkafka brings is hidden until it stands here.
+/// Properties whose values name no secret: times, sizes, switches, names and places of files. A property that
+/// a later version of librdkafka brings is hidden until it stands here.
 const HARMLESS: &str = "\
     acks api.version.fallback.ms api.version.request api.version.request.timeout.ms auto.commit.interval.ms \
     auto.offset.reset batch.num.messages batch.size bootstrap.servers broker.address.family \
@@ -35,7 +35,7 @@ const HARMLESS: &str = "\
     topic.metadata.refresh.fast.interval.ms topic.metadata.refresh.interval.ms topic.metadata.refresh.sparse \
     transaction.timeout.ms transactional.id";
 
-/// Whether its value may be shown.
+/// Tells whether its value may be shown.
 pub(super) fn is_harmless(property: &str) -> bool {
     HARMLESS.split_ascii_whitespace().any(|harmless| harmless == property)
 }

@@ -64,7 +64,7 @@ pub(super) fn longest_within(expiry: Duration) -> Duration {
     expiry * 2 / 3
 }
 
-/// What no single setting can show.
+/// Checks what no single setting can show.
 fn together(reader: &mut Reader, config: &Config) {
     let expiry = config.host.expiry;
     let longest = longest_within(expiry);
@@ -138,7 +138,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
-/// How often and how late a failed message is tried again, of the host or of one handler.
+/// Reads the attempts of a failed message and the delays between them, of the host or of one handler.
 pub(super) fn retry(reader: &mut Reader, default: RetryPolicy) -> RetryPolicy {
     RetryPolicy {
         attempts_max: reader.count("retry.attempts-max", default.attempts_max, 1..=1000),
@@ -173,7 +173,7 @@ fn limits(reader: &mut Reader) -> Limits {
     }
 }
 
-/// What `limits.http-requests` may be, of the host or of one handler.
+/// Bounds of `limits.http-requests`, of the host or of one handler.
 pub(super) const HTTP_REQUESTS: RangeInclusive<u32> = 0..=10_000;
 
 fn http(reader: &mut Reader) -> Http {

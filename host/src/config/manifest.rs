@@ -14,65 +14,66 @@ use super::origin::{ORIGINS, Origin};
 use super::reader::Reader;
 use super::{Config, ConfigErrors, Secret, source};
 
-/// What an operator says about one handler.
+/// Manifest of one handler, as an operator writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// What people call this version; for `handler list` and `status`.
+    /// Name by which people know this version; for `handler list` and `status`.
     pub version: Option<String>,
     /// The consumer group; `None` is [`super::HandlerName::default_group`].
     pub group: Option<String>,
-    /// Where a partition is begun that the group has never read.
+    /// Start of a partition that the group has never read.
     pub start: Start,
     /// Wins over what the component says about itself.
     pub subscribe: Option<Subscribe>,
-    /// What the handler may do; nothing by default.
+    /// Rights of the handler; none by default.
     pub grants: Grants,
-    /// When its failed messages are tried again.
+    /// Attempts of its failed messages, and the delays between them.
     pub retry: RetryPolicy,
-    /// When it is left alone for a while.
+    /// Rule by which it is left alone for a while.
     pub breaker: BreakerPolicy,
-    /// What one of its calls may use.
+    /// Limits of one of its calls.
     pub limits: CallLimits,
-    /// Whether messages of one key are handled one after another (`order = "key"`).
+    /// True if messages of one key are handled one after another (`order = "key"`).
     pub ordered: bool,
-    /// What becomes of a key's later messages once one of them is dead.
+    /// Fate of a key's later messages once one of them is dead.
     pub behind_dead: BehindDead,
     /// The Kafka topic that gets a copy of each of its dead messages.
     pub dead_letter_topic: Option<Arc<str>>,
     /// Calls of this handler that run at once in a host.
     pub concurrency: usize,
-    /// Whether an instance of it has more than one call; `None` is [`Instances::New`], and reuse for a script.
+    /// Use of its instances, for one call or for several; `None` is [`Instances::New`], and reuse for a
+    /// script.
     pub instances: Option<Instances>,
-    /// How often a message may be handed over.
+    /// Guarantee about how often a message may be handed over.
     pub ack: Ack,
-    /// Which offset Kafka is told.
+    /// Offset that Kafka is told.
     pub commit_offset: CommitOffset,
-    /// How messages are settled.
+    /// Way in which messages are settled.
     pub settle: Settle,
 }
 
-/// Which offset Kafka is told for people's tools; Postgres has the truth.
+/// Offset that Kafka is told for people's tools; Postgres has the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitOffset {
-    /// Behind what is stored.
+    /// Offset behind what is stored.
     OnPersist,
-    /// Before the first message that is not settled.
+    /// Offset before the first message that is not settled.
     OnSuccess,
 }
 
-/// How many calls an instance of a component has.
+/// Number of calls that an instance of a component has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instances {
     /// One: each call has a new instance.
     New,
-    /// So many at most. Its memory goes from one message to the next.
+    /// Several: each instance has so many calls at most. Its memory goes from one message to the next.
     Reuse {
         /// The calls after which it is thrown away.
         calls_max: u32,
     },
 }
 
-/// How messages are settled.
+/// Way in which messages are settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settle {
     /// Many in one transaction.
@@ -81,18 +82,18 @@ pub enum Settle {
     Single,
 }
 
-/// Where a partition is begun that has no offset yet.
+/// Start of a partition that has no offset yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At its oldest record.
+    /// Start at its oldest record.
     Earliest,
-    /// Behind its newest record.
+    /// Start behind its newest record.
     Latest,
-    /// At its first record that is not older; behind the newest where there is none.
+    /// Start at its first record that is not older; behind the newest where there is none.
     At(DateTime<Utc>),
 }
 
-/// What a handler takes; an empty list means any, except of topics, which are named.
+/// Filter of the messages that a handler takes; an empty list means any, except of topics, which are named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {
     /// Names of Kafka topics.
@@ -103,30 +104,30 @@ pub struct Subscribe {
     pub sources: Vec<String>,
     /// Prefixes of segments: `1` takes `1.2.3`.
     pub schema_versions: Vec<String>,
-    /// How the handler gets payloads.
+    /// Form in which the handler gets payloads.
     pub form: Form,
 }
 
-/// How a payload reaches a guest.
+/// Form in which a payload reaches a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// As text; what is not UTF-8 is quarantined.
+    /// Text; a payload that is not UTF-8 is quarantined.
     Text,
-    /// As bytes.
+    /// Bytes, whatever they are.
     Binary,
 }
 
-/// What a handler may do besides reading its message.
+/// Rights of a handler besides reading its message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grants {
     /// Topics that it may publish to.
     pub publish: Vec<String>,
-    /// Whether it may keep state.
+    /// True if it may keep state.
     pub state: bool,
     /// The section `[sql.NAME]` of the host's configuration whose role its SQL runs as.
     pub sql: Option<Arc<str>>,
-    /// Where it may send HTTP requests to.
+    /// Origins to which it may send HTTP requests.
     pub http: Vec<Origin>,
     /// Values of the host's configuration that it may read, by the names that it asks by.
     pub config: BTreeMap<String, Secret>,
@@ -134,20 +135,20 @@ pub struct Grants {
     pub log: LogLevel,
 }
 
-/// How detailed a line of a log is; each level has those before it in it.
+/// Level of detail of a log's lines; each has those before it in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// No lines at all.
     #[default]
     Off,
-    /// What went wrong.
+    /// Lines about what went wrong.
     Error,
-    /// What may go wrong.
+    /// Lines about what may go wrong too.
     Warn,
-    /// What was done.
+    /// Lines about what was done too.
     Info,
-    /// How it was done.
+    /// Lines about how it was done too.
     Debug,
     /// Each step.
     Trace,
@@ -163,14 +164,14 @@ impl LogLevel {
         ("trace", Self::Trace),
     ];
 
-    /// As a manifest has it.
+    /// Returns the word that a manifest has for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, level)| *level == self).map_or("", |(word, _)| word)
     }
 }
 
-/// What one call may use.
+/// Limits of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallLimits {
     /// Wall-clock time, at most two thirds of the host's expiry.
@@ -185,7 +186,7 @@ pub struct CallLimits {
     pub effects: u32,
     /// Bytes of all effects.
     pub output_bytes: u64,
-    /// HTTP requests.
+    /// Requests over HTTP that a call may send.
     pub http_requests: u32,
     /// Bytes of what the call prints that are kept.
     pub log_bytes: u32,
@@ -201,7 +202,7 @@ pub struct CallLimits {
 const CALLS_MAX: u32 = 1000;
 
 impl Manifest {
-    /// How many calls an instance has.
+    /// Returns how many calls an instance has.
     #[must_use]
     pub(crate) fn instances(&self) -> Instances {
         self.instances.unwrap_or(Instances::New)
@@ -224,7 +225,7 @@ impl Manifest {
         reader.finish().map(|_| manifest)
     }
 
-    /// What holds for a component without a manifest.
+    /// Returns what holds for a component without a manifest.
     #[must_use]
     pub fn default_for(config: &Config) -> Self {
         read(&mut Reader::default(), config)
@@ -370,7 +371,7 @@ fn group(reader: &mut Reader) -> Option<String> {
     Some(group)
 }
 
-/// Where copies of dead letters go, of the host or of one handler.
+/// Reads the topic to which copies of dead letters go, of the host or of one handler.
 pub(super) fn dead_letter_topic(reader: &mut Reader, default: Option<&str>) -> Option<Arc<str>> {
     let topic = reader.text("dead-letters.topic", default)?;
     if !is_topic(&topic) {
@@ -397,13 +398,13 @@ fn subscribe(reader: &mut Reader) -> Subscribe {
 
 const TOPICS: &str = "names of Kafka topics: 1 to 249 letters, digits, \".\", \"_\" and \"-\"";
 
-/// Whether Kafka can have a topic of this name.
+/// Tells whether Kafka can have a topic of this name.
 pub(crate) fn is_topic(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     (1..=249).contains(&text.len()) && text != "." && text != ".." && text.chars().all(allowed)
 }
 
-/// Whether it may stand as a pattern of event types, sources or versions.
+/// Tells whether it may stand as a pattern of event types, sources or versions.
 pub(crate) fn is_pattern(text: &str) -> bool {
     !text.is_empty() && text.trim() == text && text.len() <= 255
 }

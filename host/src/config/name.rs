@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a text is not such a name: what is allowed.
+/// Reason why a text is not such a name: what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be {0}")]
 pub struct BadName(pub &'static str);
@@ -28,7 +28,7 @@ fn lower_name(text: &str, length_max: usize, also: impl Fn(char) -> bool) -> boo
 }
 
 impl Namespace {
-    /// The one where nobody names another.
+    /// Returns the one where nobody names another.
     pub(super) fn standard() -> Self {
         Self("mailroom".to_owned())
     }
@@ -46,7 +46,7 @@ impl Namespace {
 }
 
 impl WorkerName {
-    /// For a machine whose name is not usable; the caller has said so.
+    /// Returns the name of a machine whose name is not usable; the caller has said so.
     pub(super) fn unknown() -> Self {
         Self("unknown".to_owned())
     }

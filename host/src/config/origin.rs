@@ -1,4 +1,5 @@
-//! Where HTTP requests may go to: a scheme, a host and a port, as a manifest grants them and a request has them.
+//! Origin to which HTTP requests may go: a scheme, a host and a port, as a manifest grants them and a request
+//! has them.
 //!
 //! There are no patterns. A grant such as `*.example.org` would let a handler carry data out in the names that it
 //! looks up.
@@ -8,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::uri::{Authority, Scheme, Uri};
 
-/// What a list of them may hold.
+/// Description of what a list of them may hold.
 pub(super) const ORIGINS: &str = "hosts such as \"api.example.com\", \"api.example.com:8443\" or, without TLS, \
                                   \"http://internal:8080\": no paths, no patterns";
 
@@ -17,7 +18,7 @@ pub(super) const ORIGINS: &str = "hosts such as \"api.example.com\", \"api.examp
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     tls: bool,
-    /// In lower case; an IPv6 address in its brackets.
+    /// Name in lower case, or an address; one of IPv6 in its brackets.
     host: String,
     port: u16,
 }
@@ -35,7 +36,7 @@ impl Origin {
         Self::of_authority(tls, &authority.parse().ok()?)
     }
 
-    /// Where a request goes to; `None` where its address has more to it, such as a user's name.
+    /// Returns where a request goes to; `None` where its address has more to it, such as a user's name.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme()?;
         let tls = *scheme == Scheme::HTTPS;
@@ -81,7 +82,7 @@ fn usual_port(tls: bool) -> u16 {
 }
 
 impl fmt::Display for Origin {
-    /// As a manifest has it, at its shortest.
+    /// Writes it as a manifest has it, at its shortest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tls, host, port } = self;
         if !tls {

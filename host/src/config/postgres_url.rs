@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use super::secret::Secret;
 use super::source;
 
-/// Where a database is and who we are there.
+/// Address of a database, and the name and password under which we are there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PostgresUrl {
     /// A URL for each server, in the order in which they are tried.
@@ -185,7 +185,7 @@ impl Parts {
     }
 }
 
-/// Of `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`.
+/// Splits `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`.
 fn host_and_port(text: &str) -> Result<(&str, &str), String> {
     if let Some(address) = text.strip_prefix('[') {
         let (address, port) = address.split_once(']').ok_or("has a `[` without its `]`")?;

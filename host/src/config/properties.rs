@@ -11,7 +11,7 @@ use super::secret::MASK;
 
 const KEY: &str = "kafka.properties";
 
-/// What the promises rest on, under librdkafka's names and their aliases.
+/// Properties that the promises rest on, under librdkafka's names and their aliases.
 const OURS: &[&str] = &[
     "acks",
     "api.version.request",
@@ -44,7 +44,7 @@ const OURS: &[&str] = &[
     "transactional.id",
 ];
 
-/// What programs set through librdkafka's interface, and what mailroom makes no use of.
+/// Properties that programs set through librdkafka's interface, and those that mailroom makes no use of.
 const WITHOUT_EFFECT: &[&str] = &[
     "background_event_cb",
     "closesocket_cb",
@@ -81,7 +81,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "throttle_cb",
 ];
 
-/// What operators decide.
+/// Properties that operators decide.
 const THEIRS: &[&str] = &[
     "allow.auto.create.topics",
     "api.version.fallback.ms",
@@ -243,13 +243,14 @@ pub(super) fn properties(reader: &mut Reader) -> BTreeMap<String, String> {
     values
 }
 
-/// What librdkafka itself refuses of what was given; of no property in particular where the name is empty.
+/// Makes the error for what librdkafka itself refuses of what was given; of no property in particular where
+/// the name is empty.
 pub(crate) fn refused_property(given: &BTreeMap<String, String>, name: &str, problem: String) -> ConfigError {
     let key = if name.is_empty() { KEY.to_owned() } else { format!("{KEY}.{name}") };
     ConfigError { key, value: given.get(name).map(|value| shown(name, value)), problem }
 }
 
-/// Whether it is decided whose the property is.
+/// Tells whether it is decided whose the property is.
 pub(crate) fn is_known(name: &str) -> bool {
     matches!(name, "group.instance.id" | "check.crcs")
         || [OURS, WITHOUT_EFFECT, THEIRS].iter().any(|names| names.contains(&name))
@@ -259,7 +260,7 @@ fn shown(name: &str, value: &str) -> String {
     if is_harmless(name) { format!("{value:?}") } else { MASK.to_owned() }
 }
 
-/// Why a property of librdkafka cannot be given.
+/// Returns why a property of librdkafka cannot be given.
 fn refusal(name: &str) -> Option<&'static str> {
     match name {
         "group.instance.id" => Some(
@@ -276,7 +277,7 @@ fn refusal(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Why a value cannot be given that librdkafka would take.
+/// Returns why a value cannot be given that librdkafka would take.
 fn bad_value(name: &str, value: &str, all: &BTreeMap<String, String>) -> Option<&'static str> {
     let number = || value.parse::<u64>().ok();
     let is = |name: &str, value: &str| all.get(name).is_some_and(|of| of.eq_ignore_ascii_case(value));

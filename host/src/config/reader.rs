@@ -10,13 +10,13 @@ use toml::{Table, Value};
 use super::error::{ConfigError, ConfigErrors};
 use super::given::Given;
 
-/// Where a setting's value comes from.
+/// Source of a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Nobody said anything.
     Default,
-    /// The file.
+    /// Value from the configuration file.
     File,
     /// The environment.
     Env,
@@ -29,7 +29,7 @@ pub struct Setting {
     pub key: String,
     /// The value in the form in which the file has it; empty where there is none.
     pub value: String,
-    /// Where it comes from.
+    /// Source of the value.
     pub source: Source,
 }
 
@@ -94,17 +94,17 @@ impl Reader {
         self.errors.push(ConfigError { key: key.to_owned(), value, problem });
     }
 
-    /// Whether anything is said below a key.
+    /// Tells whether anything is said below a key.
     pub(super) fn has(&self, section: &str) -> bool {
         self.table.contains_key(section)
     }
 
-    /// Whether somebody set a key that was read.
+    /// Tells whether somebody set a key that was read.
     pub(super) fn is_given(&self, key: &str) -> bool {
         self.source(key).is_some_and(|source| source != Source::Default)
     }
 
-    /// Where the value of a key that was read comes from.
+    /// Returns where the value of a key that was read comes from.
     pub(super) fn source(&self, key: &str) -> Option<Source> {
         self.settings.iter().find(|setting| setting.key == key).map(|setting| setting.source)
     }
@@ -116,7 +116,7 @@ impl Reader {
         }
     }
 
-    /// Whether a key's value has been refused.
+    /// Tells whether a key's value has been refused.
     pub(super) fn refused(&self, key: &str) -> bool {
         self.errors.iter().any(|error| error.key == key)
     }
@@ -179,7 +179,7 @@ fn remove(table: &mut Table, key: &str) -> Option<Value> {
     }
 }
 
-/// What is left in a table, by its dotted keys. An emptied table is nothing.
+/// Collects what is left in a table, by its dotted keys. An emptied table is nothing.
 fn leaves(table: &Table, prefix: &str, found: &mut Vec<String>) {
     for (name, value) in table {
         let key = format!("{prefix}{name}");

@@ -153,7 +153,7 @@ impl Reader {
         self.setting(key, Some(default), show, read, allowed)
     }
 
-    /// Where a topic is begun: one of two words, or a moment.
+    /// Reads where a topic is begun: one of two words, or a moment.
     pub(super) fn start(&mut self, key: &str) -> Start {
         let show = |start: &Start| match start {
             Start::Earliest => "\"earliest\"".to_owned(),

@@ -20,7 +20,7 @@ impl Secret {
     }
 }
 
-/// What stands in a secret's place.
+/// Text that stands in a secret's place.
 pub(super) const MASK: &str = "(hidden)";
 
 impl fmt::Debug for Secret {

@@ -15,9 +15,9 @@ use super::{PostgresUrl, Secret, WorkerName};
 /// `[host]`: this process.
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// What people call this process; the machine's name by default.
+    /// Name by which people know this process; the machine's name by default.
     pub worker: WorkerName,
-    /// How long its lanes stay its own after its last sign of life.
+    /// Time that its lanes stay its own after its last sign of life.
     pub expiry: Duration,
     /// The watched folder of components and manifests.
     pub handlers: PathBuf,
@@ -29,15 +29,15 @@ pub struct Host {
     pub compile_timeout: Duration,
     /// Bytes of memory that compiling one component may take.
     pub compile_memory_max: u64,
-    /// How long a stop may take.
+    /// Longest time that a stop may take.
     pub stop_grace: Duration,
 }
 
 impl Host {
-    /// What of the grace is left for giving back lanes and connections.
+    /// Part of the grace that is left for giving back lanes and connections.
     const WIND_DOWN: Duration = Duration::from_secs(3);
 
-    /// How long a stop waits for running calls, their settlements and Kafka's acknowledgements.
+    /// Returns how long a stop waits for running calls, their settlements and Kafka's acknowledgements.
     #[must_use]
     pub fn calls_grace(&self) -> Duration {
         self.stop_grace.saturating_sub(Self::WIND_DOWN).max(self.stop_grace / 2)
@@ -47,12 +47,12 @@ impl Host {
 /// `[admin]`: what can be read of this process over HTTP.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// Where it listens; `None` where nothing does.
+    /// Address at which it listens; `None` where nothing does.
     pub listen: Option<SocketAddr>,
-    /// Whether somebody set that: what somebody set has to be had.
+    /// True if somebody set that: what somebody set has to be had.
     pub is_listen_given: bool,
-    /// What a request has to show, from `token` or from the file that `token-file` names; always there where others than
-    /// this machine can ask.
+    /// Token that a request has to show, from `token` or from the file that `token-file` names; always there
+    /// where others than this machine can ask.
     pub token: Option<Secret>,
     /// Pause between two counts of what waits in the database.
     pub backlog_every: Duration,
@@ -61,31 +61,32 @@ pub struct Admin {
 /// `[postgres]`: the database.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    /// Where it is and who we are, from `url` or from the file that `url-file` names.
+    /// Address of the server and who we are there, from `url` or from the file that `url-file` names.
     pub url: PostgresUrl,
-    /// Where it is past a pooler, from `direct-url` or its file.
+    /// Address of the server past a pooler, from `direct-url` or its file.
     pub direct_url: Option<PostgresUrl>,
-    /// What stands before it.
+    /// Mode of the pooler before it, if one is there.
     pub pool_mode: PoolMode,
     /// Connections of this process.
     pub connections_max: u32,
-    /// How long a statement waits for a lock; in a host at most as [`Postgres::of_host`] says.
+    /// Longest time that a statement waits for a lock; in a host at most as [`Postgres::of_host`] says.
     pub lock_timeout: Duration,
-    /// How long a statement may take; in a host likewise.
+    /// Longest time that a statement may take; in a host likewise.
     pub statement_timeout: Duration,
-    /// How long a command of the host may take with all of its statements, and a transaction be idle before Postgres
-    /// ends it: a third of the host's expiry, at least a second.
+    /// Longest time that a command of the host may take with all of its statements, and a transaction be idle
+    /// before Postgres ends it: a third of the host's expiry, at least a second.
     pub limit: Duration,
-    /// Which of the two timeouts somebody set to more than a host has.
+    /// Names of those of the two timeouts that somebody set to more than a host has.
     pub above_limit: Vec<&'static str>,
 }
 
-/// How long a connection to Postgres keeps its backend.
+/// Time for which a connection to Postgres keeps its backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
-    /// As long as it lasts: Postgres itself, or a pooler in session mode.
+    /// Mode in which a connection keeps it as long as it lasts: Postgres itself, or a pooler in session mode.
     Session,
-    /// For a transaction: a pooler in transaction mode. Nothing of a session is relied on.
+    /// Mode in which a connection keeps it for a transaction: a pooler in transaction mode. Nothing of a
+    /// session is relied on.
     Transaction,
 }
 
@@ -108,7 +109,7 @@ impl Postgres {
         (self.statement_timeout.min(most), self.lock_timeout.min(most))
     }
 
-    /// What a statement may have of a command's limit.
+    /// Returns what a statement may have of a command's limit.
     pub(super) fn most(limit: Duration) -> Duration {
         limit * 4 / 5
     }
@@ -117,7 +118,7 @@ impl Postgres {
 /// `[sql.NAME]`: a role of the database that handlers may be granted, by the section's name.
 #[derive(Debug, Clone)]
 pub struct SqlRole {
-    /// Where the database is and who the role is, from `url` or from the file that `url-file` names.
+    /// Address of the database and who the role is, from `url` or from the file that `url-file` names.
     pub url: PostgresUrl,
     /// Connections of this process as the role: calls that use SQL at once.
     pub connections_max: u32,
@@ -151,13 +152,13 @@ pub struct Ingest {
     pub in_hand_bytes_max: usize,
     /// Keys of one handler that wait in the inbox and are remembered; beyond it partitions are not read.
     pub waiting_keys_max: usize,
-    /// What a gap between the stored offset and the log does.
+    /// Effect of a gap between the stored offset and the log.
     pub gap: Gap,
     /// One more header whose value is a record's id.
     pub id_header: Option<String>,
 }
 
-/// What happens where Kafka no longer has what comes next.
+/// Effect of a gap: Kafka no longer has what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gap {
     /// The partition stops until somebody decides.
@@ -188,7 +189,7 @@ pub struct Limits {
     pub fuel: u64,
     /// Linear memory in bytes.
     pub memory: u64,
-    /// What a manifest may ask for at most, in bytes.
+    /// Bound of what a manifest may ask for, in bytes.
     pub memory_max: u64,
     /// Elements of each of a call's tables.
     pub table_elements: u64,
@@ -226,7 +227,7 @@ impl Limits {
 pub struct Http {
     /// Addresses that are not public and may be connected to all the same.
     pub addresses: Vec<IpNet>,
-    /// How long a connection may take, its TLS included.
+    /// Longest time that a connection may take, its TLS included.
     pub connect_timeout: Duration,
     /// Requests of this process that are under way at once; one handler has half of them at most.
     pub requests_max: usize,
@@ -237,7 +238,7 @@ pub struct Http {
 /// `[relay]`: from the outbox to Kafka.
 #[derive(Debug, Clone)]
 pub struct Relay {
-    /// Whether this process takes part.
+    /// True if this process takes part.
     pub enabled: bool,
     /// Rows that are read and marked at once.
     pub batch_rows_max: usize,
@@ -245,13 +246,13 @@ pub struct Relay {
     pub in_flight_max: usize,
     /// Bytes of these.
     pub in_flight_bytes_max: usize,
-    /// How long a record may wait for its acknowledgement, at most two thirds of the host's expiry.
+    /// Longest wait of a record for its acknowledgement, at most two thirds of the host's expiry.
     pub publish_timeout: Duration,
     /// The shortest wait between two looks, while there is work.
     pub poll_min: Duration,
     /// The longest wait between two looks, while there is none.
     pub poll_max: Duration,
-    /// Who tells that there is work.
+    /// Means by which the relay hears that there is work.
     pub wake: Wake,
 }
 
@@ -266,7 +267,7 @@ pub struct Retention {
     pub dead: Option<Duration>,
     /// Rows that are deleted in one transaction.
     pub batch_rows_max: i64,
-    /// Between two transactions.
+    /// Pause between two transactions.
     pub pause: Duration,
 }
 
@@ -289,7 +290,7 @@ pub struct Log {
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object a line.
     Json,

@@ -1,4 +1,4 @@
-//! Where settings come from: the file and the environment, which is read nowhere else.
+//! Sources of settings: the file and the environment, which is read nowhere else.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -15,10 +15,10 @@ use crate::db::{Db, DbError};
 
 /// Letters that are closed in one transaction.
 const BATCH_ROWS_MAX: u32 = 500;
-/// How often long work says how far it is.
+/// Interval at which long work says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Which letters; something has to say so.
+/// Selection of letters; something has to say which.
 #[derive(Debug, Args)]
 struct Choice {
     /// Letters, or the messages that died
@@ -127,7 +127,8 @@ impl Work<'_> {
         self.answer(closed, taken - closed)
     }
 
-    /// What was not closed has lost its message to retention, or somebody else was faster.
+    /// Prints how many were closed: a letter that was not has lost its message to retention, or somebody else
+    /// was faster.
     fn answer(&self, closed: usize, left: usize) -> Result<(), Failure> {
         if self.json {
             return print::json(&json!({ self.done: closed, "left": left }));

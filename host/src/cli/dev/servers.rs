@@ -67,12 +67,12 @@ impl Servers {
         Ok(Self { postgres, kafka: Broker::Mock(kafka) })
     }
 
-    /// Where Postgres is, with the password of its superuser.
+    /// Returns the URL of Postgres, with the password of its superuser.
     pub(super) fn postgres_url(&self) -> &str {
         self.postgres.url()
     }
 
-    /// Where they are, as variables that name settings.
+    /// Returns their addresses, as variables that name settings.
     pub(super) fn addresses(&self) -> [(&'static str, String); 2] {
         let brokers = match &self.kafka {
             Broker::Apache(kafka) => kafka.brokers(),
@@ -84,7 +84,7 @@ impl Servers {
         ]
     }
 
-    /// What librdkafka is told besides, as its properties: topics are made on first use.
+    /// Returns what librdkafka is told besides, as its properties: topics are made on first use.
     pub(super) fn properties(&self) -> Vec<(&'static str, &'static str)> {
         let mut properties = vec![("allow.auto.create.topics", "true")];
         if let Broker::Mock(_) = &self.kafka {
@@ -126,7 +126,7 @@ fn programs(dev: &Dev) -> Result<PathBuf, Failure> {
     Ok(release.fetch()?)
 }
 
-/// What Apache Kafka needs: Java, and its jars, which are fetched where they are not there yet.
+/// Provides what Apache Kafka needs: Java, and its jars, which are fetched where they are not there yet.
 fn jars() -> Result<PathBuf, Failure> {
     java_is_there()?;
     let release = KafkaRelease::V4;

@@ -47,7 +47,7 @@ pub(super) fn build(args: &Build) -> Result<ExitCode, Failure> {
 const ALWAYS: [&str; 6] =
     ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
 
-/// What the component can ask a host for, then what its toolchain brought along.
+/// Describes what the component can ask a host for, then what its toolchain brought along.
 fn imports(all: &[String]) -> String {
     let (mut asked, mut always) = (BTreeSet::new(), BTreeSet::new());
     for import in all {

@@ -23,7 +23,7 @@ pub(in crate::cli) struct Check {
     /// A newer version of it: show what it asks for beyond the first, and end with 5 if there is anything
     #[arg(value_name = "NEW.wasm", conflicts_with = "manifest")]
     new: Option<PathBuf>,
-    /// Its manifest; by default the one beside it with the same name, where it exists
+    /// Manifest of the component; by default the one beside it with the same name, where it exists
     #[arg(long, value_name = "FILE.toml")]
     manifest: Option<PathBuf>,
     #[command(flatten)]

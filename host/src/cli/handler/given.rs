@@ -1,4 +1,4 @@
-//! What an author gives a call: the message and the state, each a JSON file.
+//! Message and state that an author gives a call, each a JSON file.
 //!
 //! Bytes are written as text, as `{"text": …}` or as `{"base64": …}`. Where handlers keep JSON (payloads,
 //! state), any other JSON stands for its text.
@@ -44,9 +44,9 @@ const KEYS: [&str; 18] = [
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) message: Message,
-    /// Of the subscription that takes it.
+    /// Form that the subscription which takes it asks for.
     pub(super) form: Form,
-    /// Whether there is one: a host would have left the message out.
+    /// True if a subscription takes it: a host would have left the message out otherwise.
     pub(super) taken: bool,
 }
 
@@ -148,7 +148,7 @@ impl Fields {
         self.right(key, number, wanted)
     }
 
-    /// What is counted from 1.
+    /// Reads a number that is counted from 1.
     fn count(&mut self, key: &str) -> Option<u32> {
         let wanted = "must be a whole number from 1";
         let count: u32 = self.number(key, wanted)?;

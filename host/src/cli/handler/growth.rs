@@ -1,4 +1,4 @@
-//! What a new version of a component asks for beyond the one before it. What it gives up is not told.
+//! Growth of a component: what a new version asks for beyond the one before it. What it gives up is not told.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,14 +11,14 @@ use crate::handler::{Report, Subscription};
 use crate::ingest::matching;
 use crate::message::one_line;
 
-/// From one version to the next.
+/// Comparison of one version with the next.
 #[derive(Debug, Serialize)]
 pub(super) struct Growth {
     /// The digest of the one before.
     pub(super) old: String,
     /// The digest of the new one.
     pub(super) new: String,
-    /// All that is more.
+    /// Things that are more.
     pub(super) grown: Vec<Grown>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Growth {
 pub(super) struct Grown {
     /// `exports`, `imports`, `takes`, `grants` or `limits`.
     pub(super) what: &'static str,
-    /// Which, with the old value of a limit.
+    /// Name of the thing, with the old value of a limit.
     pub(super) more: String,
 }
 

@@ -34,7 +34,7 @@ pub(in crate::cli) struct Invoke {
     /// The message, in JSON
     #[arg(long, value_name = "FILE.json")]
     message: PathBuf,
-    /// Its manifest; by default the one beside it with the same name, where it exists
+    /// Manifest of the component; by default the one beside it with the same name, where it exists
     #[arg(long, value_name = "FILE.toml")]
     manifest: Option<PathBuf>,
     /// The state that it finds, in JSON; none by default
@@ -93,7 +93,7 @@ fn no_value(given: &str) -> Failure {
     Failure::Usage(format!("--set {given}: must be KEY=VALUE"))
 }
 
-/// As the help lists them.
+/// Returns the exit code, as the help lists it.
 fn code(end: &End) -> Result<u8, Failure> {
     match end {
         End::Decided(Outcome::Completed) => Ok(0),

@@ -60,12 +60,12 @@ pub(in crate::cli) struct Test {
     junit: Option<PathBuf>,
 }
 
-/// How a case ended.
+/// End of a case.
 struct Verdict {
     name: String,
     /// A line for each thing that is wrong.
     wrong: Vec<String>,
-    /// What it used, or that its file was written anew.
+    /// Usage of the call, or that its file was written anew.
     note: String,
     took: Duration,
 }

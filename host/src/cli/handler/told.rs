@@ -1,4 +1,4 @@
-//! What is told of a call: for scripts, and for people.
+//! Report of a call: for scripts, and for people.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) struct Told<'c> {
     pub(super) calls: &'c Calls,
 }
 
-/// How long each call took and how it ended.
+/// Durations and ends of the calls.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     took: Vec<Duration>,
@@ -50,11 +50,11 @@ impl Calls {
     }
 }
 
-/// How a call ended, in the words of a dead letter.
+/// End of a call, in the words of a dead letter.
 pub(super) struct Ending {
     pub(super) outcome: &'static str,
     pub(super) cause: Cause,
-    /// What a retry asks for.
+    /// Delay that a retry asks for, and whether it costs an attempt.
     pub(super) retry: Option<(Option<Duration>, bool)>,
 }
 
@@ -112,7 +112,7 @@ impl Told<'_> {
         })
     }
 
-    /// What the next message of the key would find, in the form that `--state` takes.
+    /// Returns what the next message of the key would find, in the form that `--state` takes.
     fn state(&self) -> Value {
         let mut scopes = [Scope::Keyed, Scope::Shared].map(|scope| (scope, Map::new()));
         for (scope, name, value) in self.called.state.values() {

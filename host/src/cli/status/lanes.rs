@@ -10,7 +10,7 @@ use crate::db::status::LaneRow;
 #[derive(Debug, Default, PartialEq)]
 struct Share {
     lanes: usize,
-    /// Of the one that it has longest, where that is known.
+    /// Time since it has the lane that it has longest, where that is known.
     longest_secs: Option<f64>,
     /// Take-overs by an owner in doubt, of all of them together.
     doubts: i64,
@@ -34,7 +34,7 @@ pub(super) fn table(lanes: &[LaneRow]) -> Result<(), Failure> {
     print::table(&["LANES OF", "OWNER", "LANES", "FOR", "DOUBTS", "DUPLICATES"], rows, "There are no lanes.")
 }
 
-/// How long a lane of the group has had no living owner, the longest.
+/// Returns the longest time that a lane of the group has had no living owner.
 pub(super) fn longest_free(lanes: &[LaneRow], group: Option<&str>) -> Option<f64> {
     shares(lanes).remove(&(group, None))?.longest_secs
 }

@@ -7,7 +7,7 @@ use crate::cli::print;
 use crate::db::status::Read;
 use crate::kafka::LogEnds;
 
-/// How far a partition is read, beside the end of its log.
+/// Position up to which a partition is read, beside the end of its log.
 #[derive(Debug, Serialize)]
 pub(super) struct Offset {
     #[serde(flatten)]

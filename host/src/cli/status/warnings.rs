@@ -51,7 +51,7 @@ fn paused(paused: &Paused) -> String {
     )
 }
 
-/// Of records that were dropped since their ids were there, and had something else to say.
+/// Warns of records that were dropped since their ids were there, and had something else to say.
 pub(super) fn differing((group, records): (String, i64)) -> String {
     format!(
         "{records} records of {group} were dropped within a day whose ids it had already, though their content is \

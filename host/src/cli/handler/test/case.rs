@@ -164,7 +164,7 @@ impl Case {
     }
 }
 
-/// What a call is given, as its author has written it.
+/// Parts of a case: what a call is given, as its author has written it.
 #[derive(Deserialize)]
 struct Parts<'t> {
     #[serde(borrow)]
@@ -174,10 +174,10 @@ struct Parts<'t> {
     http: Option<&'t RawValue>,
 }
 
-/// How a call may end.
+/// Words for the ends of a call.
 const OUTCOMES: [&str; 6] = ["completed", "retry", "skipped", "rejected", "failure", "fault"];
 
-/// What a part of an expectation has to be, where it is something else.
+/// Returns what a part of an expectation has to be, where it is something else.
 fn unlike(key: &str, value: &Value) -> Option<&'static str> {
     let (is_right, wanted) = match key {
         "outcome" => {

@@ -1,4 +1,5 @@
-//! What a call did, in the form of a case's `expect`, and where it differs from what was expected.
+//! Observation of what a call did, in the form of a case's `expect`, and where it differs from what was
+//! expected.
 
 use serde_json::{Map, Value, json};
 
@@ -10,9 +11,9 @@ use crate::message::{Header, Outgoing};
 use crate::pipeline::outcome::{Called, Usage};
 use crate::settle::Scope;
 
-/// What one call did.
+/// Observation of one call.
 pub(super) struct Observed {
-    /// Its end and its effects.
+    /// End and effects of the call.
     pub(super) effects: Map<String, Value>,
     pub(super) usage: Usage,
     /// HTTP requests that were answered.
@@ -139,7 +140,7 @@ fn normal_bytes(expected: &Value) -> Value {
     json_or_bytes(expected).map_or(Value::Null, |bytes| shown(&bytes))
 }
 
-/// What is expected, in the form in which it is observed: bytes may be written in several.
+/// Normalises what is expected into the form in which it is observed: bytes may be written in several.
 fn normal(key: &str, expected: &Value) -> Value {
     match (key, expected) {
         ("emitted", Value::Array(list)) => list.iter().map(normal_message).collect::<Vec<_>>().into(),
