@@ -8,7 +8,10 @@
 //!
 //! `DATABASE_URL` is the application's own connection to the same database. `ORDERS` names another topic than `orders`.
 
-#![expect(clippy::disallowed_methods, reason = "a program of its own reads its environment and spawns its tasks")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program of its own reads its environment and spawns its tasks"
+)]
 
 use std::error::Error;
 

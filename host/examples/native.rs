@@ -7,7 +7,10 @@
 //!
 //! `ORDERS` and `TOTALS` name other topics than `orders` and `totals`.
 
-#![expect(clippy::disallowed_methods, reason = "a program of its own reads its environment and spawns its tasks")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program of its own reads its environment and spawns its tasks"
+)]
 
 use std::error::Error;
 
@@ -54,8 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let manifest = Manifest::parse(&manifest, &config)?;
     let host = Host::builder(config).handler("totals", manifest, handler).log_to_stderr();
 
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! What the benchmark is asked to do.
+//! Arguments of the benchmark.
 
 /// The usage.
 pub(crate) const HELP: &str = "\
@@ -23,14 +23,14 @@ Exit codes:
 
 const MESSAGES: std::ops::RangeInclusive<u32> = 1_000..=1_000_000;
 
-/// What is asked for.
+/// Request of the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Help,
     Run(Args),
 }
 
-/// What to measure, and where the figures go.
+/// Choice of what to measure, and where the figures go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Args {
     pub(crate) messages: u32,
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     pub(crate) write: bool,
 }
 
-/// How the figures are printed.
+/// Form in which the figures are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Table,
@@ -65,7 +65,7 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// Those of a full run.
+    /// Scenarios of a full run.
     pub(crate) const ALL: [Self; 11] = [
         Self::Relay,
         Self::Producers,
@@ -80,7 +80,7 @@ impl Scenario {
         Self::Call,
     ];
 
-    /// As the option spells it.
+    /// Returns the word by which the option names it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Relay => "relay",

@@ -1,4 +1,4 @@
-//! What metrics cost: the same records through the native handler, beside a host without an admin port, which records
+//! Cost of metrics: the same records through the native handler, beside a host without an admin port, which records
 //! nothing, and in one that is scraped each second.
 
 use std::time::Duration;

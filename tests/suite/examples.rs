@@ -55,7 +55,8 @@ fn example(world: &World, name: &str) -> Result<Command> {
 }
 
 fn built(name: &str) -> Result<PathBuf> {
-    let binaries = Path::new(env!("CARGO_BIN_EXE_native-host")).parent().context("programs are in a folder")?;
+    let binaries =
+        Path::new(env!("CARGO_BIN_EXE_native-host")).parent().context("programs are in a folder")?;
     let example = binaries.join("examples").join(name);
     ensure!(example.exists(), "{} was not built: cargo builds it with the tests", example.display());
     Ok(example)

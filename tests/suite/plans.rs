@@ -41,7 +41,7 @@ const BY: [(&str, &str, &[&str]); 26] = [
     ("o.id = letter.message and o.status = 'failed'", "outbox_pkey", &["id"]),
 ];
 
-/// Of these, those that read a bounded page of what may be a long backlog.
+/// Statements among these that read a bounded page of what may be a long backlog.
 const IN_ORDER: [(&str, &str); 7] = [
     ("and not held and seq > $3", "inbox_ready"),
     ("-- The first held rows", "inbox_held"),
@@ -52,7 +52,7 @@ const IN_ORDER: [(&str, &str); 7] = [
     ("-- The first rows of one topic", "outbox_ready"),
 ];
 
-/// Those that read a stretch of a table's blocks, wherever its rows are in any index.
+/// Statements that read a stretch of a table's blocks, wherever its rows are in any index.
 const BY_BLOCKS: [(&str, &str); 3] = [
     ("delete from mailroom.inbox i using due", "inbox"),
     ("delete from mailroom.outbox i using due", "outbox"),
@@ -79,7 +79,8 @@ fn no_statement_scans_a_million_settled_rows_whatever_the_planner_believes() {
         five_hundred_rows_cost_what_they_are(world, &mut planner, "50,000 rows came since the count").await?;
         rows::forget_statistics(world).await?;
         plans_hold(&mut planner, "50,000 rows are pending, uncounted").await?;
-        five_hundred_rows_cost_what_they_are(world, &mut planner, "50,000 rows are pending, uncounted").await?;
+        five_hundred_rows_cost_what_they_are(world, &mut planner, "50,000 rows are pending, uncounted")
+            .await?;
         rows::analyze(world).await?;
         plans_hold(&mut planner, "50,000 rows are pending").await?;
         five_hundred_rows_cost_what_they_are(world, &mut planner, "50,000 rows are pending").await
@@ -181,7 +182,11 @@ async fn plans_hold(planner: &mut Planner, when: &str) -> Result<()> {
     Ok(())
 }
 
-async fn five_hundred_rows_cost_what_they_are(world: &World, planner: &mut Planner, when: &str) -> Result<()> {
+async fn five_hundred_rows_cost_what_they_are(
+    world: &World,
+    planner: &mut Planner,
+    when: &str,
+) -> Result<()> {
     for (sign, arguments) in arguments::for_five_hundred_rows(world).await? {
         let done = planner.run(&product::the_one_with(sign)?, &arguments).await?;
         let (rows, blocks, walked) = (done.rows()?, done.blocks()?, done.walked()?);

@@ -1,5 +1,5 @@
-//! What Postgres would do, or did, with a statement of the product: its plan for any arguments, as the
-//! host's sessions ask for it.
+//! Plan of a statement of the product: what Postgres would do, or did, for any arguments, as the host's
+//! sessions ask for it.
 
 #![expect(clippy::indexing_slicing, reason = "a field that JSON does not have is null")]
 
@@ -12,9 +12,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::product::Statement;
 
-/// What the host's sessions say to the planner. A sort is never worth it: what is read in order stands
-/// in an index in that order, and with a bound; the planner does not know the bound, and rather sorts all
-/// that is pending for each page.
+/// Settings of the planner in the host's sessions. A sort is never worth it: what is read in order stands in
+/// an index in that order, and with a bound; the planner does not know the bound, and rather sorts all that
+/// is pending for each page.
 const SETTINGS: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("jit", "off"), ("enable_sort", "off")];
 
@@ -78,8 +78,12 @@ impl Plan {
 
     /// Rows that its parts gave or threw away, each as often as it ran.
     pub(crate) fn walked(&self) -> Result<u64> {
-        const KINDS: [&str; 4] =
-            ["Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck"];
+        const KINDS: [&str; 4] = [
+            "Actual Rows",
+            "Rows Removed by Filter",
+            "Rows Removed by Join Filter",
+            "Rows Removed by Index Recheck",
+        ];
         ensure!(self.0["Execution Time"].is_number(), "the statement was not run");
         let of_node = |node: &&Value| {
             let rows: u64 = KINDS.iter().filter_map(|kind| whole(&node[*kind])).sum();
