@@ -4,11 +4,13 @@
 //! or knows a default. All errors come at once, each with its key, its value and what is allowed.
 
 mod admin;
+mod declare;
 mod error;
 mod given;
 mod handler_values;
 mod harmless;
 mod host;
+mod limits;
 mod manifest;
 mod name;
 mod origin;
@@ -17,7 +19,6 @@ mod properties;
 mod reader;
 mod rule;
 mod secret;
-mod section;
 mod servers;
 mod source;
 
@@ -27,10 +28,15 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub use admin::Admin;
+use declare::settings;
+pub use declare::{ByDefault, Declaration, markdown};
 pub use error::{ConfigError, ConfigErrors};
+pub use host::{DeadLetters, Gap, Host, Http, Ingest, Log, LogFormat, Relay, Retention, Worker};
+pub use limits::{CallLimits, Limits};
 pub use manifest::{
-    Ack, BehindDead, BreakerPolicy, CallLimits, CommitOffset, Form, Grants, Instances, LogLevel, Manifest,
-    RetryPolicy, Settle, Start, Subscribe,
+    Ack, BehindDead, BreakerPolicy, CommitOffset, Form, Grants, Instances, LogLevel, Manifest, RetryPolicy,
+    Settle, Start, Subscribe,
 };
 pub(crate) use manifest::{is_pattern, is_topic};
 pub use name::{BadName, HandlerName, Namespace, WorkerName};
@@ -39,51 +45,53 @@ pub use postgres_url::PostgresUrl;
 #[cfg(test)]
 pub(crate) use properties::is_known as is_known_property;
 pub(crate) use properties::refused_property;
+use reader::Reader;
 pub use reader::{Setting, Source};
 pub use secret::Secret;
-pub use section::{
-    Admin, DeadLetters, Gap, Host, Http, Ingest, Kafka, Limits, Log, LogFormat, PoolMode, Postgres, Relay,
-    Retention, SqlRole, Worker,
-};
+pub use servers::{Kafka, PoolMode, Postgres, SqlRole};
 pub use source::environment;
 
-/// The host's settings, each within its bounds.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Part of every consumer group's name: two installations on one Kafka differ in it.
-    pub namespace: Namespace,
-    /// This process.
-    pub host: Host,
-    /// Access to what can be read of this process.
-    pub admin: Admin,
-    /// The database.
-    pub postgres: Postgres,
-    /// Roles that handlers may be granted, by name.
-    pub sql: BTreeMap<String, SqlRole>,
-    /// Values that handlers may be granted to read, by names in lower case with dashes.
-    pub handler_config: BTreeMap<String, Secret>,
-    /// The broker.
-    pub kafka: Kafka,
-    /// Settings of the way from Kafka into the inbox.
-    pub ingest: Ingest,
-    /// Settings of the way from the inbox through the handlers.
-    pub worker: Worker,
-    /// Attempts of a failed message, and the delays between them.
-    pub retry: RetryPolicy,
-    /// Rule by which a handler that only faults is left alone, and for how long.
-    pub breaker: BreakerPolicy,
-    /// Limits of one call of a handler.
-    pub limits: Limits,
-    /// Bounds of what handlers reach of the network.
-    pub http: Http,
-    /// Settings of the way from the outbox to Kafka.
-    pub relay: Relay,
-    /// Times for which settled rows stay.
-    pub retention: Retention,
-    /// Handling of dead letters beyond their rows.
-    pub dead_letters: DeadLetters,
-    /// Lines that the host writes to standard error.
-    pub log: Log,
+settings! {
+    /// The host's settings, each within its bounds.
+    #[derive(Debug, Clone)]
+    pub struct Config(reader, servers: Servers) {
+        /// First part of every consumer group's name; two installations on one Kafka differ in it.
+        namespace: Namespace = "namespace",
+            name("mailroom", Namespace::parse, Namespace::ALLOWED, Namespace::standard());
+    } and {
+        /// This process.
+        host: Host = Host::read(reader);
+        /// The database.
+        postgres: Postgres = Postgres::read(reader, servers, host.expiry);
+        /// Access to what can be read of this process.
+        admin: Admin = admin::admin(reader);
+        /// Roles that handlers may be granted, by name.
+        sql: BTreeMap<String, SqlRole> = servers::sql_roles(reader);
+        /// Values that handlers may be granted to read, by names in lower case with dashes.
+        handler_config: BTreeMap<String, Secret> = handler_values::handler_values(reader);
+        /// The broker.
+        kafka: Kafka = Kafka::read(reader, servers);
+        /// Settings of the way from Kafka into the inbox.
+        ingest: Ingest = Ingest::read(reader);
+        /// Settings of the way from the inbox through the handlers.
+        worker: Worker = Worker::read(reader);
+        /// Attempts of a failed message, and the delays between them.
+        retry: RetryPolicy = host::retry(reader, RetryPolicy::DEFAULT);
+        /// Rule by which a handler that only faults is left alone, and for how long.
+        breaker: BreakerPolicy = host::breaker(reader, BreakerPolicy::DEFAULT);
+        /// Limits of one call of a handler.
+        limits: Limits = Limits::read(reader);
+        /// Bounds of what handlers reach of the network.
+        http: Http = Http::read(reader);
+        /// Settings of the way from the outbox to Kafka.
+        relay: Relay = Relay::read(reader);
+        /// Times for which settled rows stay.
+        retention: Retention = Retention::read(reader);
+        /// Handling of dead letters beyond their rows.
+        dead_letters: DeadLetters = DeadLetters::read(reader, None);
+        /// Lines that the host writes to standard error.
+        log: Log = Log::read(reader);
+    }
 }
 
 /// Demand on the servers' addresses: needed, or not.
@@ -121,6 +129,15 @@ impl Config {
         let mut reader = source::open(path, env)?;
         let config = host::read(&mut reader, servers);
         reader.finish().map(|settings| (config, settings))
+    }
+
+    /// Lists all settings of `mailroom.toml` as they are declared.
+    #[must_use]
+    pub fn declared() -> Vec<Declaration> {
+        let table = source::parse("[sql.NAME]").unwrap_or_default();
+        let mut reader = Reader::new(table, BTreeMap::new());
+        Self::read(&mut reader, Servers::Unneeded);
+        reader.declared()
     }
 
     /// Names of the sections `[sql.NAME]`, whatever is in them.

@@ -1,10 +1,11 @@
-//! Tools that an author of handlers has without any server: `handler check` and `handler invoke`.
+//! Tools that an author of handlers has without any server: `handler check`, `handler invoke` and `config keys`.
 
 mod desk;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use mailroom_tests::{Manifest, Web, guest, paths, snapshot};
 use serde_json::json;
 
@@ -253,6 +254,29 @@ fn a_new_version_that_asks_for_more_ends_the_check_with_5() {
         assert!(!grown.stdout.contains("to a\n"), "what was there before is not told: {}", grown.stdout);
         assert!(serde_json::from_str::<serde_json::Value>(&json.stdout)?["grown"].is_array());
         assert!(same.ok()?.contains("Nothing grows"));
+        Ok(())
+    });
+}
+
+#[test]
+fn keys_of_settings_are_listed_without_a_configuration_and_as_their_page_has_them() {
+    at_desk(async |desk| {
+        desk.write("mailroom.toml", b"no = = settings")?;
+        desk.ran(&["config", "check"]).await?.refused(2, &["is not TOML"])?;
+        let page = fs::read_to_string(paths::root().join("docs/configuration.md"))?;
+        for command in [&["config", "keys"][..], &["config", "keys", "--manifest"]] {
+            let text = desk.ran(command).await?.ok()?;
+            let table = desk.ran(&[command, &["--markdown"]].concat()).await?.ok()?;
+            let declared = desk.ran(&[command, &["--json"]].concat()).await?.json()?;
+            assert!(page.contains(&table), "{table}");
+            let declared = declared.as_array().context("a list")?;
+            assert!(declared.len() > 30, "{declared:?}");
+            for setting in declared {
+                let (key, kind) = (&setting["key"], &setting["type"]);
+                let (key, kind) = (key.as_str().context("a key")?, kind.as_str().context("a type")?);
+                assert!(text.contains(&format!("{key}\n  {kind}")), "{key}: {text}");
+            }
+        }
         Ok(())
     });
 }

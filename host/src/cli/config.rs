@@ -1,4 +1,4 @@
-//! `mailroom config`: whether it is valid, and what holds.
+//! `mailroom config`: whether it is valid, what holds, and what there is to set.
 
 mod connect;
 
@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 use super::{Output, Settings, print};
-use crate::config::{Config, Servers, Setting, Source, environment};
+use crate::config::{Config, Declaration, Manifest, Servers, Setting, Source, environment, markdown};
 use crate::kafka::check_settings;
 
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,8 @@ pub(super) enum Verb {
     Check(Check),
     /// Show every setting with where it comes from; secrets are hidden
     Show(Output),
+    /// List every key with its type, bounds, default and meaning; no file and no server is needed
+    Keys(Keys),
 }
 
 #[derive(Debug, Args)]
@@ -24,19 +26,51 @@ pub(super) struct Check {
     connect: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    /// List the keys of a handler's manifest instead of those of mailroom.toml
+    #[arg(long)]
+    manifest: bool,
+    /// Answer with a table in Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
 pub(super) async fn config(verb: Verb, settings: &Settings) -> Result<(), Failure> {
-    let (config, shown) = Config::load_with(settings.0.as_deref(), environment(), Servers::Needed)?;
+    let load = || Config::load_with(settings.0.as_deref(), environment(), Servers::Needed);
     match verb {
         Verb::Check(Check { connect }) => {
+            let (config, _) = load()?;
             check_settings(&config)?;
             let problems = if connect { connect::problems(&config).await? } else { Vec::new() };
             if problems.is_empty() { print::line("ok") } else { Err(Failure::Refused(problems.join("\n"))) }
         }
-        Verb::Show(Output { json: true }) => print::json(&shown),
+        Verb::Show(Output { json: true }) => print::json(&load()?.1),
         Verb::Show(Output { json: false }) => {
+            let (_, shown) = load()?;
             print::table(&["SETTING", "VALUE", "FROM"], shown.iter().map(row).collect(), "")
         }
+        Verb::Keys(which) => keys(&which),
     }
+}
+
+fn keys(which: &Keys) -> Result<(), Failure> {
+    let declared = if which.manifest { Manifest::declared() } else { Config::declared() };
+    match which {
+        Keys { output: Output { json: true }, .. } => print::json(&declared),
+        Keys { markdown: true, .. } => print::line(markdown(&declared).trim_end()),
+        Keys { .. } => {
+            let entries: Vec<String> = declared.iter().map(entry).collect();
+            print::line(&entries.join("\n"))
+        }
+    }
+}
+
+fn entry(Declaration { key, kind, bounds, default, meaning }: &Declaration) -> String {
+    let separator = if bounds.is_empty() { "" } else { ", " };
+    format!("{key}\n  {kind}{separator}{bounds}; default: {default}\n  {meaning}\n")
 }
 
 fn row(setting: &Setting) -> Vec<String> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::Config;
+use super::declare::Key;
 use super::reader::{Reader, Source};
 use super::secret::{MASK, Secret};
 use super::source;
@@ -18,6 +19,14 @@ const KEYS: &str = "keys of [handler-config]: 1 to 200 letters, digits, \"-\", \
 
 /// All values by their names.
 pub(super) fn handler_values(reader: &mut Reader) -> BTreeMap<String, Secret> {
+    let key = Key::new(
+        "handler-config.KEY",
+        "Value that handlers may be granted to read with `grants.config`: text, a number, true or false. It may be a \
+         secret: nothing shows it. `API_TOKEN` and `api-token` are one key.",
+    );
+    reader.declare(key, "secret", "", String::new());
+    let key = Key::new("handler-config-files.KEY", "File that holds `handler-config.KEY` instead.");
+    reader.declare(key, "text", "", String::new());
     let mut values = BTreeMap::new();
     for (name, (value, source)) in given(reader, VALUES) {
         reader.note(&format!("{VALUES}.{name}"), MASK.to_owned(), source);
@@ -41,24 +50,26 @@ pub(super) fn handler_values(reader: &mut Reader) -> BTreeMap<String, Secret> {
     values
 }
 
-/// `grants.config` of a manifest: the values by the names that the handler asks by.
-pub(super) fn granted(reader: &mut Reader, config: &Config) -> BTreeMap<String, Secret> {
-    let mut granted = BTreeMap::new();
-    for key in reader.list("grants.config", is_key, KEYS) {
-        if let Some(value) = config.handler_config.get(&name_of(&key)) {
-            granted.insert(key, value.clone());
-            continue;
+impl Reader {
+    /// The values that a manifest grants, by the names that the handler asks by.
+    pub(super) fn granted(&mut self, key: Key<'_>, config: &Config) -> BTreeMap<String, Secret> {
+        let mut granted = BTreeMap::new();
+        for name in self.list(key, is_key, KEYS) {
+            if let Some(value) = config.handler_config.get(&name_of(&name)) {
+                granted.insert(name, value.clone());
+                continue;
+            }
+            let known: Vec<&str> = config.handler_config.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let problem = format!(
+                "must name keys of [{VALUES}] in the host's configuration; set it there, or as {}, or let \
+                 [{FILES}] name a file that holds it; there are: {known}",
+                variable(&name),
+            );
+            self.refuse(key.name, Some(format!("{name:?}")), problem);
         }
-        let known: Vec<&str> = config.handler_config.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let problem = format!(
-            "must name keys of [{VALUES}] in the host's configuration; set it there, or as {}, or let \
-             [{FILES}] name a file that holds it; there are: {known}",
-            variable(&key),
-        );
-        reader.refuse("grants.config", Some(format!("{key:?}")), problem);
+        granted
     }
-    granted
 }
 
 impl Config {

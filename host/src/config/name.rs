@@ -28,6 +28,9 @@ fn lower_name(text: &str, length_max: usize, also: impl Fn(char) -> bool) -> boo
 }
 
 impl Namespace {
+    pub(super) const ALLOWED: &'static str =
+        "1 to 32 of a-z, 0-9 and \"-\", beginning with a letter or digit";
+
     /// Returns the one where nobody names another.
     pub(super) fn standard() -> Self {
         Self("mailroom".to_owned())
@@ -41,11 +44,13 @@ impl Namespace {
         if lower_name(text, 32, |c| c == '-') {
             return Ok(Self(text.to_owned()));
         }
-        Err(BadName("1 to 32 of a-z, 0-9 and \"-\", beginning with a letter or digit"))
+        Err(BadName(Self::ALLOWED))
     }
 }
 
 impl WorkerName {
+    pub(super) const ALLOWED: &'static str = "1 to 255 letters, digits, \".\", \"-\", \"/\", \":\" and \"_\"";
+
     /// Returns the name of a machine whose name is not usable; the caller has said so.
     pub(super) fn unknown() -> Self {
         Self("unknown".to_owned())
@@ -61,7 +66,7 @@ impl WorkerName {
         if (1..=255).contains(&text.len()) && text.chars().all(allowed) {
             return Ok(Self(text.to_owned()));
         }
-        Err(BadName("1 to 255 letters, digits, \".\", \"-\", \"/\", \":\" and \"_\""))
+        Err(BadName(Self::ALLOWED))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::Table;
 
+use super::declare::Key;
 use super::error::ConfigError;
 use super::harmless::is_harmless;
 use super::reader::{Reader, Source};
@@ -214,7 +215,15 @@ const THEIRS: &[&str] = &[
 /// A record that is as large has to fit; librdkafka's own default for `message.max.bytes`.
 const MESSAGE_BYTES_MAX: u64 = 1_000_000;
 
-pub(super) fn properties(reader: &mut Reader) -> BTreeMap<String, String> {
+impl Reader {
+    /// Properties of librdkafka, each by its name.
+    pub(super) fn properties(&mut self, key: Key<'_>) -> BTreeMap<String, String> {
+        self.declare(key, "table", "", String::new());
+        properties(self)
+    }
+}
+
+fn properties(reader: &mut Reader) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     if let Some(given) = reader.take(KEY) {
         match given.value.as_table() {

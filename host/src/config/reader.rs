@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
+use super::declare::{Declaration, Key};
 use super::error::{ConfigError, ConfigErrors};
 use super::given::Given;
 
@@ -45,6 +46,7 @@ pub(super) struct Reader {
     table: Table,
     env: BTreeMap<String, Variable>,
     known: BTreeSet<String>,
+    declared: Vec<Declaration>,
     settings: Vec<Setting>,
     errors: Vec<ConfigError>,
 }
@@ -53,6 +55,16 @@ impl Reader {
     /// `env` is keyed as the file is.
     pub(super) fn new(table: Table, env: BTreeMap<String, Variable>) -> Self {
         Self { table, env, ..Self::default() }
+    }
+
+    /// Notes how a setting is declared.
+    pub(super) fn declare(&mut self, key: Key<'_>, kind: &'static str, bounds: &str, default: String) {
+        self.declared.push(key.declaration(kind, bounds, default));
+    }
+
+    /// Gives what was declared while it read.
+    pub(super) fn declared(self) -> Vec<Declaration> {
+        self.declared
     }
 
     /// Takes the value of a key; the environment wins.

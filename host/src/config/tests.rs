@@ -46,7 +46,7 @@ fn the_defaults_are_valid() {
     let (config, settings) = load(SERVERS, &[]).unwrap();
     assert_eq!(config.namespace.as_str(), "mailroom");
     assert_eq!(config.host.expiry.as_secs(), 30);
-    assert_eq!((config.limits.fuel, config.limits.memory), (20_000_000_000, 64 << 20));
+    assert_eq!((config.limits.call.fuel, config.limits.call.memory), (20_000_000_000, 64 << 20));
     let expiry = settings.iter().find(|setting| setting.key == "host.expiry").unwrap();
     assert_eq!((expiry.value.as_str(), expiry.source), ("\"30s\"", Source::Default));
     let url = settings.iter().find(|setting| setting.key == "postgres.url").unwrap();

@@ -42,8 +42,10 @@ fn settings_are_refused_or_lie_within_their_bounds_and_read_back_as_they_are_sho
                         return;
                     }
                 };
-            assert!(config.limits.deadline <= config.host.expiry * 2 / 3 && !config.host.expiry.is_zero());
-            assert!(config.limits.memory <= config.limits.memory_max);
+            assert!(
+                config.limits.call.deadline <= config.host.expiry * 2 / 3 && !config.host.expiry.is_zero()
+            );
+            assert!(config.limits.call.memory <= config.limits.memory_max);
             assert!(config.retry.base <= config.retry.cap && config.relay.poll_min <= config.relay.poll_max);
             assert!(config.ingest.batch_rows_max > 0 && config.worker.concurrency > 0);
             let text = shown(&settings);

@@ -5,48 +5,14 @@ use super::settings::{Raw, toml};
 use crate::config::{Manifest, Origin};
 use crate::handler::tests::config;
 
-const KEYS: [&str; 33] = [
-    "group",
-    "start",
-    "order",
-    "behind-dead",
-    "concurrency",
-    "instances",
-    "instances-calls-max",
-    "ack",
-    "commit-offset",
-    "settle",
-    "subscribe.topics",
-    "subscribe.event-types",
-    "subscribe.sources",
-    "subscribe.schema-versions",
-    "subscribe.form",
-    "grants.publish",
-    "grants.state",
-    "grants.config",
-    "grants.log",
-    "grants.http",
-    "retry.attempts-max",
-    "retry.base",
-    "retry.cap",
-    "breaker.threshold",
-    "breaker.recovery",
-    "limits.deadline",
-    "limits.fuel",
-    "limits.memory",
-    "limits.effects",
-    "limits.output-bytes",
-    "limits.log-bytes",
-    "limits.log-lines",
-    "dead-letters.topic",
-];
-
 #[test]
 fn a_manifest_is_refused_or_lies_within_the_hosts_bounds() {
     let config = config();
+    let keys = Manifest::declared();
+    let keys: Vec<&str> = keys.iter().map(|setting| setting.key.as_str()).collect();
     bolero::check!().with_test_time(TIME).with_type::<(Vec<Raw>, Option<String>)>().for_each(
         |(raw, rest)| {
-            let text = toml(&KEYS, raw, rest.as_ref());
+            let text = toml(&keys, raw, rest.as_ref());
             let manifest = match Manifest::parse(&text, &config) {
                 Ok(manifest) => manifest,
                 Err(errors) => {

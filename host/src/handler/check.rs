@@ -7,9 +7,8 @@ mod standing;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::compile::{CompilePace, Wasm};
@@ -18,7 +17,7 @@ use super::engine::{Engine, EngineSettings};
 use super::folder::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
 use super::refused::Refused;
 use super::subscription::Subscription;
-use crate::config::{Config, HandlerName, Instances, LogLevel, Manifest};
+use crate::config::{CallLimits, Config, HandlerName, Instances, LogLevel, Manifest};
 pub(crate) use standing::{Import, Standing};
 
 /// Extent to which calls without a host may reach outside.
@@ -79,37 +78,9 @@ pub(crate) struct Report {
     /// Calls of an instance.
     pub(crate) instances_calls_max: u32,
     /// Limits of one call.
-    pub(crate) limits: Limits,
+    pub(crate) limits: CallLimits,
     /// Guarantees for its effects, which follow from its imports and grants.
     pub(crate) guarantee: Vec<String>,
-}
-
-/// The limits of one call.
-#[derive(Debug, Serialize)]
-pub(crate) struct Limits {
-    /// Wall-clock time.
-    #[serde(serialize_with = "as_text")]
-    pub(crate) deadline: Duration,
-    /// Units of fuel.
-    pub(crate) fuel: u64,
-    /// Bytes of memory.
-    pub(crate) memory: u64,
-    /// Elements of each table.
-    pub(crate) table_elements: u64,
-    /// Messages and state writes.
-    pub(crate) effects: u32,
-    /// Bytes of all of them.
-    pub(crate) output_bytes: u64,
-    /// Requests over HTTP that a call may send.
-    pub(crate) http_requests: u32,
-    /// Bytes of stdout and stderr that are kept.
-    pub(crate) log_bytes: u32,
-    /// Lines that it may log.
-    pub(crate) log_lines: u32,
-    /// Values of state that are loaded from one scope.
-    pub(crate) state_values: u32,
-    /// Bytes of them.
-    pub(crate) state_bytes: u64,
 }
 
 /// Loads the file and its manifest; without one the host's defaults hold, and no grants.
@@ -156,7 +127,6 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
     let manifest = component.manifest();
     let imports = component.world().map(|world| world.imports.as_slice()).unwrap_or_default();
     let imports = standing::of(imports, &manifest.grants);
-    let limits = &manifest.limits;
     let (instances, instances_calls_max) = match manifest.instances() {
         Instances::New => ("new", 1),
         Instances::Reuse { calls_max } => ("reuse", calls_max),
@@ -178,22 +148,6 @@ pub(crate) async fn check(path: &Path, manifest: Option<&Path>, config: &Config)
         grants_log: manifest.grants.log,
         instances,
         instances_calls_max,
-        limits: Limits {
-            deadline: limits.deadline,
-            fuel: limits.fuel,
-            memory: limits.memory,
-            table_elements: limits.table_elements,
-            effects: limits.effects,
-            output_bytes: limits.output_bytes,
-            http_requests: limits.http_requests,
-            log_bytes: limits.log_bytes,
-            log_lines: limits.log_lines,
-            state_values: limits.state_values,
-            state_bytes: limits.state_bytes,
-        },
+        limits: manifest.limits.clone(),
     })
-}
-
-fn as_text<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*duration))
 }
