@@ -1,6 +1,7 @@
 //! The command line, noun then verb. Answers go to standard output, all else to standard error; nothing
 //! here decides about messages.
 
+mod completion;
 mod config;
 mod dead;
 mod dev;
@@ -8,6 +9,7 @@ mod failure;
 mod handler;
 mod inbox;
 mod keys;
+mod man;
 mod migrate;
 mod outbox;
 mod print;
@@ -80,6 +82,10 @@ enum Command {
     /// Keys that do not go on
     #[command(subcommand)]
     Keys(keys::Verb),
+    /// Print the script by which a shell completes commands and options
+    Completion(completion::Completion),
+    /// Write a man page of each command into a folder
+    Man(man::Man),
     /// Compile a component from standard input; a host runs this by itself
     #[command(name = COMPILE_COMMAND, hide = true)]
     Compile {
@@ -138,6 +144,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Outbox(verb) => outbox::outbox(verb, &file.open().await?).await,
         Command::Dead(verb) => dead::dead(verb, &file.open().await?).await,
         Command::Keys(verb) => keys::keys(verb, &file.open().await?).await,
+        Command::Completion(completion) => completion::completion(&completion),
+        Command::Man(man) => man::man(&man),
         // Done before there is a runtime.
         Command::Compile { .. } => Ok(()),
     }?;

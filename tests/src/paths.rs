@@ -45,3 +45,12 @@ pub fn binary() -> Result<PathBuf> {
 pub fn kafka_jars() -> PathBuf {
     env::var_os("MAILROOM_KAFKA_JARS").map_or_else(|| KafkaRelease::V4.jars(), PathBuf::from)
 }
+
+/// Prometheus or its promtool: what `cargo xtask install` has put beside cargo's builds, else the one on the search path.
+///
+/// # Errors
+/// As [`target`].
+pub fn prometheus(program: &str) -> Result<PathBuf> {
+    let fetched = target()?.join("prometheus/usr/bin").join(program);
+    Ok(if fetched.is_file() { fetched } else { PathBuf::from(program) })
+}

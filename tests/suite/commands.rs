@@ -1,6 +1,7 @@
 //! The commands that look at messages and move them.
 
-use mailroom_tests::{Manifest, Message, SOON, Setup, becomes, in_world};
+use anyhow::Result;
+use mailroom_tests::{Manifest, Message, SOON, Setup, Shell, becomes, in_world, paths};
 
 use crate::arrange::Scripted;
 
@@ -103,4 +104,38 @@ fn a_discarded_message_stays_failed_and_is_no_longer_listed_as_dead() {
         host.stop().await?;
         Ok(())
     });
+}
+
+#[tokio::test]
+async fn a_shell_completes_commands_by_the_script_that_completion_prints() -> Result<()> {
+    let shell = Shell::of(&paths::root())?;
+    let completed = async |words: &str| {
+        let (before, last) = words.rsplit_once(' ').unwrap_or(("", words));
+        let count = words.split(' ').count() - 1;
+        let line = format!(
+            "bash -c 'eval \"$(mailroom completion bash)\"; COMP_WORDS=({words}); COMP_CWORD={count}; \
+             _mailroom mailroom \"{last}\" \"{}\"; echo \"${{COMPREPLY[@]}}\"'",
+            before.rsplit(' ').next().unwrap_or_default()
+        );
+        shell.ran(&line).await?.ok()
+    };
+    assert_eq!(completed("mailroom dead rep").await?.trim(), "replay");
+    assert_eq!(completed("mailroom dead replay --dry").await?.trim(), "--dry-run");
+    assert_eq!(completed("mailroom completion ba").await?.trim(), "bash");
+    shell.ran("mailroom completion csh").await?.refused(2, &["possible values", "bash", "fish", "zsh"])
+}
+
+#[tokio::test]
+async fn man_writes_a_page_of_each_command_into_a_folder_and_says_where_it_cannot() -> Result<()> {
+    let folder = paths::target()?.join("man-pages").join(std::process::id().to_string());
+    let shell = Shell::of(&paths::root())?;
+    let written = shell.ran(&format!("mailroom man {}", folder.display())).await?.ok()?;
+    assert_eq!(written, "");
+    for page in ["mailroom.1", "mailroom-status.1", "mailroom-dead-discard.1"] {
+        let text = std::fs::read_to_string(folder.join(page))?;
+        assert!(text.contains(".SH SYNOPSIS") || text.contains(".SH \"SYNOPSIS\""), "{page}: {text}");
+    }
+    let file = folder.join("mailroom.1");
+    shell.ran(&format!("mailroom man {}", file.display())).await?.refused(1, &["writing the man pages"])?;
+    Ok(std::fs::remove_dir_all(folder)?)
 }

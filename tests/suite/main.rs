@@ -26,6 +26,7 @@ mod damaged;
 mod databases;
 mod dead_letter_topic;
 mod dead_letters;
+mod deployment;
 mod dev;
 mod documented;
 mod drop_folder;

@@ -27,7 +27,7 @@ pub(super) fn payload(payload: &[u8]) -> Result<(), Failure> {
 }
 
 /// Writes to standard output. A reader that has gone, as after `| head`, is no failure.
-fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -99,7 +99,7 @@ fn missing(needs: &[&'static Need]) -> Vec<&'static Need> {
     needs.iter().filter(|need| !(need.is_there)()).copied().collect()
 }
 
-fn apt_get(args: &[&str]) -> Result<Command> {
+pub(crate) fn apt_get(args: &[&str]) -> Result<Command> {
     let mut command = command("apt-get", &["--quiet"])?;
     command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
     Ok(command)
@@ -123,7 +123,7 @@ fn wasm_target_is_there() -> Result<bool> {
     Ok(Path::new(folder.trim()).is_dir())
 }
 
-fn we_are_root() -> bool {
+pub(crate) fn we_are_root() -> bool {
     command("id", &["-u"]).and_then(output).is_ok_and(|id| id.trim() == "0")
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod bindings;
 mod book;
+mod chart;
 mod count;
 mod demo;
 mod deny;
@@ -14,6 +15,7 @@ mod interpreter;
 mod languages;
 mod pages;
 mod planted;
+mod prometheus;
 mod run;
 mod sim;
 mod sqlx;
@@ -42,6 +44,7 @@ cargo xtask deny                 check licences, bans and sources of dependencie
 cargo xtask tidy                 check the rules of the house
 cargo xtask book                 make a book of the documentation, by mdBook
 cargo xtask bindings [--check]   renew the bindings of the SDKs in Go and C from wit/, or check that they are current
+cargo xtask chart                lint the Helm chart and render it anew, by Helm
 cargo xtask interpreter          build the component anew that runs scripts
 cargo xtask sqlx [--check]       renew host/.sqlx from the SQL in the code, or check that it is current
 ";
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = args.collect();
     let done: run::Result = match (command.as_str(), args.as_slice()) {
         ("help" | "--help" | "-h", _) => help(),
-        ("install", []) => install::install().and_then(|()| install::releases()),
+        ("install", []) => install::install().and_then(|()| install::releases()).and_then(|()| prometheus::fetch()),
         ("install", [languages]) if languages == "--languages" => languages::install(),
         ("guests", []) => guests::build(),
         ("test", args) => match suite::run(args) {
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         ("book", []) => book::build(),
         ("bindings", []) => bindings::run(bindings::Mode::Renew),
         ("bindings", [check]) if check == "--check" => bindings::run(bindings::Mode::Check),
+        ("chart", []) => chart::renew(),
         ("interpreter", []) => interpreter::renew(),
         ("sqlx", []) => sqlx::run(sqlx::Mode::Renew),
         ("sqlx", [check]) if check == "--check" => sqlx::run(sqlx::Mode::Check),

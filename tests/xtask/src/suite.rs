@@ -3,7 +3,7 @@
 
 use crate::count::Count;
 use crate::run::{Result, built, command, finish, root, servers};
-use crate::{guests, install, languages};
+use crate::{guests, install, languages, prometheus};
 use mailroom_servers::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -17,6 +17,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let args = Args::read(args);
     install::install()?;
     install::releases()?;
+    prometheus::fetch()?;
     guests::build()?;
     // With the packages of the tests, so that dependencies are compiled with the same features once.
     finish(command("cargo", &["build", "--workspace", "--exclude", "xtask", "--bin", "mailroom"])?)?;
