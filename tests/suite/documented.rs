@@ -46,10 +46,14 @@ const STEPS_OF_THE_SDK: &str = "it shows what the SDK's own `build` runs, with w
 const FROM_A_REGISTRY: &str =
     "no registry has the SDK yet; a project of `handler new` is built the same way from a folder";
 
+const NO_ENGINE: &str = "it needs an engine of containers or a cluster; `deployment` runs what its containers would";
+const OF_THE_MACHINE: &str = "it changes the machine; `deployment` judges the unit, `commands` the pages and the script";
+const BY_PROMTOOL: &str = "`deployment` says the same to promtool";
+
 const A_DEBUG_BUILD: &str = "it takes minutes; tests have the same program from a debug build in their path";
 
 /// Commands that no test runs, and why.
-const NOT_RUN: [(&str, &str, &str); 14] = [
+const NOT_RUN: [(&str, &str, &str); 24] = [
     ("README.md", "cargo xtask demo", "it takes a minute; `first_light` and `reload` go the same way"),
     ("README.md", "cargo xtask test", "it is what runs this"),
     (
@@ -98,6 +102,16 @@ const NOT_RUN: [(&str, &str, &str); 14] = [
         "it compiles the SDK once more; that of `totals-rust` is run",
     ),
     ("handlers/*/README.md", "cargo build", INTO_THE_REPOSITORY),
+    ("docs/deployment.md", "deploy/make-secrets", "`deployment` runs it, into a folder of its own"),
+    ("docs/*.md", "docker ", NO_ENGINE),
+    ("docs/*.md", "kubectl ", NO_ENGINE),
+    ("docs/*.md", "helm ", NO_ENGINE),
+    ("docs/*.md", "install -D ", OF_THE_MACHINE),
+    ("docs/*.md", "systemctl ", OF_THE_MACHINE),
+    ("docs/*.md", "journalctl ", OF_THE_MACHINE),
+    ("docs/*.md", "mailroom man ", OF_THE_MACHINE),
+    ("docs/*.md", "mailroom completion ", OF_THE_MACHINE),
+    ("docs/*.md", "promtool ", BY_PROMTOOL),
 ];
 
 fn why_not(page: &str, command: &str) -> Option<usize> {
