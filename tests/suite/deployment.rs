@@ -102,7 +102,7 @@ async fn accepts(scratch: &Scratch, env: &[(String, String)], config: Option<&st
         shell = shell.with(name, value);
     }
     if let Some(config) = config {
-        shell = shell.with("MAILROOM_CONFIG", &scratch.write("mailroom.toml", config)?);
+        shell = shell.with("MAILROOM_CONFIG", &scratch.write("given.toml", config)?);
     }
     shell.ran("mailroom config check").await?.ok().map(drop)
 }

@@ -46,8 +46,10 @@ const STEPS_OF_THE_SDK: &str = "it shows what the SDK's own `build` runs, with w
 const FROM_A_REGISTRY: &str =
     "no registry has the SDK yet; a project of `handler new` is built the same way from a folder";
 
-const NO_ENGINE: &str = "it needs an engine of containers or a cluster; `deployment` runs what its containers would";
-const OF_THE_MACHINE: &str = "it changes the machine; `deployment` judges the unit, `commands` the pages and the script";
+const NO_ENGINE: &str =
+    "it needs an engine of containers or a cluster; `deployment` runs what its containers would";
+const OF_THE_MACHINE: &str =
+    "it changes the machine; `deployment` judges the unit, `commands` the pages and the script";
 const BY_PROMTOOL: &str = "`deployment` says the same to promtool";
 
 const A_DEBUG_BUILD: &str = "it takes minutes; tests have the same program from a debug build in their path";

@@ -117,7 +117,9 @@ fn is_there(page: &str) -> Result<bool> {
     Ok(anchor.is_empty()
         || headings.any(|heading| {
             let kept = heading.chars().filter(|sign| sign.is_alphanumeric() || " -".contains(*sign));
-            kept.flat_map(char::to_lowercase).map(|sign| if sign == ' ' { '-' } else { sign }).eq(anchor.chars())
+            kept.flat_map(char::to_lowercase)
+                .map(|sign| if sign == ' ' { '-' } else { sign })
+                .eq(anchor.chars())
         }))
 }
 
@@ -134,12 +136,16 @@ fn each_alert_is_tested_to_fire_and_to_keep_quiet() -> Result<()> {
     let mut tested: BTreeMap<String, [bool; 2]> = BTreeMap::new();
     for test in items(&yaml(TESTS)?, "/tests")? {
         for case in items(test, "/alert_rule_test")? {
-            let fires = case.get("exp_alerts").and_then(Value::as_array).is_some_and(|fired| !fired.is_empty());
+            let fires =
+                case.get("exp_alerts").and_then(Value::as_array).is_some_and(|fired| !fired.is_empty());
             let [fired, kept_quiet] = tested.entry(words(case, "/alertname")?.to_owned()).or_default();
             *(if fires { fired } else { kept_quiet }) = true;
         }
     }
-    let names = alerts()?.iter().map(|alert| words(alert, "/alert").map(str::to_owned)).collect::<Result<BTreeSet<_>>>()?;
+    let names = alerts()?
+        .iter()
+        .map(|alert| words(alert, "/alert").map(str::to_owned))
+        .collect::<Result<BTreeSet<_>>>()?;
     for name in &names {
         assert_eq!(tested.get(name), Some(&[true, true]), "{name} fires, and keeps quiet");
     }

@@ -103,7 +103,10 @@ fn templates_use_each_value_and_no_other() -> Result<()> {
     }
     for path in &used {
         let pointer = format!("/{}", path.replace('.', "/"));
-        ensure!(values.pointer(&pointer).is_some(), "a template uses .Values.{path}, which values.yaml has not");
+        ensure!(
+            values.pointer(&pointer).is_some(),
+            "a template uses .Values.{path}, which values.yaml has not"
+        );
     }
     let is_used = |path: &str| used.iter().any(|used| path == used || path.starts_with(&format!("{used}.")));
     for (section, value) in entries(&values, "") {
@@ -163,7 +166,18 @@ async fn a_host_knows_the_settings_that_it_is_given_and_finds_its_secrets_in_fil
 
 /// Makes a certificate of an authority.
 fn authority(path: &str) -> Result<()> {
-    let args = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", "/dev/null", "-out"];
+    let args = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=test",
+        "-keyout",
+        "/dev/null",
+        "-out",
+    ];
     let made = Command::new("openssl").args(args).arg(path).output()?;
     ensure!(made.status.success() && Path::new(path).exists(), "{made:?}");
     Ok(())
@@ -175,10 +189,14 @@ fn probes_ask_the_admin_port_and_a_pod_is_given_the_time_that_a_stop_takes() -> 
         let objects = objects(rendering)?;
         let deployment = object(&objects, "Deployment")?;
         let host = container(deployment)?;
-        let port = items(host, "/ports")?.iter().find(|port| port["name"] == "admin").context("no admin port")?;
+        let port =
+            items(host, "/ports")?.iter().find(|port| port["name"] == "admin").context("no admin port")?;
         let config = words(object(&objects, "ConfigMap")?, "/data/mailroom.toml")?;
         let number = &port["containerPort"];
-        ensure!(config.contains(&format!("listen = \"0.0.0.0:{number}\"")), "{rendering}: it listens elsewhere");
+        ensure!(
+            config.contains(&format!("listen = \"0.0.0.0:{number}\"")),
+            "{rendering}: it listens elsewhere"
+        );
         for (probe, path) in
             [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]
         {
@@ -186,7 +204,10 @@ fn probes_ask_the_admin_port_and_a_pod_is_given_the_time_that_a_stop_takes() -> 
             assert_eq!(words(host, &format!("/{probe}/httpGet/port"))?, "admin");
         }
         let pod = at(deployment, "/spec/template/spec")?;
-        ensure!(pod["terminationGracePeriodSeconds"].as_u64() > Some(25), "it is killed within host.stop-grace");
+        ensure!(
+            pod["terminationGracePeriodSeconds"].as_u64() > Some(25),
+            "it is killed within host.stop-grace"
+        );
     }
     Ok(())
 }
@@ -210,7 +231,8 @@ fn pods_are_restricted_and_mount_what_they_are_told_of() -> Result<()> {
             let volumes: BTreeSet<&str> =
                 items(pod, "/volumes")?.iter().map(|volume| words(volume, "/name")).collect::<Result<_>>()?;
             let mounts = items(container, "/volumeMounts")?;
-            let mounted = mounts.iter().map(|mount| words(mount, "/name")).collect::<Result<BTreeSet<_>>>()?;
+            let mounted =
+                mounts.iter().map(|mount| words(mount, "/name")).collect::<Result<BTreeSet<_>>>()?;
             assert_eq!(mounted, volumes, "{rendering}, {kind}: mounted, and there");
             ensure!(mounts.iter().any(|mount| mount["mountPath"] == SECRETS && mount["readOnly"] == true));
         }
@@ -248,11 +270,13 @@ fn what_selects_pods_selects_hosts_and_what_they_are_scaled_by_is_told_by_them()
     assert_eq!(registry.unknown(&asked), [""; 0]);
     assert_eq!(metric, "mailroom_inbox_oldest_eligible_age_seconds");
     assert_eq!(words(scaler, "/spec/scaleTargetRef/kind")?, "Deployment");
-    ensure!(object(&objects, "Deployment")?["spec"].get("replicas").is_none(), "an upgrade would undo the scaling");
+    ensure!(
+        object(&objects, "Deployment")?["spec"].get("replicas").is_none(),
+        "an upgrade would undo the scaling"
+    );
     assert_eq!(object(&objects, "PrometheusRule")?["spec"], yaml("deploy/prometheus/alerts.yaml")?);
     let monitor = at(object(&objects, "PodMonitor")?, "/spec/podMetricsEndpoints/0")?;
     assert_eq!(words(monitor, "/authorization/credentials/key")?, "admin-token");
     assert_eq!(words(monitor, "/relabelings/0/replacement")?, "mailroom", "the job of the alerts");
     Ok(())
 }
-

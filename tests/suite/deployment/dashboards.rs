@@ -32,7 +32,8 @@ fn dashboards() -> Result<Vec<(String, Value)>> {
 
 /// Panels that show something.
 fn panels(dashboard: &Value) -> Result<Vec<&Value>> {
-    let panels = items(dashboard, "/panels")?.iter().filter(|panel| panel["type"] != "row").collect::<Vec<_>>();
+    let panels =
+        items(dashboard, "/panels")?.iter().filter(|panel| panel["type"] != "row").collect::<Vec<_>>();
     ensure!(panels.len() > 10, "there are only {} panels", panels.len());
     Ok(panels)
 }
@@ -54,7 +55,8 @@ fn panels_ask_the_chosen_source_for_metrics_and_labels_that_hosts_tell() -> Resu
                 }
                 for label in words(target, "/legendFormat")?.split("{{").skip(1) {
                     let label = label.split("}}").next().unwrap_or_default();
-                    let grouped = expression.labels.is_empty() || expression.labels.iter().any(|by| by == label);
+                    let grouped =
+                        expression.labels.is_empty() || expression.labels.iter().any(|by| by == label);
                     ensure!(
                         grouped && registry.has_label(&expression, label),
                         "{title}: its legend has {label}, which it does not ask for"
@@ -83,7 +85,10 @@ fn each_panel_has_a_title_a_unit_a_description_and_a_place_of_its_own() -> Resul
         let (mut ids, mut titles, mut taken) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for panel in items(&dashboard, "/panels")? {
             let title = words(panel, "/title")?;
-            ensure!(ids.insert(panel["id"].as_u64().context("an id")?), "{file}, {title}: its id is another's");
+            ensure!(
+                ids.insert(panel["id"].as_u64().context("an id")?),
+                "{file}, {title}: its id is another's"
+            );
             let place = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap_or(99));
             let [x, y, w, h] = place;
             ensure!(x + w <= 24, "{file}, {title}: it is wider than the page");
@@ -110,7 +115,8 @@ fn each_panel_has_a_title_a_unit_a_description_and_a_place_of_its_own() -> Resul
 #[test]
 fn dashboards_have_names_of_their_own_and_lead_to_each_other() -> Result<()> {
     let dashboards = dashboards()?;
-    let uids = dashboards.iter().map(|(_, dashboard)| words(dashboard, "/uid")).collect::<Result<BTreeSet<_>>>()?;
+    let uids =
+        dashboards.iter().map(|(_, dashboard)| words(dashboard, "/uid")).collect::<Result<BTreeSet<_>>>()?;
     assert_eq!(uids.len(), dashboards.len());
     for (file, dashboard) in &dashboards {
         assert_eq!(words(dashboard, "/templating/list/0/type")?, "datasource", "{file}");

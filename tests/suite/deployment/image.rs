@@ -70,7 +70,10 @@ fn what_a_stage_copies_is_in_the_context_or_made_by_an_earlier_stage() -> Result
             if let Some(from) = words.first().and_then(|word| word.strip_prefix("--from=")) {
                 let earlier = stages.get(..number).context("earlier stages")?;
                 let made = named(earlier, from)?.all("RUN").concat();
-                ensure!(sources.iter().skip(1).all(|source| made.contains(source)), "{copy}: nobody makes it");
+                ensure!(
+                    sources.iter().skip(1).all(|source| made.contains(source)),
+                    "{copy}: nobody makes it"
+                );
                 continue;
             }
             for source in sources {
@@ -151,7 +154,8 @@ async fn the_image_runs_a_host_as_nobody_with_settings_that_it_knows() -> Result
 #[cfg(target_os = "linux")]
 #[test]
 fn the_image_has_the_libraries_that_the_program_is_linked_against() -> Result<()> {
-    const OF_THE_BASE: [&str; 6] = ["ld-linux", "libc.so", "libdl.so", "libgcc_s.so", "libm.so", "libpthread.so"];
+    const OF_THE_BASE: [&str; 6] =
+        ["ld-linux", "libc.so", "libdl.so", "libgcc_s.so", "libm.so", "libpthread.so"];
     const PACKAGES: [(&str, &str); 3] =
         [("libcrypto.so.3", "libssl3"), ("libssl.so.3", "libssl3"), ("libz.so.1", "zlib1g")];
     let installed = named(&stages()?, "mailroom")?.all("RUN").concat();
@@ -168,7 +172,10 @@ fn the_image_has_the_libraries_that_the_program_is_linked_against() -> Result<()
         }
         let package = PACKAGES.iter().find(|(of, _)| *of == name).map(|(_, package)| *package);
         let package = package.with_context(|| format!("no package is known that has {name}"))?;
-        ensure!(installed.contains(&format!(" {package} ")), "{name} is in {package}, which is not installed");
+        ensure!(
+            installed.contains(&format!(" {package} ")),
+            "{name} is in {package}, which is not installed"
+        );
     }
     ensure!(count > 3, "{listed}");
     Ok(())

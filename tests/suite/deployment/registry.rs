@@ -19,8 +19,9 @@ impl Registry {
     /// Reads the table, and of the program which of its instruments are histograms.
     pub(super) fn read() -> Result<Self> {
         let (table, source) = (text("docs/operations.md")?, text("host/src/metrics/definitions.rs")?);
-        let rows =
-            table.lines().filter(|line| line.starts_with("| `messaging.") || line.starts_with("| `mailroom."));
+        let rows = table
+            .lines()
+            .filter(|line| line.starts_with("| `messaging.") || line.starts_with("| `mailroom."));
         let mut names = BTreeMap::new();
         for row in rows {
             let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();

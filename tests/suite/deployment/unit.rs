@@ -33,7 +33,9 @@ fn directives(unit: &str) -> Result<BTreeMap<String, Vec<String>>> {
 #[tokio::test]
 async fn its_settings_are_known_with_its_secrets_in_files() -> Result<()> {
     // What is commented out is to be right, too.
-    let unit = text(UNIT)?.replace("\n#LoadCredential", "\nLoadCredential").replace("\n#Environment", "\nEnvironment");
+    let unit = text(UNIT)?
+        .replace("\n#LoadCredential", "\nLoadCredential")
+        .replace("\n#Environment", "\nEnvironment");
     let (scratch, directives) = (Scratch::new()?, directives(&unit)?);
     let secrets = scratch.secrets().await?;
     let credentials = directives.get("LoadCredential").context("no credentials")?;
@@ -58,7 +60,14 @@ fn it_shuts_a_host_in_and_leaves_it_what_it_needs() -> Result<()> {
         ensure!(directives.get(name).is_some_and(|values| values == &[value]), "{name} is not {value}");
         Ok(())
     };
-    for name in ["DynamicUser", "NoNewPrivileges", "PrivateDevices", "PrivateTmp", "ProtectHome", "RestrictNamespaces"] {
+    for name in [
+        "DynamicUser",
+        "NoNewPrivileges",
+        "PrivateDevices",
+        "PrivateTmp",
+        "ProtectHome",
+        "RestrictNamespaces",
+    ] {
         is(name, "yes")?;
     }
     is("ProtectSystem", "strict")?;

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 const CHART: &str = "deploy/helm/mailroom";
 /// Files of values, beside those of the chart, and where what they make is kept.
-const RENDERINGS: [(&str, &str); 2] =
-    [("deploy/helm/mailroom/values.yaml", "deploy/helm/rendered/defaults.yaml"), (EXAMPLE, "deploy/helm/rendered/example.yaml")];
+const RENDERINGS: [(&str, &str); 2] = [
+    ("deploy/helm/mailroom/values.yaml", "deploy/helm/rendered/defaults.yaml"),
+    (EXAMPLE, "deploy/helm/rendered/example.yaml"),
+];
 const EXAMPLE: &str = "deploy/helm/example.yaml";
 /// Helm as the Go module that it is.
 const HELM: &str = "helm.sh/helm/v3/cmd/helm@v3.22.0";

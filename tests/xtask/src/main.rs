@@ -55,7 +55,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = args.collect();
     let done: run::Result = match (command.as_str(), args.as_slice()) {
         ("help" | "--help" | "-h", _) => help(),
-        ("install", []) => install::install().and_then(|()| install::releases()).and_then(|()| prometheus::fetch()),
+        ("install", []) => {
+            install::install().and_then(|()| install::releases()).and_then(|()| prometheus::fetch())
+        }
         ("install", [languages]) if languages == "--languages" => languages::install(),
         ("guests", []) => guests::build(),
         ("test", args) => match suite::run(args) {

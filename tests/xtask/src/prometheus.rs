@@ -11,9 +11,8 @@ const PACKAGE: &str = "prometheus";
 /// package is not installed: it would start a server, now and whenever the machine starts.
 pub(crate) fn fetch() -> Result {
     let folder = built("../prometheus")?;
-    let is_there = |program: &&str| {
-        folder.join("usr/bin").join(program).exists() || succeeds(program, &["--version"])
-    };
+    let is_there =
+        |program: &&str| folder.join("usr/bin").join(program).exists() || succeeds(program, &["--version"]);
     if PROGRAMS.iter().all(is_there) {
         return Ok(());
     }

@@ -16,8 +16,13 @@ use super::super::{Scratch, at, items, text, words, yaml};
 use super::{COMPOSE, environment};
 
 /// Panels that show nothing while nothing is wrong.
-const EMPTY_WHILE_ALL_IS_WELL: [&str; 5] =
-    ["Records that Kafka refuses", "Dead letters by reason", "Dead letters", "Blocked keys", "Hosts that do not answer"];
+const EMPTY_WHILE_ALL_IS_WELL: [&str; 5] = [
+    "Records that Kafka refuses",
+    "Dead letters by reason",
+    "Dead letters",
+    "Blocked keys",
+    "Hosts that do not answer",
+];
 
 const SETUP: Setup = Setup { own_postgres: false, own_kafka: true, unmigrated: true, env: &[] };
 
@@ -168,7 +173,8 @@ async fn answered(asked: Admin, board: &str) -> Result<()> {
         let title = words(panel, "/title")?;
         for target in items(panel, "/targets")? {
             let expression = words(target, "/expr")?.replace("$__rate_interval", "1m");
-            let expression = expression.replace("=\"$job\"", "=\"mailroom\"").replace("=~\"$handler\"", "=~\".*\"");
+            let expression =
+                expression.replace("=\"$job\"", "=\"mailroom\"").replace("=~\"$handler\"", "=~\".*\"");
             let expression = expression.replace("=~\"$instance\"", "=~\".*\"");
             ensure!(!expression.contains('$'), "{board}, {title}: {expression}");
             let has_answer = async || Ok(!query(asked, &expression).await?.is_empty());
