@@ -252,8 +252,8 @@ fn what_selects_pods_selects_hosts_and_what_they_are_scaled_by_is_told_by_them()
             ("NetworkPolicy", "/spec/podSelector/matchLabels"),
             ("PodMonitor", "/spec/selector/matchLabels"),
         ] {
-            let Some(object) = objects.get(kind) else { continue };
-            let selected = entries(object, pointer);
+            let Some(selecting) = objects.get(kind) else { continue };
+            let selected = entries(selecting, pointer);
             ensure!(selected.len() == 2, "{rendering}: {kind} selects by {selected:?}");
             for (label, value) in &selected {
                 assert_eq!(labels.get(*label), Some(*value), "{rendering}: {kind}");
