@@ -53,7 +53,8 @@ impl Expression {
             self.labels.extend(labels.map(str::to_owned));
             return Ok(rest);
         }
-        if OPERATORS.contains(&word) || rest.starts_with('(') {
+        let is_called = rest.starts_with('(') || ["by", "without"].contains(&name(rest).0);
+        if OPERATORS.contains(&word) || is_called {
             return Ok(rest);
         }
         let (matchers, rest) = match rest.strip_prefix('{') {
