@@ -30,6 +30,8 @@ pub struct Handled {
     pub status: String,
     /// Attempts, as the row counts them.
     pub attempts_made: i64,
+    /// Attempts among these that passed their deadline and had hardly run: the machine had no processor for them.
+    pub starved: i64,
 }
 
 /// A row of the outbox.

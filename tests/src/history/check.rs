@@ -89,20 +89,22 @@ fn order(evidence: &Evidence) -> Vec<Breach> {
 
 /// The row counts the failures that the guest decided, and the guest was told of each.
 fn attempts(evidence: &Evidence) -> Vec<Breach> {
-    let made: HashMap<&str, i64> =
-        evidence.handled.iter().map(|row| (row.id.as_str(), row.attempts_made)).collect();
+    let made: HashMap<&str, (i64, i64)> =
+        evidence.handled.iter().map(|row| (row.id.as_str(), (row.attempts_made, row.starved))).collect();
     let told: HashMap<&str, i64> =
         emitted(evidence).map(|(_, emitted)| (emitted.cause.as_str(), emitted.attempt)).collect();
     let mut breaches = Vec::new();
     for sent in &evidence.sent {
-        let (Some(made), Some(told)) = (made.get(sent.id.as_str()), told.get(sent.id.as_str())) else {
+        let (Some((made, starved)), Some(told)) = (made.get(sent.id.as_str()), told.get(sent.id.as_str()))
+        else {
             // Another rule's breach.
             continue;
         };
-        if (*made, *told) != (sent.failures, sent.failures + 1) {
+        let failed = sent.failures + starved;
+        if (*made, *told) != (failed, failed + 1) {
             let what = format!(
-                "the guest failed {} times on message {}; its row counts {made}, and it completed on attempt {told}",
-                sent.failures, sent.id
+                "the guest failed {failed} times on message {}; its row counts {made}, and it completed on attempt {told}",
+                sent.id
             );
             breaches.push(breach("attempts", what));
         }

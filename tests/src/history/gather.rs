@@ -11,17 +11,21 @@ use crate::{Kafka, World, db::Db};
 /// # Errors
 /// Postgres' own.
 pub async fn handled(db: &Db) -> Result<Vec<Handled>> {
-    let rows: Vec<(String, String, i32)> =
+    // What loops until its deadline burns hundreds of millions.
+    let rows: Vec<(String, String, i32, i64)> =
         db.rows(
             "select message_id, status || coalesce(': ' || failed_reason || coalesce(', ' || last_error, ''), ''),
-                    attempts_made
-               from mailroom.inbox order by seq",
+                    attempts_made,
+                    (select count(*) from mailroom.attempt a
+                      where a.lane = i.lane and a.seq = i.seq and a.fault = 'deadline' and a.fuel_used < 10000000)
+               from mailroom.inbox i order by seq",
         )
         .await?;
-    let handled = rows.into_iter().map(|(id, status, attempts_made)| Handled {
+    let handled = rows.into_iter().map(|(id, status, attempts_made, starved)| Handled {
         id,
         status,
         attempts_made: attempts_made.into(),
+        starved,
     });
     Ok(handled.collect())
 }

@@ -14,7 +14,7 @@ fn good() -> Evidence {
         sent: numbers.clone().map(|n| Sent { id: id(n), key: key(), value: n, failures: with(n) }).collect(),
         handled: numbers
             .clone()
-            .map(|n| Handled { id: id(n), status: "completed".into(), attempts_made: with(n) })
+            .map(|n| Handled { id: id(n), status: "completed".into(), attempts_made: with(n), starved: 0 })
             .collect(),
         rows: numbers
             .clone()
@@ -56,7 +56,7 @@ fn a_message_that_is_lost_doubled_or_unknown_is_found() {
     assert_eq!(broken(|of| drop(of.handled.remove(2))), ["settled once"]);
     assert_eq!(broken(|of| of.handled[0].status = "failed".into()), ["settled once"]);
     assert_eq!(broken(|of| of.handled.push(of.handled[0].clone())), ["settled once"]);
-    let unknown = Handled { id: "x".into(), status: "completed".into(), attempts_made: 0 };
+    let unknown = Handled { id: "x".into(), status: "completed".into(), attempts_made: 0, starved: 0 };
     assert_eq!(broken(|of| of.handled.push(unknown)), ["settled once"]);
 }
 
@@ -89,6 +89,7 @@ fn a_swap_within_a_key_is_found_in_the_rows_and_on_the_topic() {
 #[test]
 fn a_miscounted_attempt_is_found() {
     assert_eq!(broken(|of| of.handled[1].attempts_made = 2), ["attempts"]);
+    assert_eq!(broken(|of| of.handled[1].starved = 1), ["attempts"]);
     assert_eq!(broken(|of| of.rows[0].emitted.as_mut().unwrap().attempt = 2), ["attempts"]);
 }
 
