@@ -1,4 +1,4 @@
-//! What `deploy` has: it names only metrics, settings and files that there are, its own tools accept it where they can be
+//! Files of `deploy`: they name only metrics, settings and files that there are, its own tools accept them where they can be
 //! had, and what can be run is run.
 
 mod alerts;
@@ -33,7 +33,7 @@ fn yaml(path: &str) -> Result<Value> {
     serde_saphyr::from_str(&text(path)?).with_context(|| path.to_owned())
 }
 
-/// What stands at a JSON pointer.
+/// Value at a JSON pointer.
 fn at<'v>(value: &'v Value, pointer: &str) -> Result<&'v Value> {
     value.pointer(pointer).with_context(|| format!("there is no {pointer} in {value}"))
 }

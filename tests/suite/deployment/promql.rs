@@ -14,7 +14,7 @@ pub(super) struct Selector {
     pub(super) matchers: Vec<(String, String)>,
 }
 
-/// What an expression asks for.
+/// Request of an expression.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Expression {
     pub(super) selectors: Vec<Selector>,

@@ -47,7 +47,7 @@ fn sources() -> Result<String> {
     Ok(output(sums)?.lines().map(|line| format!("# {line}\n")).collect())
 }
 
-/// The one on the search path, else one in the target folder.
+/// Helm on the search path, else one in the target folder.
 fn helm() -> Result<PathBuf> {
     if succeeds("helm", &["version"]) {
         return Ok("helm".into());

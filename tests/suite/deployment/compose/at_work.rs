@@ -26,7 +26,7 @@ const EMPTY_WHILE_ALL_IS_WELL: [&str; 5] = [
 
 const SETUP: Setup = Setup { own_postgres: false, own_kafka: true, unmigrated: true, env: &[] };
 
-/// What a service's text names within its container, here.
+/// Places here of what a service's text names within its container.
 struct Places {
     secrets: String,
     brokers: String,
@@ -134,7 +134,7 @@ async fn watched(scratch: &Scratch, places: &Places, port: u16) -> Result<()> {
     let up = async || {
         // It may not listen yet.
         let Ok(up) = query(asked, "sum(up{job=\"mailroom\"})").await else { return Ok(false) };
-        Ok(up.first().is_some_and(|series| series["value"][1] == "1"))
+        Ok(up.first().is_some_and(|series| series.pointer("/value/1").is_some_and(|value| value == "1")))
     };
     let log = scratch.path().join("prometheus.log");
     let seen = eventually("the host is scraped with its token", LATER, up).await;
@@ -199,6 +199,9 @@ async fn api(asked: Admin, path: &str) -> Result<Value> {
     // In HTTP 1.0 a body comes in one piece.
     let answer = asked.send(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")).await?;
     let body: Value = serde_json::from_str(&answer.body).with_context(|| answer.body.clone())?;
-    ensure!(answer.status == 200 && body["status"] == "success", "{path}: {body}");
+    ensure!(
+        answer.status == 200 && body.get("status").is_some_and(|status| status == "success"),
+        "{path}: {body}"
+    );
     Ok(at(&body, "/data")?.clone())
 }
