@@ -58,7 +58,8 @@ impl Places {
         let line = line.collect::<Result<Vec<_>>>()?;
         let (program, args) = line.split_first().context("a command")?;
         let mut command = Command::new(program);
-        command.args(args.iter().map(|arg| self.here(arg))).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(args.iter().map(|arg| self.here(arg))).stdin(Stdio::null()).stdout(Stdio::null());
+        command.kill_on_drop(true);
         Ok(command)
     }
 }
