@@ -18,7 +18,7 @@ use crate::admin::{AdminError, Port, Pulse, Readable};
 use crate::config::Config;
 use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
-use crate::db::{Db, DbError, Meaning, migrate};
+use crate::db::{Db, DbError, migrate};
 use crate::handler::{CompilePace, Engine, EngineError, EngineSettings, Folder, FolderError, Handler};
 use crate::kafka::{KafkaError, TopicWatch, Topics};
 use crate::metrics::backlog::BacklogWatch;
@@ -77,7 +77,8 @@ struct Shared {
 /// Runs the host until it is stopped, with these native handlers beside those of the drop folder.
 ///
 /// # Errors
-/// See [`Error`]. Postgres or Kafka being away is no error: the host waits, says so, and goes on.
+/// See [`Error`]. Postgres or Kafka being away is no error, nor is what either refuses until an operator acts: the host
+/// waits, says so, and goes on.
 pub(crate) async fn run(
     config: Arc<Config>,
     natives: Vec<Arc<Handler>>,
@@ -213,7 +214,7 @@ fn warn_of_limits(config: &Config) {
     }
 }
 
-/// Waits for Postgres; its schema must be this binary's.
+/// Waits for Postgres, and for whoever has to let this host in; its schema must be this binary's.
 async fn schema_ready(db: &Db) -> Result<(), Error> {
     let mut outage = db.outage();
     loop {
@@ -223,8 +224,8 @@ async fn schema_ready(db: &Db) -> Result<(), Error> {
                 db.health().answered();
                 return Ok(());
             }
-            Err(SchemaError::Db(error)) if matches!(error.meaning(), Meaning::Outage | Meaning::Retry) => {
-                db.health().failed(&error);
+            Err(SchemaError::Db(error)) => {
+                db.health().failed(&error.with_remedy());
                 tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await;
             }
             Err(error) => return Err(error.into()),
@@ -249,7 +250,7 @@ async fn lives(
         let session = match begun {
             Ok(session) => session,
             Err(error) => {
-                shared.db.health().failed(&error);
+                shared.db.health().failed(&error.with_remedy());
                 let wait = outage.failed_as(error.urgency(), &error);
                 tokio::select! {
                     () = stop.cancelled() => break,

@@ -84,7 +84,8 @@ impl Builder {
     ///
     /// # Errors
     /// Where a handler is no good, or a setting or the database's schema is not as this version needs it.
-    /// Postgres or Kafka being away is no error: the host waits, says so, and goes on.
+    /// Postgres or Kafka being away is no error, nor is what either refuses until an operator acts: the host waits, says
+    /// so, and goes on.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), HostError> {
         if let Some(refused) = self.refused {
             return Err(refused.into());

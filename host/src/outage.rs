@@ -29,7 +29,7 @@ pub(crate) enum Urgency {
 
 impl Urgency {
     /// The error, with what is to be done about it.
-    fn reason(self, error: &dyn Display) -> String {
+    pub(crate) fn reason(self, error: &dyn Display) -> String {
         match self {
             Self::Act(remedy) => format!("{error}: {remedy}"),
             Self::Bug => format!("{error}, which is mailroom's own fault"),

@@ -117,7 +117,7 @@ impl Sweep {
                 Err(error) => {
                     // That somebody was in our way is no silence.
                     if error.urgency() != Urgency::Quiet {
-                        health.failed(&error);
+                        health.failed(&error.with_remedy());
                     }
                     tokio::time::sleep(outage.failed_as(error.urgency(), &error)).await;
                 }

@@ -162,3 +162,38 @@ fn a_statement_that_postgres_refuses_is_said_with_what_to_do_and_goes_on_once_th
         Ok(())
     });
 }
+
+#[test]
+fn a_host_whose_role_has_no_rights_yet_says_which_it_needs_and_begins_once_it_has_them() {
+    in_world(Setup::default(), async |world| {
+        let role = format!("none_{}", world.group("x").replace('.', "_"));
+        world.db.execute(AssertSqlSafe(format!("create role {role} login password 'none'"))).await?;
+        let scripted = Scripted::drop_into(world, 1).await?;
+        world.kafka.send(&scripted.emits("k", 1)).await?;
+        let url = world.db.url_as(&role, "none");
+        let env = [("MAILROOM__POSTGRES__URL", url.as_str())];
+
+        let mut host = world.start_host_with("a", &env)?;
+        host.wait_log("permission denied for schema mailroom").await?;
+        host.wait_log("refuses; waiting until somebody acts").await?;
+        host.wait_log("grant the role what production.md lists").await?;
+        world
+            .mailroom_with(&["status"], &env)
+            .await?
+            .refused(1, &["grant the role what production.md lists"])?;
+        host.still_runs()?;
+        let grants = format!(
+            "grant usage on schema mailroom to {role};
+             grant select, insert, update, delete on all tables in schema mailroom to {role};
+             grant select, usage on all sequences in schema mailroom to {role};
+             grant execute on function mailroom.publish to {role}"
+        );
+        sqlx::raw_sql(AssertSqlSafe(grants)).execute(world.db.pool()).await?;
+
+        becomes("the message is done", 1, SOON, async || world.db.completed().await).await?;
+        host.stop().await?;
+        world.db.execute(AssertSqlSafe(format!("drop owned by {role}"))).await?;
+        world.db.execute(AssertSqlSafe(format!("drop role {role}"))).await?;
+        Ok(())
+    });
+}

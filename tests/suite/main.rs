@@ -13,6 +13,7 @@ mod bad_records;
 mod bad_settings;
 mod behind_dead;
 mod breaker;
+mod certificates;
 mod commands;
 mod compiled;
 mod conformance;

@@ -29,7 +29,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// A statement failed.
-    #[error(transparent)]
+    #[error("{}", .0.with_remedy())]
     Db(#[from] DbError),
     /// A component or its manifest is refused.
     #[error("{0}")]

@@ -87,6 +87,11 @@ impl DbError {
             Meaning::Bug => Urgency::Bug,
         }
     }
+
+    /// The error in words, with what an operator has to do about it.
+    pub(crate) fn with_remedy(&self) -> String {
+        self.urgency().reason(self)
+    }
 }
 
 /// Error of a command that was not answered in time.

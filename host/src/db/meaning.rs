@@ -1,6 +1,8 @@
 //! Every SQLSTATE has a meaning that was chosen: by its code, else by its class as Appendix A of Postgres' manual lists
 //! them.
 
+use std::io::ErrorKind;
+
 /// Action that an error asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
@@ -25,6 +27,7 @@ const TRIGGER: &str =
     "a trigger, view or foreign table that mailroom did not make is in the way; remove or mend it";
 const POOLER: &str = super::pooler::REMEDY;
 const DISK: &str = "Postgres has trouble with its files; look into its log";
+const CERTIFICATE: &str = "check sslmode, sslrootcert and the server's certificate";
 const CORRUPTED: &str = "Postgres finds its data damaged: restore it, or rebuild the index";
 
 /// Meanings of codes that are not as the rest of their class.
@@ -124,12 +127,17 @@ pub(super) fn of(error: &sqlx::Error) -> Meaning {
     };
     if let Database(error) = error {
         of_sqlstate(error.code().as_deref().unwrap_or_default())
+    } else if let Io(error) = error
+        && error.kind() == ErrorKind::InvalidData
+    {
+        // TLS gives its refusals to the socket's reader: a certificate that is not trusted is one of them.
+        Operator(CERTIFICATE)
     } else if matches!(error, Io(_) | PoolTimedOut | PoolClosed | WorkerCrashed) {
         Outage
     } else if matches!(error, Encode(_) | Decode(_) | ColumnDecode { .. }) {
         BadData
     } else if matches!(error, Tls(_)) {
-        Operator("check sslmode, sslrootcert and the server's certificate")
+        Operator(CERTIFICATE)
     } else if matches!(error, Configuration(_)) {
         Operator("check the configuration")
     } else {
@@ -202,5 +210,16 @@ mod tests {
         assert_eq!(of(&sqlx::Error::ColumnNotFound("gone".to_owned())), Bug);
         assert_eq!(of(&sqlx::Error::RowNotFound), Bug);
         assert!(matches!(of(&sqlx::Error::Tls(Box::new(io()))), Operator(_)));
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_needs_an_operator() {
+        // As TLS hands it to the reader of the socket.
+        let refused = std::io::Error::new(ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
+        assert_eq!(of(&sqlx::Error::Io(refused)), Operator(CERTIFICATE));
+        for passing in [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof, ErrorKind::TimedOut] {
+            assert_eq!(of(&sqlx::Error::Io(passing.into())), Outage, "{passing}");
+        }
+        assert!(include_str!("../../../docs/errors.md").contains(CERTIFICATE));
     }
 }

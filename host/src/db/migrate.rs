@@ -65,7 +65,7 @@ pub(crate) enum SchemaError {
     #[error("Postgres at {0} gives its backends to others between our transactions: {REMEDY}")]
     Pooled(String),
     /// Postgres or the way to it.
-    #[error(transparent)]
+    #[error("{}", .0.with_remedy())]
     Db(#[from] DbError),
 }
 

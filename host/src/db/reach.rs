@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::meaning::{self, Meaning};
 use super::{Db, DbError};
 use crate::config;
 
@@ -13,10 +14,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Postgres does not take us.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot connect to Postgres at {place}: {}. Does it run there, and are user, password and database of postgres.url right?",
-    words(source)
-)]
+#[error("cannot connect to Postgres at {place}: {}", words(source))]
 pub(crate) struct Unreachable {
     place: String,
     #[source]
@@ -50,12 +48,17 @@ pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError>
     Ok(db)
 }
 
-/// Returns what went wrong, without the line of Postgres's own source that sqlx adds.
+/// Says what went wrong and what to do, without the line of Postgres's own source that sqlx adds.
 fn words(error: &sqlx::Error) -> String {
-    if matches!(error, sqlx::Error::PoolTimedOut) {
-        return format!("no answer within {CONNECT_LIMIT:?}");
+    let why = if matches!(error, sqlx::Error::PoolTimedOut) {
+        format!("no answer within {CONNECT_LIMIT:?}")
+    } else {
+        error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+    };
+    if let Meaning::Operator(remedy) = meaning::of(error) {
+        return format!("{why}: {remedy}");
     }
-    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+    format!("{why}. Does it run there, and are user, password and database of postgres.url right?")
 }
 
 /// Host, port and database, without user and password.

@@ -1,10 +1,6 @@
 //! Answers of Postgres that a handler's SQL makes as long as it likes: what is too long is refused by its length, before
 //! the host has read it.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
 use anyhow::{Context as _, Result, ensure};
 use mailroom_tests::{
     Host, LATER, Manifest, Message, PoolMode, SOON, Setup, World, becomes, in_world, in_world_with_pooler,
@@ -13,6 +9,7 @@ use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 use crate::arrange::sql_role;
+use crate::certificates::Certificates;
 
 /// Bytes by which the host's memory may rise: an answer of 4 MiB, which a handler may have, is copied a few
 /// times.
@@ -192,64 +189,6 @@ fn answers_are_bounded_behind_a_pooler_in_session_mode() {
     });
 }
 
-/// Certificates and their keys, by an authority of their own, as files of a folder.
-struct Certificates {
-    folder: PathBuf,
-}
-
-impl Certificates {
-    /// Makes one for the server, which is known by its address, and one for the role.
-    fn new(folder: PathBuf, role: &str) -> Result<Self> {
-        fs::create_dir_all(&folder)?;
-        let certificates = Self { folder };
-        certificates.make("authority", &["-subj", "/CN=authority"])?;
-        let by = ["-CA", "authority.crt", "-CAkey", "authority.key", "-addext", "basicConstraints=CA:FALSE"];
-        let server = ["-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1"];
-        certificates.make("server", &[by.as_slice(), &server].concat())?;
-        let subject = format!("/CN={role}");
-        certificates.make("client", &[by.as_slice(), &["-subj", subject.as_str()]].concat())?;
-        Ok(certificates)
-    }
-
-    fn make(&self, name: &str, args: &[&str]) -> Result<()> {
-        let mut openssl = Command::new("openssl");
-        openssl.current_dir(&self.folder).args(["req", "-x509", "-days", "2", "-nodes", "-newkey", "ec"]);
-        openssl.args(["-pkeyopt", "ec_paramgen_curve:P-256"]).args(args);
-        openssl.args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")]);
-        let made = openssl.output().context("openssl cannot be started: `cargo xtask install`")?;
-        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Ok(())
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-
-    /// Has this world's own Postgres use them, and take the role with its certificate only.
-    async fn install(&self, world: &World, role: &str) -> Result<()> {
-        let rules = format!("hostssl all {role} 127.0.0.1/32 cert\nhost all all 127.0.0.1/32 scram-sha-256");
-        for (name, text) in [
-            ("root.crt", fs::read_to_string(self.file("authority.crt"))?),
-            ("server.crt", fs::read_to_string(self.file("server.crt"))?),
-            ("server.key", fs::read_to_string(self.file("server.key"))?),
-            ("pg_hba.conf", rules),
-        ] {
-            let write = format!(
-                "copy (select unnest(string_to_array('{text}', e'\\n'))) to program 'umask 077; cat > {name}'"
-            );
-            world.db.execute(AssertSqlSafe(write)).await?;
-        }
-        for statement in [
-            "alter system set ssl_ca_file = 'root.crt'",
-            "alter system set ssl = on",
-            "select pg_reload_conf()",
-        ] {
-            world.db.execute(statement).await?;
-        }
-        Ok(())
-    }
-}
-
 #[test]
 fn answers_are_bounded_in_tls_with_the_certificates_that_the_url_names() {
     in_world(Setup { own_postgres: true, ..Setup::default() }, async |world| {
@@ -257,7 +196,7 @@ fn answers_are_bounded_in_tls_with_the_certificates_that_the_url_names() {
         let [ours, others] = ["ours", "others"].map(|name| world.folder().join(name));
         let ours = Certificates::new(ours, &talkative.role)?;
         let others = Certificates::new(others, &talkative.role)?;
-        ours.install(world, &talkative.role).await?;
+        ours.install(world, &format!("hostssl all {} 127.0.0.1/32 cert", talkative.role)).await?;
         let (certificate, key) = (ours.file("client.crt"), ours.file("client.key"));
         let url = |authority: &Certificates| {
             let (role, place, database) = (&talkative.role, world.db.address(), world.db.name());
