@@ -24,8 +24,8 @@ use crate::kafka::{KafkaError, TopicWatch, Topics};
 use crate::metrics::backlog::BacklogWatch;
 use crate::metrics::{Metrics, MetricsError};
 use crate::readiness::Readiness;
-use crate::sweep;
 use crate::worker::Guests;
+use crate::{sequences, sweep};
 
 /// Reason why a host ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +170,11 @@ async fn work(
     let (topics, topics_stop) = (shared.topics.clone(), stop.clone());
     loops.spawn(async move {
         topics.run(topics_stop).await;
+        Ok(())
+    });
+    let (of_sequences, sequences_stop) = (shared.db.clone(), stop.clone());
+    loops.spawn(async move {
+        sequences::watch(of_sequences, sequences_stop).await;
         Ok(())
     });
     if is_read {

@@ -24,6 +24,7 @@ pub(crate) mod retention;
 mod roles;
 pub(crate) mod rounds;
 mod sender;
+pub(crate) mod sequences;
 mod servers;
 mod session;
 mod silence;

@@ -73,6 +73,7 @@ mod relay;
 mod lane;
 mod sweep;
 mod retention;
+mod sequences;
 
 mod admin;
 mod db;

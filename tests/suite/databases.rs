@@ -92,6 +92,43 @@ fn places_are_not_given_twice_where_the_inboxs_sequence_was_set_back() {
 }
 
 #[test]
+fn sequences_that_stand_below_what_is_there_are_named_with_the_statement_that_mends_them() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        let messages: Vec<_> = (0..5).map(|value| scripted.emits("k", value)).collect();
+        world.kafka.send_all(&messages).await?;
+        let relayed = "select count(*) from mailroom.outbox where status = 'completed'";
+        becomes("all are relayed", 5, SOON, async || world.db.one::<i64>(relayed).await).await?;
+        host.stop().await?;
+        let status = world.mailroom(&["status"]).await?.ok()?;
+        ensure!(!status.contains("stands at"), "{status}");
+        let (mut said, mut mends) = (Vec::new(), Vec::new());
+        for (table, column) in [("inbox", "seq"), ("outbox", "seq"), ("lane", "id")] {
+            let highest = AssertSqlSafe(format!("select max({column})::bigint from mailroom.{table}"));
+            let highest: i64 = world.db.one(highest).await?;
+            let restart = |at: i64| format!("alter table mailroom.{table} alter {column} restart with {at}");
+            world.db.execute(AssertSqlSafe(restart(1))).await?;
+            said.push(format!("sequence mailroom.{table}_{column}_seq stands at 0, below {highest} of"));
+            mends.push(restart(highest + 1));
+        }
+
+        let status = world.mailroom(&["status"]).await?.ok()?;
+        let host = world.start_host("b")?;
+
+        for (said, mends) in said.iter().zip(mends) {
+            ensure!(status.contains(said) && status.contains(&format!("`{mends}`")), "{said}: {status}");
+            host.wait_log(said).await?;
+            world.db.execute(AssertSqlSafe(mends)).await?;
+        }
+        let status = world.mailroom(&["status"]).await?.ok()?;
+        ensure!(!status.contains("stands at"), "{status}");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn an_encoding_that_cannot_hold_every_text_is_refused_by_name_and_nothing_is_made() {
     in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
         let name: String = world.db.one("select current_database() || '_latin1'").await?;

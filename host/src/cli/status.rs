@@ -14,6 +14,7 @@ use crate::db::Db;
 use crate::db::breakers::{self, Open};
 use crate::db::handlers_list::{self, Loaded};
 use crate::db::pauses::{self, Paused};
+use crate::db::sequences;
 use crate::db::status::{self, Backlog, Deaths, HostRow, LaneRow};
 use crate::kafka::LogEnds;
 use crate::message::one_line;
@@ -79,6 +80,8 @@ impl Status {
         let stalls = stalls::find(config, db, &status).await?;
         let mut warnings = warnings::of(&status, config.host.expiry);
         warnings.extend(status::differing_duplicates(db).await?.into_iter().map(warnings::differing));
+        let too_low = sequences::too_low(db).await?;
+        warnings.extend(too_low.into_iter().map(|sequence| format!("the sequence {sequence}")));
         warnings.extend(ends.unknown);
         warnings.extend(stalls);
         status.warnings = warnings;
