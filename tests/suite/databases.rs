@@ -129,6 +129,30 @@ fn sequences_that_stand_below_what_is_there_are_named_with_the_statement_that_me
 }
 
 #[test]
+fn partitions_get_lanes_though_the_sequence_of_lanes_was_set_back() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 3).await?;
+        let host = world.start_host("a")?;
+        let lanes = "select count(*) from mailroom.lane where kind = 'inbox'";
+        becomes("each partition has a lane", 3, SOON, async || world.db.one::<i64>(lanes).await).await?;
+        host.stop().await?;
+        world.db.execute("alter table mailroom.lane alter id restart with 1").await?;
+        let more = Scripted { input: world.kafka.topic("more", 2).await?, output: scripted.output };
+        let manifest = mailroom_tests::Manifest::takes(&[&more.input]).publishes(&[&more.output]);
+        world.drop_handler("other", "scripted", &manifest)?;
+
+        let host = world.start_host("b")?;
+        world.kafka.send(&more.emits("k", 1)).await?;
+
+        becomes("a message of the new topic is done", 1, SOON, async || world.db.completed().await).await?;
+        becomes("its partitions have lanes too", 5, SOON, async || world.db.one::<i64>(lanes).await).await?;
+        host.wait_log("The sequence mailroom.lane_id_seq stood below lanes that are there").await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn an_encoding_that_cannot_hold_every_text_is_refused_by_name_and_nothing_is_made() {
     in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
         let name: String = world.db.one("select current_database() || '_latin1'").await?;

@@ -78,6 +78,23 @@ pub(crate) async fn open(
     topics: &[String],
     partitions: &[i32],
 ) -> Result<Vec<Opened>, DbError> {
+    let opened = made(db, group, topics, partitions).await?;
+    if opened.len() >= partitions.len() {
+        return Ok(opened);
+    }
+    // Some were drawn numbers that other lanes have, in which a conflict is as silent as in the partition itself.
+    let skipped = skip_numbers(db).await?;
+    if skipped > 0 {
+        tracing::warn!(
+            "The sequence mailroom.lane_id_seq stood below lanes that are there, as where rows were copied without it or \
+             it was set back: {skipped} numbers were passed over, and it stands right now"
+        );
+    }
+    made(db, group, topics, partitions).await
+}
+
+/// Makes lanes where there are none; gives all that are there then.
+async fn made(db: &Db, group: &str, topics: &[String], partitions: &[i32]) -> Result<Vec<Opened>, DbError> {
     sqlx::query!(
         "insert into mailroom.lane (kind, consumer_group, topic, partition)
          select 'inbox', $1, w.topic, w.partition from unnest($2::text[], $3::integer[]) w(topic, partition)
@@ -101,6 +118,17 @@ pub(crate) async fn open(
     );
     let opened = opened.fetch_all(db.pool()).await.map_err(DbError::new("opening lanes"))?;
     Ok(opened.into_iter().map(|lane| Opened::new(lane.id, &lane.topic, lane.partition)).collect())
+}
+
+/// Draws the numbers up to that of the last lane; gives how many these were.
+async fn skip_numbers(db: &Db) -> Result<i64, DbError> {
+    let skipped = sqlx::query_scalar!(
+        r#"select count(nextval('mailroom.lane_id_seq')) as "skipped!"
+             from generate_series(
+                      (select case when is_called then last_value else last_value - 1 end from mailroom.lane_id_seq),
+                      (select max(id)::bigint from mailroom.lane) - 1)"#
+    );
+    skipped.fetch_one(db.pool()).await.map_err(DbError::new("passing over numbers of lanes"))
 }
 
 /// Gives inbox lanes of a group that have no live owner, of topics that this host's version takes: as many as are this
