@@ -4,6 +4,7 @@
 mod child;
 mod in_process;
 mod processes;
+mod under_way;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -25,6 +26,7 @@ pub(crate) use child::{COMMAND as COMPILE_COMMAND, CompileLimits, run as compile
 use in_process::Thread;
 use processes::Processes;
 pub(crate) use processes::{CompilePace, this_binary_compiles};
+use under_way::UnderWay;
 
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -69,6 +71,8 @@ pub(super) struct Compiler {
     engine: Engine,
     store: Option<Arc<Store>>,
     place: Place,
+    /// One that several handlers have, or several files hold, waits for one compilation.
+    under_way: UnderWay<Component>,
     /// Component in which all scripts run, once one was loaded.
     interpreter: OnceCell<Component>,
 }
@@ -91,13 +95,14 @@ impl Compiler {
             Some(processes) => Place::Processes(processes),
             None => Place::Thread(Thread::start(engine.clone())?),
         };
-        Ok(Self { engine, store, place, interpreter: OnceCell::new() })
+        Ok(Self { engine, store, place, under_way: UnderWay::default(), interpreter: OnceCell::new() })
     }
 
     /// Takes what was compiled before, or compiles in its turn.
     pub(super) async fn compile(&self, name: &HandlerName, wasm: Wasm) -> Result<Component, Refused> {
         if wasm.script.is_none() {
-            return self.found_or_compiled(name, wasm).await;
+            let digest = Arc::clone(&wasm.digest);
+            return self.under_way.made_once(&digest, self.found_or_compiled(name, wasm)).await;
         }
         // Reading megabytes of code from the store takes longer than all else that an edit of a script does.
         self.interpreter.get_or_try_init(|| self.found_or_compiled(name, wasm)).await.cloned()

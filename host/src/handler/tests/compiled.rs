@@ -2,11 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::time::Duration;
 
 use rustix::fs::{Timespec, Timestamps, futimens};
 
 use super::*;
-use crate::handler::compile::Wasm;
+use crate::handler::compile::{CompileLimits, CompilePace, Compiler, Wasm};
 use crate::handler::compiled::{Store, StoreSettings};
 
 const ROOM: u64 = 1 << 30;
@@ -171,4 +172,18 @@ async fn a_second_engine_takes_the_code_that_the_first_compiled() {
     let scripted = load(&second, "scripted").await;
     assert!(completed(&call(&scripted, "{\"behave\": \"emit\", \"topic\": \"out\", \"value\": 1}").await));
     assert_ne!(fs::metadata(&compiled).unwrap().mtime(), 7, "it was used");
+}
+
+#[tokio::test]
+async fn identical_components_that_are_loaded_at_once_are_compiled_once() {
+    let engine = engine();
+    let limits = CompileLimits { time: Duration::from_secs(60), memory: ROOM, threads: 1 };
+    let compiler = Compiler::new(engine.wasmtime.clone(), None, limits, CompilePace::Background).unwrap();
+    let compile = async |handler: &str, name: &str| {
+        compiler.compile(&HandlerName::parse(handler).unwrap(), Wasm::new(guest(name))).await.unwrap()
+    };
+    let (one, two, other) =
+        tokio::join!(compile("one", "noop"), compile("two", "noop"), compile("three", "scripted"));
+    assert_eq!(one.image_range(), two.image_range(), "they have the same machine code");
+    assert_ne!(one.image_range(), other.image_range());
 }
