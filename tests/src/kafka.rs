@@ -23,6 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 pub use message::Message;
 pub use record::Record;
+pub use transaction::OpenTransaction;
 
 use crate::{SOON, eventually};
 
@@ -239,6 +240,15 @@ impl Kafka {
     pub async fn send_and_abort(&self, messages: &[Message]) -> Result<()> {
         let (brokers, messages) = (self.brokers.clone(), messages.to_vec());
         tokio::task::spawn_blocking(move || transaction::send_and_abort(&brokers, &messages)).await?
+    }
+
+    /// Sends all in a transaction that stays open.
+    ///
+    /// # Errors
+    /// librdkafka's own.
+    pub async fn send_and_leave_open(&self, messages: &[Message]) -> Result<OpenTransaction> {
+        let (brokers, messages) = (self.brokers.clone(), messages.to_vec());
+        tokio::task::spawn_blocking(move || transaction::send_and_leave_open(&brokers, &messages)).await?
     }
 
     /// Every record from the topic's start to its end, partition by partition, in order.

@@ -255,6 +255,34 @@ fn what_an_aborted_transaction_left_in_a_log_is_not_taken_for_records_that_nobod
 }
 
 #[test]
+fn a_transaction_that_stays_open_is_named_as_what_keeps_a_partition_from_being_read() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        world.kafka.send(&scripted.emits("k", 1)).await?;
+        becomes("it works", 1, SOON, async || world.db.completed().await).await?;
+
+        let open = world.kafka.send_and_leave_open(&[scripted.emits("k", 2)]).await?;
+        send(world, &scripted, 1).await?;
+
+        let named = "a producer's transaction is open from offset 1 on";
+        let is_named = async || Ok(!warnings(&status(world).await?, named).is_empty());
+        eventually("status names the transaction", SOON, is_named).await?;
+        let seen = status(world).await?;
+        let offset = &seen["offsets"][0];
+        let numbers = [&offset["end_offset"], &offset["lag"], &offset["open_from"]];
+        assert_eq!(numbers, [&json!(3), &json!(2), &json!(1)], "{seen}");
+        assert!(warnings(&seen, "not read for").is_empty(), "nothing could be read: {seen}");
+        open.commit().await?;
+        becomes("what it held back is done too", 3, SOON, async || world.db.completed().await).await?;
+        let seen = status(world).await?;
+        assert!(seen["offsets"][0]["open_from"].is_null(), "{seen}");
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_host_whose_memory_for_messages_is_full_says_so() {
     let env = &[("MAILROOM__INGEST__IN_HAND_MAX", "20"), ("MAILROOM__INGEST__BATCH_ROWS_MAX", "10")];
     in_world(Setup { env, ..Setup::default() }, async |world| {

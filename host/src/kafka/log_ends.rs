@@ -32,7 +32,10 @@ pub(crate) struct LogEnds {
 struct TopicLog {
     /// Nil where it is not known.
     id: Uuid,
+    /// With the records of open transactions.
     ends: BTreeMap<i32, i64>,
+    /// Up to where consumers are given records; less than the end while a transaction is open.
+    readable: BTreeMap<i32, i64>,
     unknown: Vec<String>,
 }
 
@@ -42,10 +45,15 @@ impl LogEnds {
         if partitions.is_empty() {
             return Self::default();
         }
-        match Topics::new(kafka) {
-            Ok(client) => Self::ask_by(&client, &kafka.brokers, partitions).await,
-            Err(error) => Self::untold(&kafka.brokers, &error.to_string()),
-        }
+        let client = match Topics::new(kafka) {
+            Ok(client) => client,
+            Err(error) => return Self::untold(&kafka.brokers, &error.to_string()),
+        };
+        let mut ends = Self::ask_by(&client, &kafka.brokers, partitions).await;
+        // Asked for after the ends, so that what comes in between is not taken for an open transaction.
+        let deadline = Instant::now() + ANSWERS_WITHIN;
+        join_all(ends.topics.iter_mut().map(|(topic, log)| log.ask_readable(&client, topic, deadline))).await;
+        ends
     }
 
     /// Asks for the ends of the logs of these partitions.
@@ -82,6 +90,14 @@ impl LogEnds {
     /// The offset that the partition's next record will have.
     pub(crate) fn end(&self, topic: &str, partition: i32) -> Option<i64> {
         self.topics.get(topic)?.ends.get(&partition).copied()
+    }
+
+    /// The offset up to which consumers are given the partition's records, where that is before its end: a transaction is
+    /// open there.
+    pub(crate) fn open_from(&self, topic: &str, partition: i32) -> Option<i64> {
+        let log = self.topics.get(topic)?;
+        let (end, readable) = (log.ends.get(&partition)?, log.readable.get(&partition)?);
+        (readable < end).then_some(*readable)
     }
 
     /// The distance from the next offset that is read to the end of the log. Without a value where the end is not known,
@@ -143,11 +159,24 @@ impl TopicLog {
         if asked.is_empty() {
             return log;
         }
-        match answer(client.offsets(topic, &asked, Spot::End), deadline).await {
-            Ok(ends) => log.ends = ends.into_iter().collect(),
+        match answer(client.log_ends(topic, &asked), deadline).await {
+            Ok(ends) => log.ends = ends,
             Err(why) => log.unknown.push(format!("END and LAG of topic {topic} are not known: {why}")),
         }
         log
+    }
+
+    /// Asks up to where consumers are given the records of partitions whose ends are known. Without an answer nothing is
+    /// said of transactions.
+    async fn ask_readable(&mut self, client: &Topics, topic: &str, deadline: Instant) {
+        let asked: Vec<i32> = self.ends.keys().copied().collect();
+        if asked.is_empty() {
+            return;
+        }
+        match answer(client.offsets(topic, &asked, Spot::End), deadline).await {
+            Ok(readable) => self.readable = readable.into_iter().collect(),
+            Err(why) => tracing::debug!("Where transactions of {topic} are open is not known: {why}"),
+        }
     }
 
     fn unknown(why: String) -> Self {

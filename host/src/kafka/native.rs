@@ -1,9 +1,11 @@
 //! Functions of librdkafka that rdkafka does not wrap, through its C interface.
 #![expect(
     unsafe_code,
-    reason = "rdkafka panics on header names that are not UTF-8, and has no topic ids and only some of the mock cluster"
+    reason = "rdkafka panics on header names that are not UTF-8, and has no topic ids, no isolation levels and only \
+              some of the mock cluster"
 )]
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::{ptr, slice};
 
@@ -169,6 +171,74 @@ unsafe fn description(topic: *const c::rd_kafka_TopicDescription_t) -> Descripti
             partitions: infos.iter().map(number).collect(),
             leaderless: infos.iter().filter(is_leaderless).map(number).collect(),
         }
+    }
+}
+
+/// Stands for the end of a log, as `RD_KAFKA_OFFSET_SPEC_LATEST` does.
+const LATEST: i64 = -1;
+
+/// Asks where partitions of a topic end, with records of open transactions. Each that was asked for is answered.
+///
+/// # Errors
+/// Where the cluster does not answer within the time, or does not tell the end of one.
+pub(super) fn log_ends(
+    client: *mut c::rd_kafka_t,
+    topic: &str,
+    partitions: &[i32],
+    timeout_ms: i32,
+) -> Result<BTreeMap<i32, i64>, Code> {
+    let topic = CString::new(topic).map_err(|_| Code::InvalidTopic)?;
+    // SAFETY: the client and the name outlive the call; list, options, queue and event are made and destroyed here; an
+    // element that was added is written before the next is; ends are read before their event is destroyed.
+    unsafe {
+        let list = c::rd_kafka_topic_partition_list_new(i32::try_from(partitions.len()).unwrap_or(0));
+        for partition in partitions {
+            let element = c::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), *partition);
+            (*element).offset = LATEST;
+        }
+        let options =
+            c::rd_kafka_AdminOptions_new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+        c::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        let level = c::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED;
+        // No error is null, and destroying it does nothing.
+        c::rd_kafka_error_destroy(c::rd_kafka_AdminOptions_set_isolation_level(options, level));
+        let queue = c::rd_kafka_queue_new(client);
+        c::rd_kafka_ListOffsets(client, list, options, queue);
+        // The request ends by itself within its timeout; a little more is for the way.
+        let event = c::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1_000));
+        let listed = if event.is_null() { Err(Code::OperationTimedOut) } else { listed(event) };
+        if !event.is_null() {
+            c::rd_kafka_event_destroy(event);
+        }
+        c::rd_kafka_queue_destroy(queue);
+        c::rd_kafka_AdminOptions_destroy(options);
+        c::rd_kafka_topic_partition_list_destroy(list);
+        listed
+    }
+}
+
+/// # Safety
+/// `event` is the result of a ListOffsets request, and alive.
+unsafe fn listed(event: *mut c::rd_kafka_event_t) -> Result<BTreeMap<i32, i64>, Code> {
+    // SAFETY: every pointer is checked, and all belong to the event.
+    unsafe {
+        let error = c::rd_kafka_event_error(event);
+        if error != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(error.into());
+        }
+        let result = c::rd_kafka_event_ListOffsets_result(event);
+        if result.is_null() {
+            return Err(Code::BadMessage);
+        }
+        let mut count = 0_usize;
+        let infos = c::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
+        let infos = if infos.is_null() { &[] } else { slice::from_raw_parts(infos, count) };
+        let places = infos.iter().map(|info| c::rd_kafka_ListOffsetsResultInfo_topic_partition(*info));
+        let end = |place: &c::rd_kafka_topic_partition_t| {
+            let error = Code::from(place.err);
+            if error == Code::NoError { Ok((place.partition, place.offset)) } else { Err(error) }
+        };
+        places.filter_map(|place| place.as_ref()).map(end).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Topics as the cluster describes them: their ids, their partitions and the bounds of their logs. Calls
 //! block in librdkafka, so each runs on a thread of its own with a time limit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +106,25 @@ impl Topics {
         };
         let found = blocking(ask).await.and_then(all);
         found.map_err(KafkaError::new("asking for offsets"))
+    }
+
+    /// Where the logs of these partitions of a topic end, with the records of open transactions, which
+    /// [`Spot::End`] leaves out unless consumers read what is not committed.
+    ///
+    /// # Errors
+    /// Where that of any partition cannot be told.
+    pub(crate) async fn log_ends(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let (client, topic, partitions) = (Arc::clone(&self.client), topic.to_owned(), partitions.to_vec());
+        let timeout_ms = i32::try_from(ANSWER_WITHIN.as_millis()).unwrap_or(i32::MAX);
+        let ask = move || {
+            native::log_ends(client.client().native_ptr(), &topic, &partitions, timeout_ms)
+                .map_err(rdkafka::error::KafkaError::OffsetFetch)
+        };
+        blocking(ask).await.map_err(KafkaError::new("asking for the ends of logs"))
     }
 
     /// Returns what the cluster says of these topics, in one request. Each of them is answered.

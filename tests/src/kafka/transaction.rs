@@ -1,5 +1,6 @@
 //! A producer with transactions.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,9 +11,34 @@ use super::Message;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// A transaction that stays open until it is committed.
+pub struct OpenTransaction(BaseProducer);
+
+impl fmt::Debug for OpenTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenTransaction")
+    }
+}
+
+impl OpenTransaction {
+    /// Commits it.
+    ///
+    /// # Errors
+    /// librdkafka's own.
+    pub async fn commit(self) -> Result<()> {
+        tokio::task::spawn_blocking(move || Ok(self.0.commit_transaction(LIMIT)?)).await?
+    }
+}
+
 /// Sends the messages in a transaction and aborts it: they and the marker behind them take offsets, and no consumer that
 /// reads what is committed gets any of them. Headers are left out.
 pub(super) fn send_and_abort(brokers: &str, messages: &[Message]) -> Result<()> {
+    Ok(send_and_leave_open(brokers, messages)?.0.abort_transaction(LIMIT)?)
+}
+
+/// Sends the messages in a transaction: no consumer that reads what is committed gets them, nor what follows, while it is
+/// open. Headers are left out.
+pub(super) fn send_and_leave_open(brokers: &str, messages: &[Message]) -> Result<OpenTransaction> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("transactional.id", uuid::Uuid::now_v7().to_string());
     let producer: BaseProducer = config.create()?;
@@ -25,5 +51,5 @@ pub(super) fn send_and_abort(brokers: &str, messages: &[Message]) -> Result<()> 
         producer.send(record).map_err(|(error, _)| error)?;
     }
     producer.flush(LIMIT)?;
-    Ok(producer.abort_transaction(LIMIT)?)
+    Ok(OpenTransaction(producer))
 }

@@ -14,7 +14,9 @@ pub(super) struct Offset {
     pub(super) read: Read,
     /// The offset that the next record will have, where Kafka told it.
     pub(super) end_offset: Option<i64>,
-    /// The distance to that end. Without a value where the end is not known, or the topic was made again: what was read
+    /// The offset from which on an open transaction keeps records from consumers, where there is one.
+    pub(super) open_from: Option<i64>,
+    /// The distance to the end. Without a value where the end is not known, or the topic was made again: what was read
     /// is of another log.
     pub(super) lag: Option<i64>,
     #[serde(skip)]
@@ -25,8 +27,9 @@ impl Offset {
     /// Puts what is read beside what Kafka told.
     pub(super) fn of(read: Read, ends: &LogEnds) -> Self {
         let end_offset = ends.end(&read.topic, read.partition);
+        let open_from = ends.open_from(&read.topic, read.partition);
         let (lag, is_replaced) = (ends.lag(&read), ends.is_replaced(&read));
-        Self { read, end_offset, lag, is_replaced }
+        Self { read, end_offset, open_from, lag, is_replaced }
     }
 }
 

@@ -41,8 +41,11 @@ pub(super) async fn find(config: &Config, db: &Db, status: &Status) -> Result<Ve
         still.contains(&(place(read), read.next_offset))
     });
     let looked = stalled.enumerate().map(|(place, offset)| async move {
-        let is_unread = place >= LOOKS_MAX || has_record(config, &offset.read).await;
-        is_unread.then(|| warning(offset))
+        let is_held_back = offset.open_from.is_some_and(|open_from| open_from <= offset.read.next_offset);
+        if !is_held_back && (place >= LOOKS_MAX || has_record(config, &offset.read).await) {
+            return Some(unread(offset));
+        }
+        offset.open_from.map(|open_from| held_back(offset, open_from))
     });
     Ok(join_all(looked).await.into_iter().flatten().collect())
 }
@@ -76,7 +79,18 @@ fn place_of_lane(lane: &LaneRow) -> Option<Place<'_>> {
     Some((lane.consumer_group.as_deref()?, lane.topic.as_deref()?, lane.partition?))
 }
 
-fn warning(offset: &Offset) -> String {
+/// Names the transaction that keeps records from being read.
+fn held_back(offset: &Offset, open_from: i64) -> String {
+    let Read { consumer_group, topic, partition, unmoved_secs, .. } = &offset.read;
+    let (lag, unread) = (offset.lag.unwrap_or_default(), print::length(*unmoved_secs));
+    format!(
+        "{consumer_group} has a lag of {lag} in {topic}/{partition}, of which nothing can be read, and was not for \
+         {unread}: a producer's transaction is open from offset {open_from} on. If it stays open its producer hangs: \
+         Kafka's `kafka-transactions.sh find-hanging` names it, and `abort` ends it"
+    )
+}
+
+fn unread(offset: &Offset) -> String {
     let Read { consumer_group, topic, partition, unmoved_secs, .. } = &offset.read;
     let (lag, unread) = (offset.lag.unwrap_or_default(), print::length(*unmoved_secs));
     format!(
