@@ -9,6 +9,7 @@ mod consumed;
 pub(crate) mod matching;
 mod partition_log;
 mod positions;
+mod quiet;
 mod records;
 mod reporting;
 mod topic_ids;
@@ -64,6 +65,8 @@ pub(crate) struct Ingest {
     handler: Arc<Handler>,
     /// `None` once the group is left.
     consumer: Option<Consumer>,
+    /// Whether records are taken from it.
+    polls: bool,
     finder: Finder,
     subscribed: Vec<String>,
     watched: WatchedTopics,
@@ -75,6 +78,10 @@ pub(crate) struct Ingest {
     /// Partitions that Kafka gave to this host.
     assigned: BTreeSet<TopicPartition>,
     logs: BTreeMap<TopicPartition, PartitionLog>,
+    /// Moment of the next look at partitions that give nothing.
+    quiet_due: Instant,
+    /// Some of them are read from.
+    reads_quiet: bool,
     kafka: Outage,
     /// Errors of the consumer that nothing explains.
     unexpected: Outage,
@@ -104,6 +111,7 @@ impl Ingest {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             consumer: Some(Consumer::subscribe(&config.kafka, &group, &subscribed)?),
+            polls: false,
             finder: Finder {
                 config: Arc::clone(&config),
                 db: worker.db.clone(),
@@ -118,6 +126,8 @@ impl Ingest {
             topics_due: Instant::now(),
             assigned: BTreeSet::new(),
             logs: BTreeMap::new(),
+            quiet_due: Instant::now(),
+            reads_quiet: false,
             kafka: Outage::of(format!("Kafka at {}", config.kafka.brokers), waits.clone()),
             unexpected: Outage::of(format!("The consumer of group {}", worker.handler.group), waits.clone()),
             waits,
@@ -138,6 +148,7 @@ impl Ingest {
 
     /// Waits for the next thing to happen; with `polls`, for records too. Cancel safe.
     pub(crate) async fn next(&mut self, polls: bool) -> Happened {
+        self.polls = polls;
         let rows_max = self.config.ingest.batch_rows_max;
         let bytes_max = BATCH_BYTES_MAX.min(self.config.ingest.in_hand_bytes_max / 4);
         let consumer = self.consumer.as_mut().filter(|_| polls);
@@ -167,6 +178,7 @@ impl Ingest {
                 self.report(lanes);
                 self.look_for_topics();
                 self.tell_stops();
+                self.look_at_quiet();
                 self.look_at_ids()
             }
         }
@@ -214,13 +226,21 @@ impl Ingest {
     }
 
     /// Stops fetching partitions for a while.
-    pub(crate) fn pause(&self, partitions: &[TopicPartition]) {
+    pub(crate) fn pause(&mut self, partitions: &[TopicPartition]) {
         self.answer(|consumer| consumer.pause(partitions));
+        self.note_paused(partitions, true);
     }
 
     /// Goes on fetching partitions.
-    pub(crate) fn resume(&self, partitions: &[TopicPartition]) {
+    pub(crate) fn resume(&mut self, partitions: &[TopicPartition]) {
         self.answer(|consumer| consumer.resume(partitions));
+        self.note_paused(partitions, false);
+    }
+
+    fn note_paused(&mut self, partitions: &[TopicPartition], is_paused: bool) {
+        for partition in partitions {
+            self.logs.get_mut(partition).into_iter().for_each(|log| log.quiet.pause(is_paused));
+        }
     }
 
     /// Asks the consumer for something that nobody has to wait for.

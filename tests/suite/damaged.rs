@@ -54,6 +54,12 @@ fn name_a_format_that_nobody_knows(log: &mut [u8]) -> Option<()> {
     Some(())
 }
 
+/// The length of the batch's first record, with which its fields do not agree.
+fn damage_a_length(log: &mut [u8]) -> Option<()> {
+    *batch(log, 2)?.get_mut(HEADER)? ^= 0x55;
+    Some(())
+}
+
 /// The checksum is right: whoever wrote this meant it.
 fn name_a_compression_that_nobody_knows(log: &mut [u8]) -> Option<()> {
     let batch = batch(log, 2)?;
@@ -175,6 +181,14 @@ fn an_unknown_format_stops_its_partition_by_name_until_it_is_skipped() {
 fn an_unknown_compression_stops_its_partition_by_name_until_it_is_skipped() {
     with_own_kafka(async |world| {
         let sent = damaged(world, "producer", name_a_compression_that_nobody_knows).await?;
+        is_named_and_skipped(world, &sent, (2, 2)).await
+    });
+}
+
+#[test]
+fn a_damaged_length_of_which_kafkas_client_says_nothing_stops_its_partition_by_name_until_it_is_skipped() {
+    with_own_kafka(async |world| {
+        let sent = damaged(world, "producer", damage_a_length).await?;
         is_named_and_skipped(world, &sent, (2, 2)).await
     });
 }

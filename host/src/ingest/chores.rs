@@ -7,6 +7,7 @@ use mailroom_core::ids::{LaneId, LaneToken, TopicPartition};
 use tokio::time::Instant;
 
 use super::positions::{Finder, Found, Lost, Unfound};
+use super::quiet::ReadFrom;
 use super::{Event, Ingest, Missing};
 use crate::config::Start;
 use crate::db::{DbError, offsets};
@@ -24,6 +25,8 @@ pub(crate) enum Chore {
     Reached(Vec<(TopicPartition, LaneId)>, Result<Vec<offsets::Reached>, DbError>),
     /// Subscribed topics that the cluster does not have.
     Missing(Result<Vec<String>, KafkaError>),
+    /// Partitions that gave nothing were read from.
+    Quiet(Vec<ReadFrom>),
     /// Kafka was asked for something else while a consumer repeats an error.
     OthersAnswered(Result<(), KafkaError>, String),
 }
@@ -59,6 +62,7 @@ impl Ingest {
                 self.topics_seen(missing);
                 None
             }
+            Chore::Quiet(read) => self.quiet_read(read),
             Chore::OthersAnswered(Ok(()), error) => Some(self.rejoin(&error)),
             Chore::OthersAnswered(Err(away), _) => {
                 if let Some(consumer) = &mut self.consumer {

@@ -26,7 +26,9 @@ impl Ingest {
             kafka::Event::Revoked(partitions) => Some(self.revoked(partitions)),
             kafka::Event::OutOfLog(Some(partition)) => Some(Event::Displaced(vec![partition])),
             kafka::Event::OutOfLog(None) => Some(Event::Displaced(self.logs.keys().cloned().collect())),
-            kafka::Event::Damaged(partition, damage) => self.damaged(partition, damage),
+            kafka::Event::Damaged(partition, damage) => {
+                self.damaged(partition, damage).map(|partition| Event::Displaced(vec![partition]))
+            }
             kafka::Event::Sick(partition, error) => {
                 if let Some(log) = self.logs.get_mut(&partition) {
                     log.is_sick(&partition, &error, &self.waits);
@@ -62,9 +64,9 @@ impl Ingest {
         }
     }
 
-    /// Takes note of damage: what follows it in the queue may lie behind it, and is not taken; the position
-    /// is found anew, where the gap policy applies.
-    fn damaged(&mut self, partition: TopicPartition, damage: Damage) -> Option<Event> {
+    /// What follows damage in the queue may lie behind it, and is not taken: gives the partition back where its position is
+    /// to be found anew, where the gap policy applies.
+    pub(super) fn damaged(&mut self, partition: TopicPartition, damage: Damage) -> Option<TopicPartition> {
         let log = self.logs.get_mut(&partition)?;
         if log.found.as_ref().is_none_or(|found| found.stopped.is_some()) {
             return None;
@@ -72,7 +74,7 @@ impl Ingest {
         tracing::debug!("{partition} cannot be read at offset {}: {}", damage.offset, damage.reason);
         log.found = None;
         log.damage = Some(damage);
-        Some(Event::Displaced(vec![partition]))
+        Some(partition)
     }
 
     fn revoked(&mut self, partitions: Vec<TopicPartition>) -> Event {

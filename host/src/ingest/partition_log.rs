@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::positions::Position;
+use super::quiet::Quiet;
 use crate::db::offsets::StoredRecord;
 use crate::kafka::Damage;
 use crate::message::Record;
@@ -32,6 +33,7 @@ pub(super) struct PartitionLog {
     pub(super) doubtful: Option<Range<i64>>,
     /// Damage in place of what comes next.
     pub(super) damage: Option<Damage>,
+    pub(super) quiet: Quiet,
     search: Search,
     /// Time at which the log last told that the partition gives nothing.
     sick: Reminder,
@@ -81,6 +83,7 @@ impl PartitionLog {
         });
         self.doubtful = None;
         self.damage = None;
+        self.quiet = Quiet::of_fetched();
         self.search = Search::default();
     }
 
@@ -135,6 +138,7 @@ impl PartitionLog {
     /// Notes that the partition gives records.
     pub(super) fn gives(&mut self) {
         self.sick_shown = None;
+        self.quiet.ends();
     }
 
     /// Shows a partition no longer as sick of which nothing was said for a while.

@@ -83,19 +83,28 @@ pub(super) fn producer(kafka: &config::Kafka, publish_timeout: Duration) -> Clie
 }
 
 /// Settings for looking into a partition, of which the broker answers at once, and with more than one batch.
-const PROBE_MUSTS: [(&str, &str); 6] = [
+const PROBE_MUSTS: [(&str, &str); 7] = [
     ("enable.partition.eof", "true"),
     ("fetch.wait.max.ms", "100"),
     ("fetch.min.bytes", "1"),
     ("fetch.error.backoff.ms", "10"),
     ("fetch.message.max.bytes", "16777216"),
     ("queued.min.messages", "1"),
+    // It tells how often what came could not be read.
+    ("statistics.interval.ms", "200"),
 ];
 
 /// Settings for looking into a partition. Consumers need a group's name; this one joins nothing.
 pub(super) fn probe(kafka: &config::Kafka) -> ClientConfig {
     let mut client = consumer(kafka, "mailroom.status");
     set(&mut client, &PROBE_MUSTS);
+    client
+}
+
+/// Settings for looking into a partition, records of transactions that are open or aborted included.
+pub(super) fn uncommitted_probe(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = probe(kafka);
+    client.set("isolation.level", "read_uncommitted");
     client
 }
 

@@ -7,7 +7,7 @@ use mailroom_core::ids::TopicPartition;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as RdKafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::error::Remedy;
 use super::meaning::{Meaning, meaning};
@@ -21,6 +21,12 @@ use crate::config;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A record that follows damage in the same answer of the broker comes within this.
 const FOLLOWS_WITHIN: Duration = Duration::from_millis(300);
+/// Nothing that can be read has come for so long where it is said that nothing can be read.
+const UNREADABLE_AFTER: Duration = Duration::from_secs(1);
+/// Answers of the broker meanwhile that could not be read. One is often cut off at its end, and has whole batches then.
+const UNREAD_MIN: u64 = 3;
+/// Interval of looks at what the client counts.
+const COUNTED_EVERY: Duration = Duration::from_millis(100);
 
 const LOOKING: &str = "looking into a partition";
 
@@ -38,6 +44,12 @@ impl Damage {
     pub(super) fn new(code: Code, offset: i64, reason: String) -> Self {
         let is_of_batch = matches!(code, Code::BadCompression | Code::BadMessage | Code::NotImplemented);
         Self { offset, reason, is_of_batch }
+    }
+
+    /// Of bytes in which librdkafka finds no record, and of which it says nothing.
+    fn silent(offset: i64) -> Self {
+        let reason = "no record is found in what the broker sends, as where a length in a batch is wrong";
+        Self { offset, reason: reason.to_owned(), is_of_batch: false }
     }
 }
 
@@ -82,41 +94,98 @@ pub(crate) async fn behind_damage(
         .map_err(KafkaError::new(LOOKING))
 }
 
+/// What a client gave within a time.
+enum Given {
+    Reading(Reading),
+    /// Nothing, though the broker sent something again and again.
+    Unreadable,
+    /// Nothing, or nothing about the partition.
+    Nothing,
+}
+
 struct Probe {
-    queue: ConsumerQueue<Quiet>,
+    kafka: config::Kafka,
     place: TopicPartition,
+    client: Client,
+    /// Reads what is not committed too, once that was wanted.
+    uncommitted: Option<Client>,
 }
 
 impl Probe {
     fn new(kafka: &config::Kafka, place: TopicPartition) -> Asked<Self> {
-        let consumer: BaseConsumer<Quiet> = client::probe(kafka).create_with_context(Quiet)?;
-        let queue = ConsumerQueue::of(consumer);
-        let queue = queue.ok_or_else(|| RdKafkaError::ClientCreation("it has no queue".to_owned()))?;
-        Ok(Self { queue, place })
+        let client = Client::new(&client::probe(kafka))?;
+        Ok(Self { kafka: kafka.clone(), place, client, uncommitted: None })
     }
 
     /// Reads what comes first at or behind an offset.
     fn read(&mut self, offset: i64) -> Asked<Reading> {
-        let mut at = TopicPartitionList::with_capacity(1);
-        at.add_partition_offset(&self.place.topic, self.place.partition, Offset::Offset(offset))?;
-        self.queue.consumer.assign(&at)?;
-        self.next(ANSWER_WITHIN)?.ok_or(RdKafkaError::MessageConsumption(Code::OperationTimedOut))
+        self.client.assign(&self.place, offset)?;
+        match self.client.next(ANSWER_WITHIN)? {
+            Given::Reading(reading) => Ok(reading),
+            Given::Unreadable if self.is_unreadable(offset)? => Ok(Reading::Damaged(Damage::silent(offset))),
+            Given::Unreadable | Given::Nothing => {
+                Err(RdKafkaError::MessageConsumption(Code::OperationTimedOut))
+            }
+        }
     }
 
-    /// Returns what comes next within a time; none where nothing came, or nothing about the partition.
-    fn next(&mut self, within: Duration) -> Asked<Option<Reading>> {
-        let deadline = Instant::now() + within;
+    /// Tells whether it is not the records of aborted transactions that are passed over without a word.
+    fn is_unreadable(&mut self, offset: i64) -> Asked<bool> {
+        let client = match &mut self.uncommitted {
+            Some(client) => client,
+            none @ None => none.insert(Client::new(&client::uncommitted_probe(&self.kafka))?),
+        };
+        client.assign(&self.place, offset)?;
+        Ok(matches!(client.next(ANSWER_WITHIN)?, Given::Unreadable))
+    }
+
+    fn behind_damage(&mut self, next: i64, end: i64) -> Asked<Option<(Damage, i64)>> {
+        let Reading::Damaged(damage) = self.read(next)? else { return Ok(None) };
+        // A batch of an unknown format is passed over where another one follows it.
+        if let Given::Reading(Reading::Record(offset)) = self.client.next(FOLLOWS_WITHIN)? {
+            return Ok(Some((damage, offset)));
+        }
+        let is_in = |offset| self.read(offset).map(|reading| is_same(&reading, &damage, offset));
+        let to = first_behind(next, end, is_in)?;
+        Ok(Some((damage, to)))
+    }
+}
+
+struct Client {
+    queue: ConsumerQueue<Quiet>,
+}
+
+impl Client {
+    fn new(settings: &ClientConfig) -> Asked<Self> {
+        let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet)?;
+        let queue = ConsumerQueue::of(consumer);
+        let queue = queue.ok_or_else(|| RdKafkaError::ClientCreation("it has no queue".to_owned()))?;
+        Ok(Self { queue })
+    }
+
+    fn assign(&self, place: &TopicPartition, offset: i64) -> Asked<()> {
+        let mut at = TopicPartitionList::with_capacity(1);
+        at.add_partition_offset(&place.topic, place.partition, Offset::Offset(offset))?;
+        self.queue.consumer.assign(&at)
+    }
+
+    /// What comes next within a time.
+    fn next(&mut self, within: Duration) -> Asked<Given> {
+        let (began, told, mut unread) = (Instant::now(), self.queue.counts.told, None);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.queue.poll(left) {
-                None => return Ok(None),
-                Some(QueueEvent::Record(_, record)) => return Ok(Some(Reading::Record(record.offset))),
+            let left = within.saturating_sub(began.elapsed());
+            match self.queue.poll(left.min(COUNTED_EVERY)) {
+                None => {}
+                Some(QueueEvent::Record(_, record)) => {
+                    return Ok(Given::Reading(Reading::Record(record.offset)));
+                }
                 Some(QueueEvent::Failed(Failure { code, reason, place: Some((_, offset)), .. })) => {
                     match (code, meaning(code)) {
-                        (Code::PartitionEOF, _) => return Ok(Some(Reading::End)),
+                        (Code::PartitionEOF, _) => return Ok(Given::Reading(Reading::End)),
                         (_, Some(Meaning::Data)) => {
                             let reason = format!("{code}: {reason}{}", Remedy(Some(code)));
-                            return Ok(Some(Reading::Damaged(Damage::new(code, offset, reason))));
+                            let damage = Damage::new(code, offset, reason);
+                            return Ok(Given::Reading(Reading::Damaged(damage)));
                         }
                         _ => return Err(RdKafkaError::MessageConsumption(code)),
                     }
@@ -124,21 +193,18 @@ impl Probe {
                 // Of the client as a whole: it goes on trying.
                 Some(QueueEvent::Failed(_) | QueueEvent::Assigned(_) | QueueEvent::Revoked(_)) => {}
             }
+            let counts = self.queue.counts;
+            // What was counted first may be of the offset that was read from before.
+            if counts.told >= told + 2 {
+                let before = *unread.get_or_insert(counts.unread);
+                if counts.unread >= before + UNREAD_MIN && began.elapsed() >= UNREADABLE_AFTER {
+                    return Ok(Given::Unreadable);
+                }
+            }
             if left.is_zero() {
-                return Ok(None);
+                return Ok(Given::Nothing);
             }
         }
-    }
-
-    fn behind_damage(&mut self, next: i64, end: i64) -> Asked<Option<(Damage, i64)>> {
-        let Reading::Damaged(damage) = self.read(next)? else { return Ok(None) };
-        // A batch of an unknown format is passed over where another one follows it.
-        if let Some(Reading::Record(offset)) = self.next(FOLLOWS_WITHIN)? {
-            return Ok(Some((damage, offset)));
-        }
-        let is_in = |offset| self.read(offset).map(|reading| is_same(&reading, &damage, offset));
-        let to = first_behind(next, end, is_in)?;
-        Ok(Some((damage, to)))
     }
 }
 

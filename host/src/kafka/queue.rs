@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mailroom_core::ids::TopicPartition;
 use rdkafka::bindings as c;
@@ -48,6 +48,28 @@ pub(super) struct ConsumerQueue<C: ConsumerContext + 'static> {
     pub(super) consumer: BaseConsumer<C>,
     /// Names that were met, so that records share them.
     topics: HashMap<Box<[u8]>, Arc<str>>,
+    /// Nothing unless the client is set to tell.
+    pub(super) counts: Counts,
+}
+
+/// Numbers of which a client tells now and then, with `statistics.interval.ms`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Times that it told.
+    pub(super) told: u64,
+    /// Batches in brokers' answers that could not be read, among them those that an answer cut off.
+    pub(super) unread: u64,
+}
+
+impl Counts {
+    /// Takes librdkafka's statistics, which are JSON, with a number for each broker.
+    fn take(&mut self, statistics: &str) {
+        let numbers = statistics.split("\"rxpartial\":").skip(1).map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            rest.get(..end).and_then(|number| number.parse::<u64>().ok()).unwrap_or_default()
+        });
+        *self = Self { told: self.told + 1, unread: numbers.sum() };
+    }
 }
 
 struct Queue(NonNull<c::rd_kafka_queue_t>);
@@ -79,13 +101,16 @@ impl<C: ConsumerContext + 'static> ConsumerQueue<C> {
     pub(super) fn of(consumer: BaseConsumer<C>) -> Option<Self> {
         // SAFETY: the client is alive.
         let queue = unsafe { c::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
-        Some(Self { queue: Queue(NonNull::new(queue)?), consumer, topics: HashMap::new() })
+        let queue = Queue(NonNull::new(queue)?);
+        Some(Self { queue, consumer, topics: HashMap::new(), counts: Counts::default() })
     }
 
     /// Takes the next event, which is waited for no longer than this.
     pub(super) fn poll(&mut self, timeout: Duration) -> Option<QueueEvent> {
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let deadline = Instant::now() + timeout;
         loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout_ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
             // SAFETY: the queue is alive; the event that is given out is ours.
             let event = unsafe { c::rd_kafka_queue_poll(self.queue.0.as_ptr(), timeout_ms) };
             if let Some(event) = self.event(&Taken(NonNull::new(event)?)) {
@@ -113,6 +138,10 @@ impl<C: ConsumerContext + 'static> ConsumerQueue<C> {
                 }
                 c::RD_KAFKA_EVENT_LOG => {
                     log(event);
+                    None
+                }
+                c::RD_KAFKA_EVENT_STATS => {
+                    self.counts.take(&text(c::rd_kafka_event_stats(event)));
                     None
                 }
                 _ => None,
@@ -192,4 +221,18 @@ unsafe fn text(text: *const c_char) -> String {
     }
     // SAFETY: as promised by the caller.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_counted_over_all_brokers() {
+        let mut counts = Counts::default();
+        counts.take(r#"{"brokers":{"a":{"rxpartial":12, "rxidle":1}, "b":{"rxpartial":30}}, "rx":9}"#);
+        assert_eq!(counts, Counts { told: 1, unread: 42 });
+        counts.take("{}");
+        assert_eq!(counts, Counts { told: 2, unread: 0 });
+    }
 }
