@@ -181,3 +181,27 @@ fn a_component_and_a_script_of_one_name_are_refused_and_what_ran_runs_on() {
         Ok(())
     });
 }
+
+#[test]
+fn a_script_that_calls_reject_alone_rejects_the_message() {
+    in_world(Setup::default(), async |world| {
+        let drop = Drop::new(world).await?;
+        let checked = "if (amount < 0) throw new RangeError(`the amount ${amount} is negative`);";
+        let rejects = TOTALS
+            .replace(checked, "if (amount < 0) reject(`the amount ${amount} is negative`);")
+            .replace("{ defineHandler,", "{ defineHandler, reject,")
+            .replace("FACTOR", "1");
+        drop.write("totals.js", &rejects)?;
+        let host = drop.started().await?;
+
+        drop.order(-1).await?;
+        drop.order(5).await?;
+
+        drop.totals_become(&[5]).await?;
+        let letters = "select reason || ': ' || error from mailroom.dead_letter";
+        let said = vec!["rejected: the amount -1 is negative".to_owned()];
+        becomes("it is a dead letter", said, SOON, async || world.db.column::<String>(letters).await).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}

@@ -32,7 +32,7 @@ export class Dispatcher {
     );
     if (route) return route.handle(current);
     const version = current.schemaVersion === null ? "" : ` in version ${current.schemaVersion}`;
-    return skip(`no route for ${current.eventType} from ${current.source}${version}`);
+    skip(`no route for ${current.eventType} from ${current.source}${version}`);
   }
 
   subscriptions(topics, { form = "text" } = {}) {

@@ -95,7 +95,10 @@ export class Message {
   withJson(payload: Json, schemaVersion: string | null): Message;
 }
 
-/** An end of a call other than "completed": its effects are dropped. Thrown or returned. */
+/**
+ * An end of a call other than "completed": its effects are dropped. It is thrown, so that code which catches errors of its own
+ * has to let it pass.
+ */
 export class Stop extends Error {
   private constructor();
 }
@@ -107,12 +110,12 @@ export interface RetryOptions {
   uncounted?: boolean;
 }
 
-/** Asks for the message again, later. */
-export function retry(reason: string, options?: RetryOptions): Stop;
-/** Completes the message without effects. */
-export function skip(reason: string): Stop;
-/** Makes the message a dead letter at once. */
-export function reject(reason: string): Stop;
+/** Asks for the message again, later. @throws {Stop} always. */
+export function retry(reason: string, options?: RetryOptions): never;
+/** Completes the message without effects. @throws {Stop} always. */
+export function skip(reason: string): never;
+/** Makes the message a dead letter at once. @throws {Stop} always. */
+export function reject(reason: string): never;
 
 export interface FailOptions {
   /** A stable name by which dead letters are grouped, such as `out-of-stock`. */
@@ -121,8 +124,8 @@ export interface FailOptions {
   detail?: string;
 }
 
-/** Fails the call: it counts, and the message comes again until its attempts are used up. */
-export function fail(message: string, options?: FailOptions): Stop;
+/** Fails the call: it counts, and the message comes again until its attempts are used up. @throws {Stop} always. */
+export function fail(message: string, options?: FailOptions): never;
 
 type Headers<V> = Iterable<readonly [name: string, value: V]> | Readonly<Record<string, V>>;
 

@@ -16,20 +16,30 @@ export class Stop extends Error {
   }
 }
 
+// They throw, so that one which stands alone ends the call too. Throwing or returning what they give says the same.
+
 export function retry(reason, { afterMs, uncounted = false } = {}) {
   const val = {
     reason: toText(reason, "the reason"),
     afterMs: toMilliseconds(afterMs, "afterMs"),
     counts: !uncounted,
   };
-  return new Stop(reason, { tag: "retry", val });
+  throw new Stop(reason, { tag: "retry", val });
 }
 
-export const skip = (reason) => new Stop(reason, { tag: "skipped", val: toText(reason, "the reason") });
+export function skip(reason) {
+  throw new Stop(reason, { tag: "skipped", val: toText(reason, "the reason") });
+}
 
-export const reject = (reason) => new Stop(reason, { tag: "rejected", val: toText(reason, "the reason") });
+export function reject(reason) {
+  throw new Stop(reason, { tag: "rejected", val: toText(reason, "the reason") });
+}
 
-export function fail(message, { code, detail } = {}) {
+export function fail(message, options) {
+  throw failure(message, options);
+}
+
+function failure(message, { code, detail } = {}) {
   const val = {
     message: toText(message, "the message"),
     code: toOptionalText(code, "the code"),
@@ -40,14 +50,14 @@ export function fail(message, { code, detail } = {}) {
 
 /** An uncaught error as a failure: its words, with its stack and causes as the detail. */
 export function failureOf(error) {
-  if (!(error instanceof Error)) return fail(describe(error));
+  if (!(error instanceof Error)) return failure(describe(error));
   const detail = [stackOf(error)];
   const seen = new Set([error]);
   for (let cause = error.cause; cause != null && !seen.has(cause); cause = cause.cause) {
     seen.add(cause);
     detail.push(`caused by: ${cause instanceof Error ? stackOf(cause) : describe(cause)}`);
   }
-  return fail(error.message || error.name, { detail: detail.join("\n") });
+  return failure(error.message || error.name, { detail: detail.join("\n") });
 }
 
 // Only V8 begins a stack with the error's words.

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  ConfigError, HttpError, PublishError, SqlError, StateError, config, defineHandler, fail, http, log, publish, reject, retry,
-  skip, sql, state,
+  ConfigError, HttpError, PublishError, SqlError, StateError, Stop, config, defineHandler, fail, http, log, publish, reject,
+  retry, skip, sql, state,
 } from "mailroom-guest";
 import { TestHost } from "mailroom-guest/testing";
 
@@ -27,19 +27,32 @@ const caught = (call) => {
   throw new Error("expected an error");
 };
 
-test("every end of a call reaches the host as it was said", async () => {
+test("every end of a call reaches the host as it was said, thrown, returned or called alone", async () => {
   for (const [stop, outcome] of [
-    [retry("busy"), { kind: "retry", reason: "busy", afterMs: null, counts: true }],
-    [retry("busy", { afterMs: 50, uncounted: true }), { kind: "retry", reason: "busy", afterMs: 50, counts: false }],
-    [skip("a test"), { kind: "skipped", reason: "a test" }],
-    [reject("never"), { kind: "rejected", reason: "never" }],
-    [fail("no", { code: "c", detail: "d" }), { kind: "failed", message: "no", code: "c", detail: "d" }],
+    [() => retry("busy"), { kind: "retry", reason: "busy", afterMs: null, counts: true }],
+    [() => retry("busy", { afterMs: 50, uncounted: true }), { kind: "retry", reason: "busy", afterMs: 50, counts: false }],
+    [() => skip("a test"), { kind: "skipped", reason: "a test" }],
+    [() => reject("never"), { kind: "rejected", reason: "never" }],
+    [() => fail("no", { code: "c", detail: "d" }), { kind: "failed", message: "no", code: "c", detail: "d" }],
   ]) {
-    const thrown = handlerOf(() => {
-      throw stop;
-    });
-    for (const handler of [thrown, handlerOf(() => stop), handlerOf(async () => stop)]) {
-      assert.deepEqual((await new TestHost().invoke(handler)).outcome, outcome);
+    const thrown = () => {
+      throw stop();
+    };
+    const alone = () => {
+      stop();
+      publish({ topic: "t", eventType: "e", json: {} });
+    };
+    const kept = () => {
+      try {
+        stop();
+      } catch (error) {
+        assert.ok(error instanceof Stop);
+        return error;
+      }
+    };
+    for (const handle of [thrown, alone, kept, () => stop(), async () => stop(), async () => void stop()]) {
+      const call = await new TestHost().invoke(handlerOf(handle));
+      assert.deepEqual([call.outcome, call.published], [outcome, []]);
     }
   }
 });

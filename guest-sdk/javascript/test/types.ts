@@ -22,6 +22,11 @@ const dispatcher = new Dispatcher()
     publish({ topic: "t", eventType: "e" });
   })
   .on("order.*", (message) => (message.attempt > 1 ? fail("no", { code: "c" }) : retry("r", { afterMs: 5 })))
+  .on("order.refused", (message) => {
+    const id: string = typeof message.key === "string" ? message.key : reject("an order without a key");
+    if (id === "") skip("a test");
+    log.info(id);
+  })
   .on("order.**", async () => skip("nothing"));
 
 export const handler = defineHandler({
