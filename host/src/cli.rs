@@ -5,6 +5,7 @@ mod completion;
 mod config;
 mod dead;
 mod dev;
+mod doctor;
 mod failure;
 mod handler;
 mod inbox;
@@ -16,6 +17,7 @@ mod print;
 mod run;
 mod select;
 mod status;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +40,7 @@ Exit codes:
   3  not found
   4  a server cannot be reached
   5  the new version asks for more (handler check OLD NEW)
+  6  something is at fault (doctor)
  10  retry, 11 skipped, 12 rejected, 13 failure, 14 fault (handler invoke; 0 is completed)
 
 Settings come from mailroom.toml (or the file that --config or MAILROOM_CONFIG names) and from the
@@ -64,6 +67,10 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Show hosts, handlers, what waits, and what is wrong
     Status(Output),
+    /// Look for faults of the installation, each with why it matters and what mends it
+    Doctor(doctor::Doctor),
+    /// Say what a message, a key or a lane waits for
+    Why(why::Why),
     /// The configuration
     #[command(subcommand)]
     Config(config::Verb),
@@ -138,6 +145,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Dev(dev) => dev::dev(&dev, &file).await,
         Command::Migrate(migrate) => migrate::migrate(migrate, &file.load()?).await,
         Command::Status(output) => status::status(&file.load()?, &file.open().await?, output).await,
+        Command::Doctor(doctor) => return doctor::doctor(&doctor, &file.load()?).await,
+        Command::Why(why) => why::why(&why, &file.load()?, &file.open().await?).await,
         Command::Config(verb) => config::config(verb, &file).await,
         Command::Handler(verb) => return handler::handler(verb, &file).await,
         Command::Inbox(verb) => inbox::inbox(verb, &file.open().await?).await,

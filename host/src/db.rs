@@ -3,6 +3,7 @@
 pub(crate) mod breakers;
 mod conn;
 pub(crate) mod dead_letters;
+pub(crate) mod doctor;
 mod error;
 mod guest_error;
 mod guest_proxy;
@@ -33,6 +34,7 @@ pub(crate) mod status;
 pub(crate) mod twin;
 mod tx;
 pub(crate) mod wake;
+pub(crate) mod why;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

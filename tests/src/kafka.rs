@@ -239,7 +239,7 @@ impl Kafka {
     /// librdkafka's own.
     pub async fn send_and_abort(&self, messages: &[Message]) -> Result<()> {
         let (brokers, messages) = (self.brokers.clone(), messages.to_vec());
-        tokio::task::spawn_blocking(move || transaction::send_and_abort(&brokers, &messages)).await?
+        tokio::task::spawn_blocking(move || OpenTransaction::with(&brokers, &messages)?.abort()).await?
     }
 
     /// Sends all in a transaction that stays open.
@@ -248,7 +248,7 @@ impl Kafka {
     /// librdkafka's own.
     pub async fn send_and_leave_open(&self, messages: &[Message]) -> Result<OpenTransaction> {
         let (brokers, messages) = (self.brokers.clone(), messages.to_vec());
-        tokio::task::spawn_blocking(move || transaction::send_and_leave_open(&brokers, &messages)).await?
+        tokio::task::spawn_blocking(move || OpenTransaction::with(&brokers, &messages)).await?
     }
 
     /// Every record from the topic's start to its end, partition by partition, in order.

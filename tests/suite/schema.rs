@@ -5,12 +5,12 @@ use std::path::Path;
 
 use mailroom_tests::{Setup, in_world, snapshot};
 
-const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/schema.snapshot");
+const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/src/db/schema.snapshot");
 
 #[test]
 fn the_migrated_schema_is_the_one_in_the_snapshot() {
     in_world(Setup::default(), async |world| {
-        let lines: Vec<String> = world.db.column(include_str!("schema.sql")).await?;
+        let lines: Vec<String> = world.db.column(include_str!("../../host/src/db/schema_lines.sql")).await?;
         snapshot::unchanged(Path::new(SNAPSHOT), &(lines.join("\n") + "\n"))
     });
 }

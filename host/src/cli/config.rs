@@ -1,6 +1,6 @@
 //! `mailroom config`: whether it is valid, what holds, and what there is to set.
 
-mod connect;
+pub(super) mod connect;
 
 use clap::{Args, Subcommand};
 
@@ -44,7 +44,7 @@ pub(super) async fn config(verb: Verb, settings: &Settings) -> Result<(), Failur
         Verb::Check(Check { connect }) => {
             let (config, _) = load()?;
             check_settings(&config)?;
-            let problems = if connect { connect::problems(&config).await? } else { Vec::new() };
+            let problems = if connect { connect::problems(&config).await } else { Vec::new() };
             if problems.is_empty() { print::line("ok") } else { Err(Failure::Refused(problems.join("\n"))) }
         }
         Verb::Show(Output { json: true }) => print::json(&load()?.1),

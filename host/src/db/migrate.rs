@@ -124,6 +124,12 @@ pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>
     Ok((done, pending))
 }
 
+/// The last migration whose SQL has this text, by the name of its file.
+pub(crate) fn last_with(text: &str) -> Option<String> {
+    let of = MIGRATOR.iter().filter(|migration| migration.sql.as_str().contains(text)).last()?;
+    Some(format!("migrations/{:04}_{}.sql", of.version, of.description.replace(' ', "_")))
+}
+
 /// Applies what is pending, each migration in a transaction of its own, and tells before each.
 ///
 /// # Errors

@@ -147,6 +147,14 @@ fn judge(connection: &mut PgConnection, refused: Refused) -> BoxFuture<'_, Resul
     })
 }
 
+/// Why the role that `db` is logged in as must not run a guest's SQL.
+pub(super) async fn refusal(db: &Db) -> Result<Option<String>, DbError> {
+    sqlx::query_file_scalar!("src/db/roles_check.sql")
+        .fetch_one(db.pool())
+        .await
+        .map_err(DbError::new("looking at a role's powers"))
+}
+
 /// A role that could become another, or read what fences the lanes, would let its guest out; on a standby it can settle
 /// nothing.
 fn refuse_powerful(connection: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {

@@ -207,6 +207,26 @@ pub(crate) async fn may_join(
     blocking(ask).await.map_err(KafkaError::new("asking for its offsets"))
 }
 
+/// The offset from which on an open transaction hides records of a partition, where one does.
+///
+/// # Errors
+/// Where the cluster does not tell.
+pub(crate) async fn hidden_from(
+    kafka: &config::Kafka,
+    place: &TopicPartition,
+) -> Result<Option<i64>, KafkaError> {
+    let [committed, all] = ["read_committed", "read_uncommitted"].map(|level| {
+        let mut settings = client::metadata(kafka);
+        settings.set("isolation.level", level);
+        settings.create_with_context(Quiet).map_err(KafkaError::new("making a Kafka client"))
+    });
+    let end = |client| Topics { client: Arc::new(client) };
+    let (committed, all) = (end(committed?), end(all?));
+    let (committed, all) = tokio::join!(committed.bounds(place), all.bounds(place));
+    let (stable, end) = (committed?.high, all?.high);
+    Ok((stable < end).then_some(stable))
+}
+
 pub(super) type Asked<T> = Result<T, rdkafka::error::KafkaError>;
 
 /// One offset for each partition; `None` where every record is older than the moment asked for.

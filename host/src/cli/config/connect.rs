@@ -1,9 +1,8 @@
 //! `config check --connect`: tries the servers, roles, topics and consumer groups that a host would use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::cli::failure::Failure;
 use crate::config::{Config, Postgres};
 use crate::db::migrate as schema;
 use crate::db::reach;
@@ -11,34 +10,71 @@ use crate::handler::{self, Report};
 use crate::kafka::{TopicState, Topics, may_join};
 
 /// All that a host would be refused.
-pub(super) async fn problems(config: &Config) -> Result<Vec<String>, Failure> {
-    let (mut problems, handlers) = handlers(config).await?;
+pub(super) async fn problems(config: &Config) -> Vec<String> {
+    let (mut problems, handlers) = match handlers(config).await {
+        Ok(Loadable { handlers, refused }) => (refused.into_iter().map(|(_, why)| why).collect(), handlers),
+        Err(why) => (vec![why], Vec::new()),
+    };
     problems.extend(postgres(config).await);
     problems.extend(roles(config).await);
     problems.extend(kafka(config, &handlers).await);
-    Ok(problems)
+    problems
+}
+
+/// The folder of handlers, as a host would load it.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Loadable {
+    pub(in crate::cli) handlers: Vec<Report>,
+    /// Files that would not load, and why.
+    pub(in crate::cli) refused: Vec<(PathBuf, String)>,
+}
+
+/// Topics that handlers read, and that they and the host publish to.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct UsedTopics {
+    pub(in crate::cli) read: BTreeSet<String>,
+    pub(in crate::cli) published: BTreeSet<String>,
+}
+
+impl UsedTopics {
+    /// Those of these handlers and of the configuration.
+    pub(in crate::cli) fn of(config: &Config, handlers: &[Report]) -> Self {
+        let read = handlers.iter().flat_map(read_by).collect();
+        let granted = handlers.iter().flat_map(|report| report.grants_publish.iter().cloned());
+        let published = granted.chain(config.dead_letters.topic.as_deref().map(str::to_owned)).collect();
+        Self { read, published }
+    }
+
+    pub(in crate::cli) fn all(&self) -> BTreeSet<String> {
+        self.read.union(&self.published).cloned().collect()
+    }
+}
+
+fn read_by(report: &Report) -> BTreeSet<String> {
+    report.subscriptions.iter().flat_map(|subscription| subscription.topics.iter().cloned()).collect()
 }
 
 /// The components of the folder, as a host would load them, and why it would not.
-async fn handlers(config: &Config) -> Result<(Vec<String>, Vec<Report>), Failure> {
+///
+/// # Errors
+/// Says why the folder cannot be read.
+pub(in crate::cli) async fn handlers(config: &Config) -> Result<Loadable, String> {
     let folder = &config.host.handlers;
-    let files = match components(folder) {
-        Ok(files) => files,
-        Err(error) => {
-            let problem =
-                format!("host.handlers: {}: {error}; a host waits until it is there", folder.display());
-            return Ok((vec![problem], Vec::new()));
-        }
-    };
-    let (mut problems, mut reports) = (Vec::new(), Vec::new());
+    let unreadable =
+        |error| format!("host.handlers: {}: {error}; a host waits until it is there", folder.display());
+    let files = components(folder).map_err(unreadable)?;
+    let mut loadable = Loadable::default();
     for file in files {
         let manifest = Some(file.with_extension("toml")).filter(|beside| beside.exists());
         match Box::pin(handler::check(&file, manifest.as_deref(), config)).await {
-            Ok(report) => reports.push(report),
-            Err(why) => problems.push(format!("{}: {why}", file.display())),
+            Ok(report) => loadable.handlers.push(report),
+            Err(why) => {
+                let why = format!("{}: {why}", file.display());
+                loadable.refused.push((file, why));
+            }
         }
     }
-    Ok((problems, reports))
+    Ok(loadable)
 }
 
 fn components(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -77,12 +113,24 @@ async fn roles(config: &Config) -> Vec<String> {
 }
 
 async fn kafka(config: &Config, handlers: &[Report]) -> Vec<String> {
-    let read = |report: &Report| -> BTreeSet<String> {
-        report.subscriptions.iter().flat_map(|subscription| subscription.topics.iter().cloned()).collect()
+    let states = match topics(config, UsedTopics::of(config, handlers).all()).await {
+        Ok(states) => states,
+        Err(why) => return vec![why],
     };
-    let published = handlers.iter().flat_map(|report| report.grants_publish.iter().cloned());
-    let mut topics: BTreeSet<String> = handlers.iter().flat_map(read).chain(published).collect();
-    topics.extend(config.dead_letters.topic.as_deref().map(str::to_owned));
+    let mut problems: Vec<String> = states.iter().filter_map(|(topic, state)| sick(topic, state)).collect();
+    problems.sort();
+    problems.extend(groups(config, handlers).await.into_iter().map(|(_, why)| why));
+    problems
+}
+
+/// Kafka's answer about these topics, and whether it answers where there are none.
+///
+/// # Errors
+/// Says why it does not answer.
+pub(in crate::cli) async fn topics(
+    config: &Config,
+    topics: BTreeSet<String>,
+) -> Result<HashMap<String, TopicState>, String> {
     let described = match Topics::new(&config.kafka) {
         // Asked for even where there is nothing to ask for: whether Kafka answers is the question.
         Ok(client) => client.answers().await.map(|()| client),
@@ -92,21 +140,23 @@ async fn kafka(config: &Config, handlers: &[Report]) -> Vec<String> {
         Ok(client) => client.describe(topics.into_iter().collect()).await,
         Err(error) => Err(error),
     };
-    let states = match states {
-        Ok(states) => states,
-        Err(error) => return vec![format!("Kafka at {}: {error}", config.kafka.brokers)],
-    };
-    let mut problems: Vec<String> = states.iter().filter_map(|(topic, state)| sick(topic, state)).collect();
-    problems.sort();
+    states.map_err(|error| format!("Kafka at {}: {error}", config.kafka.brokers))
+}
+
+/// Consumer groups in which handlers may not be, and why.
+pub(in crate::cli) async fn groups(config: &Config, handlers: &[Report]) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
     for report in handlers {
-        if let Err(error) = may_join(&config.kafka, &report.group, &read(report)).await {
-            problems.push(format!("consumer group {} of handler {}: {error}", report.group, report.name));
+        if let Err(error) = may_join(&config.kafka, &report.group, &read_by(report)).await {
+            let why = format!("consumer group {} of handler {}: {error}", report.group, report.name);
+            problems.push((report.group.clone(), why));
         }
     }
     problems
 }
 
-fn sick(topic: &str, state: &TopicState) -> Option<String> {
+/// Why nothing comes of a topic, where that is so.
+pub(in crate::cli) fn sick(topic: &str, state: &TopicState) -> Option<String> {
     match state {
         TopicState::Known { leaderless, .. } if leaderless.is_empty() => None,
         TopicState::Known { leaderless, .. } => Some(format!(
