@@ -226,7 +226,7 @@ fn an_installation_as_it_should_be_has_no_fault_and_each_that_is_planted_is_foun
 async fn in_postgres(world: &World, direct: &[(&str, &str)]) -> Result<()> {
     restart_with(world, &["max_prepared_transactions = 5", "autovacuum_freeze_max_age = 100000"]).await?;
     for (plant, ..) in IN_POSTGRES {
-        world.db.execute(AssertSqlSafe(plant)).await?;
+        world.db.execute(plant).await?;
     }
     world.db.execute(FAST_CLOCK).await?;
     let prepare = "begin; insert into public.x values (1); prepare transaction 'left-behind'";
@@ -246,7 +246,7 @@ async fn in_postgres(world: &World, direct: &[(&str, &str)]) -> Result<()> {
         "select n_dead_tup > 10000 from pg_stat_all_tables where relid = 'mailroom.outbox'::regclass";
     eventually("dead rows are counted", SOON, async || world.db.one::<bool>(counted).await).await?;
 
-    let many = [direct, &[("MAILROOM__POSTGRES__CONNECTIONS_MAX", "400")]].concat();
+    let many = [direct, &[("MAILROOM__POSTGRES__CONNECTIONS_MAX", "400")][..]].concat();
     let found = Diagnosis::of(world, &["--transactions", "0s"], &many).await?;
 
     for (_, code, what, remedy) in IN_POSTGRES {
@@ -302,7 +302,7 @@ async fn rights(world: &World, direct: &[(&str, &str)]) -> Result<[String; 2]> {
             ("MAILROOM__POSTGRES__URL", &*weak_url),
             ("MAILROOM__SQL__SHOP__URL", &*shop_url),
             ("MAILROOM__SQL__AWAY__URL", &*wrong_url),
-        ],
+        ][..],
     ]
     .concat();
     let found = Diagnosis::of(world, &[], &of_weak).await?;
@@ -368,7 +368,7 @@ async fn in_kafka(world: &World, direct: &[(&str, &str)]) -> Result<()> {
     world.db.execute(AssertSqlSafe(insert)).await?;
 
     let found =
-        Diagnosis::of(world, &[], &[direct, &[("MAILROOM__RETENTION__INBOX", "48h")]].concat()).await?;
+        Diagnosis::of(world, &[], &[direct, &[("MAILROOM__RETENTION__INBOX", "48h")][..]].concat()).await?;
 
     for ((.., code, remedy), topic) in IN_KAFKA.iter().zip(&names) {
         found.has(code, topic, remedy)?;

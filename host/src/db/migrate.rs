@@ -126,7 +126,7 @@ pub(crate) async fn pending(db: &Db) -> Result<(Vec<(i64, String)>, Vec<Pending>
 
 /// The last migration whose SQL has this text, by the name of its file.
 pub(crate) fn last_with(text: &str) -> Option<String> {
-    let of = MIGRATOR.iter().filter(|migration| migration.sql.as_str().contains(text)).last()?;
+    let of = MIGRATOR.iter().rfind(|migration| migration.sql.as_str().contains(text))?;
     Some(format!("migrations/{:04}_{}.sql", of.version, of.description.replace(' ', "_")))
 }
 

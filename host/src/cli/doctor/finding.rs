@@ -14,8 +14,6 @@ pub(super) enum Severity {
     Note,
 }
 
-use Severity::{Error, Note, Warning};
-
 macro_rules! codes {
     ($($name:ident $word:literal $severity:ident $why:literal)*) => {
         /// A kind of fault.

@@ -1,5 +1,6 @@
 //! What is asked about: a message, a key or a lane, and what each waits for.
 
+use chrono::{DateTime, Utc};
 use mailroom_core::ids::TopicPartition;
 use serde::Serialize;
 use serde_json::Value;
@@ -121,7 +122,7 @@ async fn dead(db: &Db, row: &Row) -> Result<Cause, Failure> {
     };
     let text = |field: &str| letter.get(field).and_then(Value::as_str);
     let id = text("id").unwrap_or_default();
-    let cause = cause.since(text("died_at").and_then(|at| at.parse().ok()));
+    let cause = cause.since(text("died_at").and_then(|at| at.parse::<DateTime<Utc>>().ok()));
     let cause = cause.detail(format!("{reason}, dead letter {id}: {}", text("error").unwrap_or(error)));
     let is_open = text("replayed_at").is_none() && text("discarded_at").is_none();
     Ok(if is_open {
