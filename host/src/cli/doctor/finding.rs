@@ -31,7 +31,7 @@ macro_rules! codes {
             }
 
             pub(super) fn severity(self) -> Severity {
-                match self { $(Self::$name => $severity),* }
+                match self { $(Self::$name => Severity::$severity),* }
             }
 
             /// Why it matters.

@@ -23,6 +23,8 @@ pub(super) struct Subject {
     /// `inbox` or `outbox`.
     pub(super) of: &'static str,
     pub(super) id: Option<String>,
+    /// The producer's id.
+    pub(super) message_id: Option<String>,
     pub(super) lane: i32,
     pub(super) consumer_group: Option<String>,
     pub(super) topic: Option<String>,
@@ -38,6 +40,7 @@ impl Subject {
             kind,
             of: if row.is_of_inbox() { "inbox" } else { "outbox" },
             id: Some(row.id.to_string()),
+            message_id: row.message_id.clone(),
             lane: row.lane,
             consumer_group: row.consumer_group.clone(),
             topic: Some(row.topic.clone()),
@@ -52,6 +55,7 @@ impl Subject {
             kind: "lane",
             of: if lane.consumer_group.is_some() { "inbox" } else { "outbox" },
             id: None,
+            message_id: None,
             lane: lane.id,
             consumer_group: lane.consumer_group.clone(),
             topic: lane.topic.clone(),
