@@ -159,7 +159,7 @@ struct Diagnosis(Value);
 impl Diagnosis {
     /// Of these arguments and settings; the exit code has to fit it.
     async fn of(world: &World, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
-        let ran = world.mailroom_with(&[&["doctor", "--json"], args].concat(), env).await?;
+        let ran = world.mailroom_with(&[&["doctor", "--json"][..], args].concat(), env).await?;
         let said: Value = serde_json::from_str(&ran.stdout).with_context(|| format!("no JSON: {ran:?}"))?;
         let counted = said["errors"].as_u64().context("no count")? + said["warnings"].as_u64().unwrap_or(0);
         ensure!(ran.code == Some(if counted == 0 { 0 } else { 6 }), "the exit code does not fit: {ran:?}");
@@ -193,7 +193,7 @@ async fn restart_with(world: &World, settings: &[&str]) -> Result<()> {
     for setting in settings {
         world.db.execute(AssertSqlSafe(format!("alter system set {setting}"))).await?;
     }
-    world.with_postgres(mailroom_servers::Postgres::restart).await?;
+    world.with_postgres(|postgres| postgres.restart()).await?;
     eventually("Postgres answers", SOON, async || Ok(world.db.one::<i32>("select 1").await? == 1)).await
 }
 
@@ -387,14 +387,14 @@ fn a_database_or_a_server_with_which_no_host_could_work_is_said_with_what_to_do(
             "create database {latin} encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0"
         );
         world.db.execute(AssertSqlSafe(create)).await?;
-        let (base, _) =
-            world.db.url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).context("no URL")?;
-        let latin_url = format!("{base}/{latin}");
+        let url = world.db.url();
+        let (server, _) = url.rsplit_once('/').context("no database in the URL")?;
+        let latin_url = format!("{server}/{latin}");
 
         let found = Diagnosis::of(world, &[], &[("MAILROOM__POSTGRES__POOL_MODE", "transaction")]).await?;
         found.has("schema-behind", "lacks", "mailroom migrate")?;
         found.has("direct-url-missing", "postgres.direct-url is not set", "set postgres.direct-url")?;
-        let found = Diagnosis::of(world, &[], &[("MAILROOM__POSTGRES__URL", &latin_url)]).await?;
+        let found = Diagnosis::of(world, &[], &[("MAILROOM__POSTGRES__URL", &*latin_url)]).await?;
         found.has("encoding", "LATIN1", "createdb --encoding UTF8")?;
         world.db.execute(AssertSqlSafe(format!("drop database {latin}"))).await?;
 

@@ -229,9 +229,10 @@ fn a_lane_says_that_memory_is_full_and_that_servers_and_standbys_are_away() {
         says(&waits_for(world, &place, "postgres-away").await?, "detail", "No space left")?;
         world.db.execute("drop trigger full_disk on mailroom.inbox").await?;
 
-        world.with_kafka(mailroom_servers::Kafka::stop).await?;
+        world.with_kafka(|kafka| kafka.stop()).await?;
         waits_for(world, &place, "kafka-away").await?;
         host.kill().await?;
+        world.with_kafka(|kafka| kafka.restart()).await?;
         Ok(())
     });
 }
