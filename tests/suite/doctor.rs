@@ -153,11 +153,11 @@ const IN_KAFKA: [(&str, &str, &str, &str, &str); 5] = [
     ("small", "max.message.bytes", "1000", "message-size", "max.message.bytes=1000000"),
 ];
 
-/// What a diagnosis says.
+/// An answer of the doctor.
 struct Diagnosis(Value);
 
 impl Diagnosis {
-    /// Of these arguments and settings; the exit code has to fit it.
+    /// Asks with these arguments and settings; the exit code has to fit the answer.
     async fn of(world: &World, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         let ran = world.mailroom_with(&[&["doctor", "--json"][..], args].concat(), env).await?;
         let said: Value = serde_json::from_str(&ran.stdout).with_context(|| format!("no JSON: {ran:?}"))?;

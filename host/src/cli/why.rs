@@ -43,7 +43,7 @@ enum Kind {
     Lane,
 }
 
-/// What is asked about, and what it waits for.
+/// A subject with its reasons to wait.
 #[derive(Debug, Serialize)]
 struct Answer {
     subject: Subject,

@@ -87,7 +87,7 @@ pub(crate) async fn clock(db: &Db) -> Result<ClockLook, DbError> {
     ask().await
 }
 
-/// Of these topics, those to which records without a key are published, and how many of them were found.
+/// Finds those of these topics to which records without a key are published, and how many of them were found.
 pub(crate) async fn keyless(db: &Db, topics: &[String]) -> Result<Vec<(String, i64)>, DbError> {
     sqlx::query_as(include_str!("doctor_keyless.sql"))
         .bind(topics)
@@ -96,7 +96,7 @@ pub(crate) async fn keyless(db: &Db, topics: &[String]) -> Result<Vec<(String, i
         .map_err(DbError::new("looking for records without a key"))
 }
 
-/// Why the role that `db` is logged in as cannot run a handler's SQL.
+/// Says why the role that `db` is logged in as cannot run a handler's SQL.
 pub(crate) async fn sql_role(db: &Db) -> Result<Vec<Fault>, DbError> {
     let mut faults: Vec<Fault> = Vec::new();
     if let Some(problem) = roles::refusal(db).await? {

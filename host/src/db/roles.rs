@@ -147,7 +147,7 @@ fn judge(connection: &mut PgConnection, refused: Refused) -> BoxFuture<'_, Resul
     })
 }
 
-/// Why the role that `db` is logged in as must not run a guest's SQL.
+/// Says why the role that `db` is logged in as must not run a guest's SQL.
 pub(super) async fn refusal(db: &Db) -> Result<Option<String>, DbError> {
     sqlx::query_file_scalar!("src/db/roles_check.sql")
         .fetch_one(db.pool())

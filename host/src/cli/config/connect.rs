@@ -37,7 +37,7 @@ pub(in crate::cli) struct UsedTopics {
 }
 
 impl UsedTopics {
-    /// Those of these handlers and of the configuration.
+    /// Gives the topics of these handlers and of the configuration.
     pub(in crate::cli) fn of(config: &Config, handlers: &[Report]) -> Self {
         let read = handlers.iter().flat_map(read_by).collect();
         let granted = handlers.iter().flat_map(|report| report.grants_publish.iter().cloned());
@@ -155,7 +155,7 @@ pub(in crate::cli) async fn groups(config: &Config, handlers: &[Report]) -> Vec<
     problems
 }
 
-/// Why nothing comes of a topic, where that is so.
+/// Says why nothing comes of a topic, where that is so.
 pub(in crate::cli) fn sick(topic: &str, state: &TopicState) -> Option<String> {
     match state {
         TopicState::Known { leaderless, .. } if leaderless.is_empty() => None,

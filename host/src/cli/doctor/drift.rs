@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::finding::{Code, Finding};
 use crate::db::migrate;
 
-/// What a line of the schema is about.
+/// Kinds of parts that lines of the schema tell of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Table,
@@ -74,7 +74,7 @@ fn table_of(definition: &str) -> &str {
     rest.split(' ').next().unwrap_or(rest)
 }
 
-/// What to say of a part that is missing, or is another than it should be.
+/// Finds fault with a part that is missing, or is another than it should be.
 fn differs(
     kind: Kind,
     name: &str,
@@ -171,7 +171,7 @@ fn mend_column(table: &str, name: &str, text: &str, found: Option<&str>) -> Stri
     format!("alter table mailroom.{table} {}", changes.join(", "))
 }
 
-/// What to say of a part that mailroom did not make. Indexes cost their upkeep and change nothing; columns are written by
+/// Finds fault with a part that mailroom did not make. Indexes cost their upkeep and change nothing; columns are written by
 /// nobody, and harm where they have to be.
 fn foreign(kind: Kind, name: &str, text: &str) -> Option<Finding> {
     let (table, own) = name.split_once('.').unwrap_or(("", name));

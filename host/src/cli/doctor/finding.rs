@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-/// How bad a fault is.
+/// Severity of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
@@ -34,7 +34,7 @@ macro_rules! codes {
                 match self { $(Self::$name => Severity::$severity),* }
             }
 
-            /// Why it matters.
+            /// Says why it matters.
             pub(super) fn why(self) -> &'static str {
                 match self { $(Self::$name => $why),* }
             }

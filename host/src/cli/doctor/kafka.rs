@@ -1,4 +1,4 @@
-//! What the doctor looks at in the folder of handlers and in Kafka.
+//! Looks of the doctor into the folder of handlers and at Kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -131,13 +131,13 @@ async fn settings(config: &Config, used: &UsedTopics, db: Option<&Db>, retention
     findings
 }
 
-/// What topics should fit.
+/// Needs that topics should fit.
 #[derive(Debug)]
 struct Wanted<'c> {
     brokers: &'c str,
     /// The longest stop of a host.
     retention: Duration,
-    /// How long settled messages are known; for ever where there is none.
+    /// Time for which settled messages are known; for ever where there is none.
     inbox: Option<Duration>,
     message_bytes: i64,
     /// Records without a key that were found, by their topics.
@@ -178,7 +178,7 @@ fn judge(cluster: &ClusterSettings, used: &UsedTopics, wanted: &Wanted<'_>) -> V
     findings
 }
 
-/// How many brokers have a topic's records. Of a cluster of one nothing better is asked.
+/// Judges how many brokers have a topic's records. Of a cluster of one nothing better is asked.
 fn copies(brokers: usize, name: &str, topic: &TopicSettings, wanted: &Wanted<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let TopicSettings { replicas, in_sync, min_in_sync, .. } = *topic;
@@ -222,7 +222,7 @@ fn copies(brokers: usize, name: &str, topic: &TopicSettings, wanted: &Wanted<'_>
     findings
 }
 
-/// How long records of a topic are kept that handlers read.
+/// Judges how long records of a topic are kept that handlers read.
 fn kept(name: &str, topic: &TopicSettings, wanted: &Wanted<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let deletes = topic.cleanup_policy.contains("delete");

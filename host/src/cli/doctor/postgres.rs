@@ -1,4 +1,4 @@
-//! What the doctor looks at in Postgres.
+//! Looks of the doctor at Postgres.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::db::{Db, DbError, Meaning, reach, status};
 /// Clocks may differ by so much.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::seconds(2);
 
-/// What was found, and what other checks need to know.
+/// Findings, with what other checks need to know.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) findings: Vec<Finding>,
@@ -124,7 +124,7 @@ pub(super) fn not_checked(error: &DbError) -> Finding {
     Finding::new(Code::NotChecked, error.to_string(), remedy)
 }
 
-/// What a statement found; where it failed, that.
+/// Gives what a statement found; where it failed, that.
 fn known(faults: Result<Vec<Fault>, DbError>) -> Vec<Finding> {
     match faults {
         Ok(faults) => {

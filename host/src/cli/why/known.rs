@@ -1,4 +1,4 @@
-//! What Postgres' rows tell of hosts, lanes, handlers and partitions, and which reasons follow for whatever depends on
+//! Knowledge that Postgres' rows give of hosts, lanes, handlers and partitions, and which reasons follow for whatever depends on
 //! them.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl Known {
         })
     }
 
-    /// Why nothing of a handler is called, by its group.
+    /// Tells why nothing of a handler is called, by its group.
     pub(super) fn of_group(&self, group: &str) -> Vec<Cause> {
         let mut causes = Vec::new();
         let handler = self.handler_of(group);
@@ -96,7 +96,7 @@ impl Known {
         self.handlers.iter().find(of_group).map_or(group, |loaded| &loaded.name)
     }
 
-    /// Why nobody works on a lane.
+    /// Tells why nobody works on a lane.
     pub(super) fn without_owner(&self, lane: &LaneRow) -> Option<Cause> {
         if lane.alive {
             return None;
@@ -115,7 +115,7 @@ impl Known {
         Some(if alive == 0 { cause.remedy("mailroom run") } else { cause })
     }
 
-    /// What the owner of a lane waits for in Postgres, and Postgres for others.
+    /// Tells what the owner of a lane waits for in Postgres, and Postgres for others.
     pub(super) fn postgres(&self, lane: &LaneRow) -> Vec<Cause> {
         let away = self.waits_of(lane).filter(|wait| wait.what.starts_with("Postgres at "));
         let mut causes: Vec<Cause> = away.map(|wait| of_wait(Reason::PostgresAway, wait)).collect();
@@ -126,7 +126,7 @@ impl Known {
         causes
     }
 
-    /// Why nothing new of a lane's partition is read.
+    /// Tells why nothing new of a lane's partition is read.
     pub(super) fn reading(&self, lane: &LaneRow) -> Vec<Cause> {
         let mut causes = Vec::new();
         let (Some(topic), Some(partition), Some(group)) = (&lane.topic, lane.partition, &lane.consumer_group)
@@ -167,7 +167,7 @@ impl Known {
         causes
     }
 
-    /// Why nothing is published to a topic, by the owner of a lane of the outbox or by whichever host says it.
+    /// Tells why nothing is published to a topic, by the owner of a lane of the outbox or by whichever host says it.
     pub(super) fn publishing(&self, lane: &LaneRow, topic: &str) -> Vec<Cause> {
         let what = format!("topic {topic}, to publish there");
         let mut causes = Vec::new();

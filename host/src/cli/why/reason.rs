@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 macro_rules! reasons {
     ($($name:ident $word:literal $means:literal)*) => {
-        /// A reason.
+        /// A cause for which something waits, or that it waits for nothing.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Reason {
             $(#[doc = $means] $name,)*

@@ -1,4 +1,4 @@
-//! What is asked about: a message, a key or a lane, and what each waits for.
+//! Subjects of a question, which are messages, keys and lanes, and what each waits for.
 
 use chrono::{DateTime, Utc};
 use mailroom_core::ids::TopicPartition;
@@ -15,7 +15,7 @@ use crate::db::why::{self, Row};
 use crate::db::{Db, dead_letters};
 use crate::kafka::hidden_from;
 
-/// What is asked about.
+/// A message, a key or a lane.
 #[derive(Debug, Serialize)]
 pub(super) struct Subject {
     /// `message`, `key` or `lane`.
@@ -136,7 +136,7 @@ async fn dead(db: &Db, row: &Row) -> Result<Cause, Failure> {
     })
 }
 
-/// What it waits for with all that is in its place.
+/// Tells what it waits for with all that is in its place.
 fn of_its_place(known: &Known, row: &Row) -> Vec<Cause> {
     let mut causes = Vec::new();
     if let Some(group) = &row.consumer_group {
