@@ -1,13 +1,23 @@
-//! The admin port: whether this process lives and is ready, and its metrics, over HTTP/1.
+//! The admin port: whether this process lives and is ready, its metrics, the JSON API and the pages, over HTTP/1.
 //!
 //! Invariants: nobody who connects can hold up a loop of the host, however slowly they send or read and however many
-//! they are: requests, connections and the time of each are bounded, and an answer is made of what memory has.
-//! Every request passes `access` first.
+//! they are: requests, connections and the time of each are bounded, and of Postgres' connections a quarter is theirs.
+//! Health and metrics are made of what memory has. Every request passes `access` first, and every change is in the audit.
 
 mod access;
+mod acts;
+mod api;
+mod backend;
+mod content;
+mod health;
+mod openapi;
+mod origin;
+mod pages;
 mod pulse;
+mod refusal;
 mod routes;
 mod server;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -21,17 +31,20 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use access::Access;
+pub(crate) use backend::Backend;
 pub(crate) use pulse::Pulse;
 
 /// Pause between two tries to have a port that another process has.
 const TRY_EVERY: Duration = Duration::from_secs(10);
 
-/// State that the routes read.
+/// State that the routes read, and what they change.
 #[derive(Debug, Clone)]
 pub(crate) struct Readable {
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
     pub(crate) pulse: Pulse,
+    pub(crate) backend: Backend,
 }
 
 /// The address that somebody set cannot be had.
@@ -47,7 +60,7 @@ pub(crate) struct AdminError {
 pub(crate) struct Port {
     address: SocketAddr,
     listener: Option<TcpListener>,
-    token: Option<config::Secret>,
+    access: Access,
 }
 
 impl Port {
@@ -69,7 +82,7 @@ impl Port {
                 None
             }
         };
-        Ok(Some(Self { address, listener, token: admin.token.clone() }))
+        Ok(Some(Self { address, listener, access: Access::new(admin) }))
     }
 
     /// Answers until it is stopped; then what is being answered has half a second.
@@ -79,10 +92,10 @@ impl Port {
             listener = listening(self.address, self.listener) => listener,
         };
         match listener.local_addr() {
-            Ok(address) => tracing::info!("Metrics and health are at http://{address}"),
+            Ok(address) => tracing::info!("Metrics, health and the dashboard are at http://{address}"),
             Err(error) => tracing::warn!(%error, "The admin port has no address"),
         }
-        server::serve(listener, routes::routes(readable, self.token), stop).await;
+        server::serve(listener, routes::routes(readable, self.access), stop).await;
     }
 }
 

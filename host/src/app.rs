@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminError, Port, Pulse, Readable};
+use crate::admin::{AdminError, Backend, Port, Pulse, Readable};
 use crate::config::Config;
 use crate::db::migrate::SchemaError;
 use crate::db::wake::{self, Listener};
@@ -137,6 +137,11 @@ fn read(port: Port, shared: &Shared, stop: CancellationToken) -> impl Future<Out
         metrics: shared.metrics.clone(),
         readiness: shared.readiness.clone(),
         pulse: pulse.clone(),
+        backend: Backend::new(
+            shared.db.clone(),
+            Arc::clone(&shared.config),
+            Some(shared.topics.topics.clone()),
+        ),
     };
     async move {
         tokio::join!(pulse.run(stop.clone()), port.serve(readable, stop));

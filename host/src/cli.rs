@@ -2,6 +2,7 @@
 //! here decides about messages.
 
 mod completion;
+mod audit;
 mod config;
 mod dead;
 mod dev;
@@ -93,6 +94,9 @@ enum Command {
     Completion(completion::Completion),
     /// Write a man page of each command into a folder
     Man(man::Man),
+    /// Changes that operators made
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Compile a component from standard input; a host runs this by itself
     #[command(name = COMPILE_COMMAND, hide = true)]
     Compile {
@@ -151,10 +155,14 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Handler(verb) => return handler::handler(verb, &file).await,
         Command::Inbox(verb) => inbox::inbox(verb, &file.open().await?).await,
         Command::Outbox(verb) => outbox::outbox(verb, &file.open().await?).await,
-        Command::Dead(verb) => dead::dead(verb, &file.open().await?).await,
+        Command::Dead(verb) => {
+            let worker = file.load()?.host.worker;
+            dead::dead(verb, &file.open().await?, worker.as_str()).await
+        }
         Command::Keys(verb) => keys::keys(verb, &file.open().await?).await,
         Command::Completion(completion) => completion::completion(&completion),
         Command::Man(man) => man::man(&man),
+        Command::Audit(verb) => audit::audit(verb, &file.open().await?).await,
         // Done before there is a runtime.
         Command::Compile { .. } => Ok(()),
     }?;

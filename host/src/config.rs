@@ -28,7 +28,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-pub use admin::Admin;
+pub use admin::{Admin, AdminToken, Role};
 use declare::settings;
 pub use declare::{ByDefault, Declaration, markdown};
 pub use error::{ConfigError, ConfigErrors};
@@ -63,7 +63,7 @@ settings! {
         host: Host = Host::read(reader);
         /// The database.
         postgres: Postgres = Postgres::read(reader, servers, host.expiry);
-        /// Access to what can be read of this process.
+        /// Reading and changing over HTTP.
         admin: Admin = admin::admin(reader);
         /// Roles that handlers may be granted, by name.
         sql: BTreeMap<String, SqlRole> = servers::sql_roles(reader);
@@ -134,7 +134,7 @@ impl Config {
     /// Lists all settings of `mailroom.toml` as they are declared.
     #[must_use]
     pub fn declared() -> Vec<Declaration> {
-        let table = source::parse("[sql.NAME]").unwrap_or_default();
+        let table = source::parse("[sql.NAME]\n[admin.tokens.NAME]").unwrap_or_default();
         let mut reader = Reader::new(table, BTreeMap::new());
         Self::read(&mut reader, Servers::Unneeded);
         reader.declared()

@@ -1,5 +1,6 @@
 //! Postgres: the pool, its timeouts, what an error means, and the tables that are not inbox or outbox.
 
+pub(crate) mod audit;
 pub(crate) mod breakers;
 mod conn;
 pub(crate) mod dead_letters;

@@ -9,7 +9,7 @@ mod read;
 mod seqs;
 mod standing;
 
-pub(crate) use attempts::failed_attempts;
+pub(crate) use attempts::{failed_attempts, failed_attempts_of_letter};
 pub(crate) use beginning::{mark_begun, mark_came_back, mark_lone};
 pub(crate) use read::{Origin, read_rows};
 pub(crate) use seqs::draw;

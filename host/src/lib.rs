@@ -83,8 +83,11 @@ mod outage;
 mod readiness;
 mod reminder;
 mod server_health;
+mod shown;
+mod status;
 mod telemetry;
 mod waits;
+mod wording;
 
 #[cfg(test)]
 mod fuzz;

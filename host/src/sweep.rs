@@ -72,7 +72,7 @@ async fn prove_alive(db: &Db, was: Uuid) -> Result<(), DbError> {
         );
     }
     if !letters.is_empty() {
-        let replayed = dead_letters::replay(db, &letters).await?;
+        let replayed = dead_letters::replay(db, &letters, None).await?;
         hosts::forget_suspicions(db, was).await?;
         tracing::warn!("{replayed} messages that were dead as a crash loop for it are handled again");
     }

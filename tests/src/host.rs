@@ -154,7 +154,7 @@ impl Host {
     /// # Errors
     /// Where it did not, in time.
     pub async fn admin(&self) -> Result<Admin> {
-        const SAYS: &str = "Metrics and health are at http://";
+        const SAYS: &str = "Metrics, health and the dashboard are at http://";
         self.wait_log(SAYS).await?;
         let log = self.log()?;
         // A host that was started again has another port.

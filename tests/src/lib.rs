@@ -27,7 +27,7 @@ pub mod world;
 
 mod in_world;
 
-pub use admin::Admin;
+pub use admin::{Admin, Answer};
 pub use exposition::Exposition;
 pub use guests::{Manifest, guest, second_edition};
 pub use host::{Host, Ran, Start};

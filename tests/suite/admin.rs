@@ -130,20 +130,23 @@ fn an_address_that_other_machines_reach_needs_a_token_and_config_check_says_so()
     in_world(Setup::default(), async |world| {
         let check = async |env: &[(&str, &str)]| world.mailroom_with(&["config", "check"], env).await;
         let all = ("MAILROOM__ADMIN__LISTEN", "0.0.0.0:0");
-        check(&[all]).await?.refused(2, &["admin.listen", "admin.token-file", "MAILROOM__ADMIN__TOKEN"])?;
-        check(&[("MAILROOM__ADMIN__LISTEN", "[::ffff:10.0.0.1]:1")]).await?.refused(2, &["needs a token"])?;
-        check(&[all, ("MAILROOM__ADMIN__TOKEN", "short-secret")])
+        check(&[all])
             .await?
-            .refused(2, &["admin.token", "16"])?;
+            .refused(2, &["admin.listen", "[admin.tokens.NAME]", "MAILROOM__ADMIN__TOKENS__"])?;
+        check(&[("MAILROOM__ADMIN__LISTEN", "[::ffff:10.0.0.1]:1")]).await?.refused(2, &["needs a token"])?;
+        check(&[all, ("MAILROOM__ADMIN__TOKENS__PROBE__TOKEN", "short-secret")])
+            .await?
+            .refused(2, &["admin.tokens.probe.token", "16"])?;
         let empty = world.folder().join("empty");
         fs::write(&empty, "\n")?;
         let empty = empty.display().to_string();
-        check(&[all, ("MAILROOM__ADMIN__TOKEN_FILE", &empty)]).await?.refused(2, &["the file is empty"])?;
+        let of_file = "MAILROOM__ADMIN__TOKENS__PROBE__TOKEN_FILE";
+        check(&[all, (of_file, &empty)]).await?.refused(2, &["the file is empty"])?;
 
         let (file, token) = (world.folder().join("token"), "0123456789abcdef0123456789abcdef");
         fs::write(&file, format!("{token}\n"))?;
         let file = file.display().to_string();
-        let env = [all, ("MAILROOM__ADMIN__TOKEN_FILE", file.as_str())];
+        let env = [all, (of_file, file.as_str())];
         let checked = check(&env).await?;
         assert!(!format!("{checked:?}").contains(token));
         checked.ok()?;
@@ -205,17 +208,10 @@ fn nobody_who_asks_badly_hangs_or_comes_in_hundreds_keeps_another_from_an_answer
 
 async fn bad_requests(admin: Admin) -> Result<()> {
     let unknown = admin.ask("GET", "/nothing", "").await?;
-    assert_eq!(
-        (unknown.status, unknown.body.as_str()),
-        (404, "there are /livez, /readyz and /metrics here\n")
-    );
+    assert!(unknown.status == 404 && unknown.body.contains("/livez, /readyz and /metrics"), "{unknown:?}");
     for method in ["POST", "PUT", "DELETE", "BREW"] {
         let answer = admin.ask(method, "/metrics", "Content-Length: 0\r\n").await?;
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (405, "only GET and HEAD are answered here\n"),
-            "{method}"
-        );
+        assert_eq!(answer.status, 401, "{method} would change something: {answer:?}");
     }
     let head = admin.ask("HEAD", "/livez", "").await?;
     assert_eq!((head.status, head.body.as_str()), (200, ""));

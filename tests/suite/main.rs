@@ -2,6 +2,7 @@
 
 mod ack_matrix;
 mod admin;
+mod admin_api;
 mod arrange;
 mod at_most_once;
 mod author_tools;

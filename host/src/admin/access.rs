@@ -1,63 +1,193 @@
 //! Access to the admin port: who may ask for what, before anything is answered.
 
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, WWW_AUTHENTICATE};
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::config::Secret;
+use super::refusal::Refusal;
+use super::routes::{self, Needs};
+use super::{origin, session};
+use crate::config::{self, Role};
 
-/// Bytes of a request's body; no route reads one.
-const BODY_BYTES_MAX: u64 = 64 * 1024;
-/// Paths that answer without a token, and then with nothing but yes or no: those who start processes anew ask them.
-const PROBES: [&str; 2] = ["/livez", "/readyz"];
+/// Bytes of a request's body.
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// True for a caller who may know reasons, beside yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MayKnow(pub(super) bool);
-
-/// The token that is asked for; `None` on a loopback address where none was set.
-#[derive(Debug, Clone)]
-pub(super) struct Access(pub(super) Option<Secret>);
-
-/// Lets a request pass that may.
-pub(super) async fn judge(State(access): State<Access>, mut request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    if body_bytes(headers) > BODY_BYTES_MAX {
-        let line = format!("the body of a request may have {BODY_BYTES_MAX} bytes at most\n");
-        return (StatusCode::PAYLOAD_TOO_LARGE, line).into_response();
-    }
-    let may_know = match &access.0 {
-        Some(token) => MayKnow(has_token(headers, token)),
-        // A page in a browser on this machine may have its own name lead here.
-        None if !is_own_name(headers) => {
-            let line = "ask by an IP address or by localhost; for other names set admin.token-file\n";
-            return (StatusCode::MISDIRECTED_REQUEST, line).into_response();
-        }
-        None => MayKnow(true),
-    };
-    if may_know == MayKnow(false) && !PROBES.contains(&request.uri().path()) {
-        let line = "send the header Authorization: Bearer TOKEN, with the token of this host\n";
-        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], line).into_response();
-    }
-    request.extensions_mut().insert(may_know);
-    next.run(request).await
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Nobody that is known: may hear yes or no.
+    Nobody,
+    /// Somebody on this machine, where reading needs no token.
+    Local,
+    /// The holder of a token.
+    Holder { name: Arc<str>, role: Role },
 }
 
-fn body_bytes(headers: &HeaderMap) -> u64 {
+impl Caller {
+    /// The rights; nothing where the caller has none.
+    pub(super) fn role(&self) -> Option<Role> {
+        match self {
+            Self::Nobody => None,
+            Self::Local => Some(Role::Viewer),
+            Self::Holder { role, .. } => Some(*role),
+        }
+    }
+
+    /// Whether the content of messages may be shown.
+    pub(super) fn sees_content(&self) -> bool {
+        self.role() >= Some(Role::Operator)
+    }
+
+    /// The name that the audit has of changes.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Nobody | Self::Local => None,
+            Self::Holder { name, .. } => Some(name),
+        }
+    }
+}
+
+/// A token as it is known here; the token itself is not kept.
+#[derive(Debug)]
+struct Known {
+    name: Arc<str>,
+    role: Role,
+    digest: [u8; 32],
+    session: session::Key,
+}
+
+/// The tokens, and whether reading needs one.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    tokens: Arc<[Known]>,
+    reads_without_token: bool,
+}
+
+impl Access {
+    /// The rules that the configuration gives.
+    pub(super) fn new(admin: &config::Admin) -> Self {
+        let known = |token: &config::AdminToken| Known {
+            name: token.name.as_str().into(),
+            role: token.role,
+            digest: Sha256::digest(token.secret.expose()).into(),
+            session: session::Key::new(&token.secret),
+        };
+        let tokens = admin.tokens.iter().map(known).collect();
+        Self { tokens, reads_without_token: admin.reads_without_token }
+    }
+
+    /// Looks a token up. Digests are compared, all of them, so that the time tells nothing of any token, its length
+    /// included.
+    fn holder(&self, token: &[u8]) -> Option<&Known> {
+        let digest = Sha256::digest(token);
+        self.tokens.iter().fold(None, |found, known| {
+            if bool::from(known.digest[..].ct_eq(&digest[..])) { Some(known) } else { found }
+        })
+    }
+
+    /// Begins a session for whoever shows a token; gives the cookie.
+    pub(super) fn sign_in(&self, token: &str) -> Option<String> {
+        let known = self.holder(token.trim().as_bytes())?;
+        Some(known.session.cookie(&known.name))
+    }
+
+    /// Finds out who asks.
+    ///
+    /// # Errors
+    /// Where a token is shown that is none of ours, or nobody is known by a name that a page in a browser may have made up.
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let holder = |known: &Known| Caller::Holder { name: Arc::clone(&known.name), role: known.role };
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let token = bearer(value.as_bytes()).ok_or_else(Refusal::wrong_token)?;
+            return self.holder(token).map(holder).ok_or_else(Refusal::wrong_token);
+        }
+        if let Some(known) = self.of_session(headers) {
+            return Ok(holder(known));
+        }
+        if !self.reads_without_token || is_forwarded(headers) {
+            return Ok(Caller::Nobody);
+        }
+        // A page in a browser on this machine may have its own name lead here.
+        match is_own_name(headers) {
+            true => Ok(Caller::Local),
+            false if self.tokens.is_empty() => Err(Refusal::foreign_name()),
+            false => Ok(Caller::Nobody),
+        }
+    }
+
+    fn of_session(&self, headers: &HeaderMap) -> Option<&Known> {
+        let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let session = cookies.flat_map(|cookies| cookies.split(';')).find_map(session::of_cookie)?;
+        self.tokens.iter().find(|known| known.session.is_of(session, &known.name))
+    }
+
+    /// Lets a caller pass that may.
+    fn judge(&self, needs: Needs, request: &Request) -> Result<Caller, Refusal> {
+        let headers = request.headers();
+        if body_bytes(headers) > BODY_BYTES_MAX {
+            return Err(Refusal::too_large(BODY_BYTES_MAX));
+        }
+        let caller = self.caller(headers);
+        let Needs::Role(needed) = needs else {
+            return match caller {
+                Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => Ok(Caller::Nobody),
+                caller => caller,
+            };
+        };
+        let caller = caller?;
+        if !request.method().is_safe() && caller.name().is_none() {
+            return Err(if self.tokens.is_empty() { Refusal::no_tokens() } else { Refusal::no_token() });
+        }
+        match (&caller, caller.role()) {
+            (_, Some(role)) if role >= needed => Ok(caller),
+            (Caller::Holder { name, role }, _) => Err(Refusal::role(name, *role, needed)),
+            (Caller::Local, _) if self.tokens.is_empty() => Err(Refusal::no_tokens()),
+            (Caller::Local | Caller::Nobody, _) => Err(Refusal::no_token()),
+        }
+    }
+}
+
+/// Lets a request pass that may.
+pub(super) async fn judge(
+    State(access): State<Access>,
+    path: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let needs = routes::needs(request.method(), path.as_ref().map(MatchedPath::as_str));
+    let caller = access.judge(needs, &request).and_then(|caller| {
+        origin::prove(&request)?;
+        Ok(caller)
+    });
+    match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.answer(&request),
+    }
+}
+
+/// The length that a request states; one that states none is cut when it is read.
+fn body_bytes(headers: &HeaderMap) -> usize {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     length.unwrap_or(0)
 }
 
-/// Compares digests, so that the time tells nothing of the token, its length included.
-fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
-    let given = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
-    let Some((scheme, given)) = given.split_at_checked("Bearer ".len()) else { return false };
-    let (given, token) = (Sha256::digest(given), Sha256::digest(token.expose().as_bytes()));
-    scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given[..].ct_eq(&token[..]))
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+/// A proxy on this machine asks for others.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.contains_key(FORWARDED) || headers.contains_key("x-forwarded-for") || headers.contains_key("via")
 }
 
 /// True if the request names this machine by an address or as localhost. HTTP/1.0 names nothing.

@@ -5,14 +5,13 @@ mod close;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::failure::Failure;
 use super::{Output, print};
 use crate::db::Db;
 use crate::db::dead_letters::{self, Letter, Which};
-use crate::inbox::failed_attempts;
+use crate::shown;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -73,9 +72,12 @@ struct Narrow {
     /// Only with this reason: exhausted, rejected, quarantined, crash-loop, interrupted or parked
     #[arg(long, value_parser = ["exhausted", "rejected", "quarantined", "crash-loop", "interrupted", "parked"])]
     reason: Option<String>,
-    /// Only with this code, the handler's own name for its failure
+    /// Only with this code, the handler's own name for its failure; "" for those without one
     #[arg(long)]
     code: Option<String>,
+    /// Only with this kind of fault, such as trap, deadline or memory; "" for those without one
+    #[arg(long)]
+    fault: Option<String>,
 }
 
 impl Narrow {
@@ -85,16 +87,18 @@ impl Narrow {
             topic: self.topic.clone(),
             reason: self.reason.clone(),
             code: self.code.clone(),
+            fault: self.fault.clone(),
             ..Which::default()
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.handler.is_none() && self.topic.is_none() && self.reason.is_none() && self.code.is_none()
+        let narrows = [&self.handler, &self.topic, &self.reason, &self.code, &self.fault];
+        narrows.into_iter().all(Option::is_none)
     }
 }
 
-pub(super) async fn dead(verb: Verb, db: &Db) -> Result<(), Failure> {
+pub(super) async fn dead(verb: Verb, db: &Db, worker: &str) -> Result<(), Failure> {
     match verb {
         Verb::List(list) => {
             let status = match list.status {
@@ -109,21 +113,15 @@ pub(super) async fn dead(verb: Verb, db: &Db) -> Result<(), Failure> {
             if list.output.json { print::json(&letters) } else { table(&letters) }
         }
         Verb::Show { id, output } => {
-            let Some(fields) = dead_letters::show(db, id).await? else {
+            let Some(letter) = shown::dead_letter(db, id).await? else {
                 return Err(Failure::NotFound(format!(
                     "there is no dead letter {id}, nor one of a message {id}"
                 )));
             };
-            let of_inbox = fields.get("origin").and_then(Value::as_str) == Some("inbox");
-            let attempts = if of_inbox { failed_attempts(db, &fields).await? } else { Vec::new() };
-            if output.json {
-                return print::json(&print::with_attempts(&fields, attempts));
-            }
-            print::fields(&fields)?;
-            print::attempts(&attempts)
+            if output.json { print::json(&letter) } else { print::letter(letter) }
         }
-        Verb::Replay(replay) => close::replay(db, replay).await,
-        Verb::Discard(discard) => close::discard(db, discard).await,
+        Verb::Replay(replay) => close::replay(db, worker, replay).await,
+        Verb::Discard(discard) => close::discard(db, worker, discard).await,
     }
 }
 
@@ -141,12 +139,14 @@ fn table(letters: &[Letter]) -> Result<(), Failure> {
             letter.topic.clone(),
             letter.event_type.clone(),
             letter.reason.clone(),
-            letter.code.clone().or_else(|| letter.fault.clone()).unwrap_or_default(),
+            letter.fault.clone().unwrap_or_default(),
+            letter.code.clone().unwrap_or_default(),
             letter.attempts.to_string(),
             closed.to_owned(),
             print::short(Some(&letter.error)),
         ]
     };
-    let header = ["DIED", "ID", "HANDLER", "TOPIC", "TYPE", "REASON", "CODE", "ATTEMPTS", "STATUS", "ERROR"];
+    let header =
+        ["DIED", "ID", "HANDLER", "TOPIC", "TYPE", "REASON", "FAULT", "CODE", "ATTEMPTS", "STATUS", "ERROR"];
     print::table(&header, letters.iter().map(row).collect(), "No dead letters match.")
 }

@@ -17,6 +17,7 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::{Output, Settings, print};
 use crate::config::{Config, Servers, environment};
+use crate::db::audit::Operator;
 use crate::db::{Db, breakers, handlers_list, pauses};
 use crate::handler::Refused;
 use crate::telemetry;
@@ -39,7 +40,7 @@ pub(super) enum Verb {
     Pause {
         /// The handler, or its consumer group
         name: String,
-        /// Reason, for whoever reads `status`
+        /// Reason, for whoever reads `status` and `audit list`
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -47,11 +48,17 @@ pub(super) enum Verb {
     Resume {
         /// The handler, or its consumer group
         name: String,
+        /// Why, for whoever reads `audit list`
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Close a handler's circuit breaker on all hosts
     Reset {
         /// The handler, or its consumer group
         name: String,
+        /// Why, for whoever reads `audit list`
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
@@ -70,8 +77,9 @@ pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode,
         Verb::Pause { name, reason } => {
             let config = settings.load()?;
             let db = settings.open().await?;
+            let by = Operator::at_command_line(config.host.worker.as_str(), reason.as_deref());
             for group in known_groups(&db, &config, &name).await? {
-                pauses::pause(&db, &group, config.host.worker.as_str(), reason.as_deref()).await?;
+                pauses::pause(&db, &group, &by).await?;
                 print::line(&format!(
                     "{group} is paused: hosts start nothing more of it, end what runs, and go on storing its \
                      messages. `mailroom handler resume {name}` lets it go on."
@@ -79,12 +87,13 @@ pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode,
             }
             Ok(())
         }
-        Verb::Resume { name } => {
+        Verb::Resume { name, reason } => {
             let config = settings.load()?;
             let db = settings.open().await?;
+            let by = Operator::at_command_line(config.host.worker.as_str(), reason.as_deref());
             let mut resumed = false;
             for group in known_groups(&db, &config, &name).await? {
-                if pauses::resume(&db, &group).await? {
+                if pauses::resume(&db, &group, &by).await? {
                     resumed = true;
                     print::line(&format!("{group} goes on."))?;
                 }
@@ -93,16 +102,17 @@ pub(super) async fn handler(verb: Verb, settings: &Settings) -> Result<ExitCode,
                 || Failure::NotFound(format!("{name} is not paused; `mailroom status` lists what is"));
             resumed.then_some(()).ok_or_else(not_paused)
         }
-        Verb::Reset { name } => reset(&name, settings).await,
+        Verb::Reset { name, reason } => reset(&name, reason.as_deref(), settings).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn reset(name: &str, settings: &Settings) -> Result<(), Failure> {
-    let namespace = settings.load()?.namespace;
+async fn reset(name: &str, reason: Option<&str>, settings: &Settings) -> Result<(), Failure> {
+    let config = settings.load()?;
     let db = settings.open().await?;
-    for group in [name.to_owned(), format!("{namespace}.{name}")] {
-        if breakers::close(&db, &group).await? {
+    let by = Operator::at_command_line(config.host.worker.as_str(), reason);
+    for group in breakers::groups_of(config.namespace.as_str(), name) {
+        if breakers::reset(&db, &group, &by).await? {
             return print::line(&format!("The breaker of {group} is closed."));
         }
     }

@@ -10,6 +10,7 @@ use crate::db::Db;
 use crate::inbox::browse::{self, Filter, Listed, Shown};
 use crate::inbox::duplicates::{self, Duplicate};
 use crate::inbox::failed_attempts;
+use crate::shown;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -41,8 +42,8 @@ pub(super) enum Verb {
 pub(super) async fn inbox(verb: Verb, db: &Db) -> Result<(), Failure> {
     match verb {
         Verb::List { handler, duplicates, select, output } => {
-            let Select { topic, status, since, limit } = select;
-            let filter = Filter { handler, topic, status: status.map(Status::name), since, limit };
+            let Select { topic, key, status, since, limit } = select;
+            let filter = Filter { handler, topic, key, status: status.map(Status::name), since, limit };
             list(db, &filter, duplicates, output).await
         }
         Verb::Show { id, payload, output } => {
@@ -58,7 +59,7 @@ pub(super) async fn inbox(verb: Verb, db: &Db) -> Result<(), Failure> {
                 messages.push((whole(shown), failed_attempts(db, &shown.fields).await?, shown));
             }
             if output.json {
-                let whole = |(fields, attempts, _)| print::with_attempts(&fields, attempts);
+                let whole = |(fields, attempts, _)| shown::with_attempts(&fields, attempts);
                 return print::json(&messages.into_iter().map(whole).collect::<Vec<Value>>());
             }
             for (fields, attempts, shown) in &messages {
@@ -80,7 +81,7 @@ async fn list(db: &Db, filter: &Filter, duplicates: bool, output: Output) -> Res
 }
 
 fn whole(shown: &Shown) -> Value {
-    print::with_bytes(&shown.fields, shown.key.as_deref(), shown.payload.as_deref())
+    shown::with_bytes(&shown.fields, shown.key.as_deref(), shown.payload.as_deref())
 }
 
 fn table(listed: &[Listed]) -> Result<(), Failure> {

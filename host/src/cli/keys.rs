@@ -32,7 +32,7 @@ pub(super) async fn keys(verb: Verb, db: &Db) -> Result<(), Failure> {
         vec![
             key.consumer_group.clone(),
             format!("{}/{}", key.topic, key.partition),
-            key.key.clone(),
+            key.key.clone().unwrap_or_default(),
             key.policy.clone(),
             print::moment(key.blocked_at),
             key.letter.map(|letter| letter.to_string()).unwrap_or_default(),

@@ -12,6 +12,7 @@ use super::select::{Select, Status};
 use super::{Output, print};
 use crate::db::Db;
 use crate::outbox::browse::{self, ByHand, Filter, Listed};
+use crate::shown;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -70,8 +71,8 @@ pub(super) async fn outbox(verb: Verb, db: &Db) -> Result<(), Failure> {
             if publish.output.json { print::json(&json!({ "id": id })) } else { print::line(&id.to_string()) }
         }
         Verb::List { select, output } => {
-            let Select { topic, status, since, limit } = select;
-            let filter = Filter { topic, status: status.map(Status::name), since, limit };
+            let Select { topic, key, status, since, limit } = select;
+            let filter = Filter { topic, key, status: status.map(Status::name), since, limit };
             let listed = browse::list(db, &filter).await?;
             if output.json { print::json(&listed) } else { table(&listed) }
         }
@@ -82,7 +83,7 @@ pub(super) async fn outbox(verb: Verb, db: &Db) -> Result<(), Failure> {
             if payload {
                 return print::payload(shown.payload.as_deref().unwrap_or_default());
             }
-            let whole = print::with_bytes(&shown.fields, shown.key.as_deref(), shown.payload.as_deref());
+            let whole = shown::with_bytes(&shown.fields, shown.key.as_deref(), shown.payload.as_deref());
             if output.json { print::json(&whole) } else { print::message(&whole, shown.payload.as_deref()) }
         }
     }

@@ -3,20 +3,15 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::failure::Failure;
 use crate::message::{one_line, shown_json, shown_lines};
-
-/// Characters of an error that a list shows.
-const SHORT_CHARACTERS_MAX: usize = 60;
+use crate::shown::bytes_as_text;
+pub(super) use crate::wording::{length, moment, short};
 
 /// A payload as it is; on a terminal, as text that only shows.
 pub(super) fn payload(payload: &[u8]) -> Result<(), Failure> {
@@ -62,14 +57,6 @@ pub(crate) fn table_text(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Adds key and payload to a message's columns, in the form that headers have.
-pub(super) fn with_bytes(fields: &Value, key: Option<&[u8]>, payload: Option<&[u8]>) -> Value {
-    let mut whole = fields.as_object().cloned().unwrap_or_default();
-    whole.insert("key".to_owned(), bytes_as_json(key));
-    whole.insert("payload".to_owned(), bytes_as_json(payload));
-    Value::Object(whole)
-}
-
 /// A message for people: its fields, then its payload below.
 pub(super) fn message(whole: &Value, payload: Option<&[u8]>) -> Result<(), Failure> {
     let mut rest = whole.as_object().cloned().unwrap_or_default();
@@ -83,11 +70,16 @@ pub(super) fn message(whole: &Value, payload: Option<&[u8]>) -> Result<(), Failu
     })
 }
 
-/// Fields, and below them the calls that failed.
-pub(super) fn with_attempts(fields: &Value, attempts: Vec<Value>) -> Value {
-    let mut whole = fields.as_object().cloned().unwrap_or_default();
-    whole.insert("failed_attempts".to_owned(), Value::Array(attempts));
-    Value::Object(whole)
+/// A dead letter: its fields, the calls that failed, and the payload last, however long it is.
+pub(super) fn letter(mut letter: Value) -> Result<(), Failure> {
+    let mut take = |name| letter.as_object_mut().and_then(|whole| whole.remove(name));
+    let (failed, payload) = (take("failed_attempts"), take("payload"));
+    fields(&letter)?;
+    attempts(failed.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default())?;
+    match payload {
+        None => Ok(()),
+        Some(payload) => fields(&serde_json::json!({ "payload": payload })),
+    }
 }
 
 /// Calls that failed, each for itself.
@@ -125,55 +117,11 @@ fn indented(text: &str, spaces: usize) -> String {
     text.replace('\n', &format!("\n{:spaces$}", ""))
 }
 
-/// Bytes in JSON: text where they are text, as headers are stored.
-pub(super) fn bytes_as_json(bytes: Option<&[u8]>) -> Value {
-    match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes)) {
-        None => Value::Null,
-        Some(Ok(text)) => Value::String(text.to_owned()),
-        Some(Err(bytes)) => json!({ "base64": BASE64.encode(bytes) }),
-    }
-}
-
-/// Bytes for people: text, else hexadecimal.
-fn bytes_as_text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
-}
-
-/// The beginning of a text, in one line.
-pub(super) fn short(text: Option<&str>) -> String {
-    let words: Vec<&str> = text.unwrap_or_default().split_whitespace().collect();
-    let joined = words.join(" ");
-    let mut cut: String = joined.chars().take(SHORT_CHARACTERS_MAX).collect();
-    if cut.len() < joined.len() {
-        cut.push('…');
-    }
-    cut
-}
-
-/// A moment, to the second.
-pub(super) fn moment(moment: DateTime<Utc>) -> String {
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-/// A length of time, to the second; what lies in the future is nothing.
-pub(super) fn length(secs: f64) -> String {
-    let whole = Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or_default().as_secs();
-    humantime::format_duration(Duration::from_secs(whole)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn long_errors_are_cut_to_one_line() {
-        assert_eq!(short(None), "");
-        assert_eq!(short(Some("a\n  b")), "a b");
-        assert_eq!(short(Some(&"ü".repeat(61))), format!("{}…", "ü".repeat(60)));
-    }
+    use super::*;
 
     #[test]
     fn a_hostile_text_stays_in_its_cell_and_in_its_field() {
@@ -182,13 +130,5 @@ mod tests {
         assert_eq!(table.lines().count(), 2, "{table}");
         let fields = fields_text(&json!({ "key": hostile, "status": "dead" }));
         assert_eq!(fields, "key     a\\u{1b}[2J\n        FORGED  1\\r\\u{9b}2K\nstatus  dead\n");
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_still_shown() {
-        assert_eq!(bytes_as_json(None), Value::Null);
-        assert_eq!(bytes_as_json(Some(b"a")), json!("a"));
-        assert_eq!(bytes_as_json(Some(&[0xff])), json!({ "base64": "/w==" }));
-        assert_eq!(bytes_as_text(&[0xff, 0]), "ff00");
     }
 }

@@ -31,6 +31,9 @@ pub(super) struct Select {
     /// Only of this Kafka topic
     #[arg(long)]
     pub(super) topic: Option<String>,
+    /// Only of this key, as text
+    #[arg(long)]
+    pub(super) key: Option<String>,
     /// Only with this status
     #[arg(long)]
     pub(super) status: Option<Status>,

@@ -1,43 +1,16 @@
 //! `mailroom status`: what runs, what waits, how long, and what an operator should look at.
 
-mod lanes;
-mod offsets;
-mod stalls;
-mod warnings;
-
-use serde::Serialize;
-
 use super::failure::Failure;
 use super::{Output, handler, print};
 use crate::config::Config;
 use crate::db::Db;
-use crate::db::breakers::{self, Open};
-use crate::db::handlers_list::{self, Loaded};
-use crate::db::pauses::{self, Paused};
-use crate::db::sequences;
-use crate::db::status::{self, Backlog, Deaths, HostRow, LaneRow};
-use crate::kafka::LogEnds;
+use crate::db::status::{Backlog, Deaths, HostRow, LaneRow};
 use crate::message::one_line;
+use crate::status::{Offset, Share, Status, shares, whose};
 use crate::waits::Shown;
-use offsets::Offset;
-
-/// The whole status, as `--json` gives it.
-#[derive(Debug, Serialize)]
-struct Status {
-    hosts: Vec<HostRow>,
-    handlers: Vec<Loaded>,
-    inbox: Vec<Backlog>,
-    outbox: Backlog,
-    lanes: Vec<LaneRow>,
-    open_breakers: Vec<Open>,
-    paused: Vec<Paused>,
-    dead_letters: Vec<Deaths>,
-    offsets: Vec<Offset>,
-    warnings: Vec<String>,
-}
 
 pub(super) async fn status(config: &Config, db: &Db, output: Output) -> Result<(), Failure> {
-    let status = Status::read(config, db).await?;
+    let status = Status::read(config, db, None).await?;
     if output.json {
         return print::json(&status);
     }
@@ -48,60 +21,15 @@ pub(super) async fn status(config: &Config, db: &Db, output: Output) -> Result<(
     print::line("")?;
     backlogs(&status)?;
     print::line("")?;
-    lanes::table(&status.lanes)?;
+    lanes(&status.lanes)?;
     print::line("")?;
     deaths(&status.dead_letters)?;
     print::line("")?;
-    offsets::table(&status.offsets)?;
+    offsets(&status.offsets)?;
     for warning in &status.warnings {
         print::line(&format!("\nWARNING: {}", one_line(warning)))?;
     }
     Ok(())
-}
-
-impl Status {
-    /// Reads everything from Postgres, and from Kafka where the logs end.
-    async fn read(config: &Config, db: &Db) -> Result<Self, Failure> {
-        let reads = status::offsets(db).await?;
-        // Asked for after the offsets are read: what is stored in between makes no lag negative.
-        let ends = LogEnds::ask(&config.kafka, &status::partitions(&reads)).await;
-        let mut status = Self {
-            hosts: status::hosts(db).await?,
-            handlers: handlers_list::list(db).await?,
-            inbox: status::backlog_inbox(db).await?,
-            outbox: status::backlog_outbox(db).await?,
-            lanes: status::lanes(db).await?,
-            open_breakers: breakers::list(db).await?,
-            paused: pauses::list(db).await?,
-            dead_letters: status::deaths(db).await?,
-            offsets: reads.into_iter().map(|read| Offset::of(read, &ends)).collect(),
-            warnings: Vec::new(),
-        };
-        let stalls = stalls::find(config, db, &status).await?;
-        let mut warnings = warnings::of(&status, config.host.expiry);
-        warnings.extend(status::differing_duplicates(db).await?.into_iter().map(warnings::differing));
-        let too_low = sequences::too_low(db).await?;
-        warnings.extend(too_low.into_iter().map(|sequence| format!("the sequence {sequence}")));
-        warnings.extend(ends.unknown);
-        warnings.extend(stalls);
-        status.warnings = warnings;
-        Ok(status)
-    }
-
-    /// The backlogs of all groups, and that of the outbox.
-    fn backlogs(&self) -> impl Iterator<Item = &Backlog> {
-        self.inbox.iter().chain([&self.outbox])
-    }
-
-    /// Returns whether a breaker or a pause explains that the group stands still. Both have warnings of their own.
-    fn is_held_back(&self, group: &str) -> bool {
-        self.open_breakers.iter().any(|open| open.consumer_group == group)
-            || self.paused.iter().any(|paused| paused.consumer_group == group)
-    }
-}
-
-fn whose(backlog: &Backlog) -> &str {
-    backlog.consumer_group.as_deref().unwrap_or("the outbox")
 }
 
 fn hosts(hosts: &[HostRow]) -> Result<(), Failure> {
@@ -163,4 +91,38 @@ fn deaths(deaths: &[Deaths]) -> Result<(), Failure> {
     };
     let rows = deaths.iter().map(row).collect();
     print::table(&["DEAD IN", "HANDLER", "REASON", "CODE", "LETTERS"], rows, "No dead letters are open.")
+}
+
+/// One line an owner; lanes without a living one stand as nobody's.
+fn lanes(lanes: &[LaneRow]) -> Result<(), Failure> {
+    let row = |((group, owner), share): ((Option<&str>, Option<&str>), Share)| {
+        vec![
+            group.unwrap_or("the outbox").to_owned(),
+            owner.unwrap_or("nobody").to_owned(),
+            share.lanes.to_string(),
+            share.longest_secs.map_or_else(|| "-".to_owned(), print::length),
+            share.doubts.to_string(),
+            share.duplicates.to_string(),
+        ]
+    };
+    let rows = shares(lanes).into_iter().map(row).collect();
+    print::table(&["LANES OF", "OWNER", "LANES", "FOR", "DOUBTS", "DUPLICATES"], rows, "There are no lanes.")
+}
+
+/// Prints one line a partition.
+fn offsets(offsets: &[Offset]) -> Result<(), Failure> {
+    let known = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let row = |offset: &Offset| {
+        let read = &offset.read;
+        vec![
+            read.consumer_group.clone(),
+            format!("{}/{}", read.topic, read.partition),
+            read.next_offset.to_string(),
+            known(offset.end_offset),
+            known(offset.lag),
+            print::moment(read.updated_at),
+        ]
+    };
+    let header = ["GROUP", "PARTITION", "NEXT OFFSET", "END", "LAG", "MOVED"];
+    print::table(&header, offsets.iter().map(row).collect(), "No partition has been read.")
 }

@@ -27,6 +27,20 @@ fn lower_name(text: &str, length_max: usize, also: impl Fn(char) -> bool) -> boo
     text.len() <= length_max && text.starts_with(lower) && text.chars().all(|c| lower(c) || also(c))
 }
 
+/// The name of a token, by which the audit calls whoever shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct TokenName;
+
+impl TokenName {
+    /// Checks the text: what a variable of the environment can name too.
+    pub(super) fn parse(text: &str) -> Result<Self, BadName> {
+        if lower_name(text, 64, |c| c == '-') {
+            return Ok(Self);
+        }
+        Err(BadName("1 to 64 of a-z, 0-9 and \"-\", beginning with a letter or digit"))
+    }
+}
+
 impl Namespace {
     pub(super) const ALLOWED: &'static str =
         "1 to 32 of a-z, 0-9 and \"-\", beginning with a letter or digit";

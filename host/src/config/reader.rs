@@ -88,7 +88,7 @@ impl Reader {
     /// The names of the tables in a section, from the file and the environment.
     pub(super) fn tables(&mut self, section: &str) -> BTreeSet<String> {
         self.known.insert(format!("{section}.NAME"));
-        let filed = self.table.get(section).and_then(Value::as_table);
+        let filed = section.split('.').try_fold(&self.table, |table, name| table.get(name)?.as_table());
         let filed =
             filed.into_iter().flatten().filter(|(_, value)| value.is_table()).map(|(name, _)| name.clone());
         let prefix = format!("{section}.");

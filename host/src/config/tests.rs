@@ -418,12 +418,12 @@ fn properties_that_operators_need_are_taken() {
 fn an_admin_port_that_others_reach_needs_a_token_that_nothing_shows() {
     let listen = |address: &str, token: Option<&str>| {
         let mut env = vec![("MAILROOM__ADMIN__LISTEN", address)];
-        env.extend(token.map(|token| ("MAILROOM__ADMIN__TOKEN", token)));
+        env.extend(token.map(|token| ("MAILROOM__ADMIN__TOKENS__NIGHT_SHIFT__TOKEN", token)));
         load(SERVERS, &env)
     };
     let default = load(SERVERS, &[]).unwrap().0.admin;
     assert_eq!(default.listen.unwrap().to_string(), "127.0.0.1:9180");
-    assert!(!default.is_listen_given && default.token.is_none());
+    assert!(!default.is_listen_given && default.tokens.is_empty() && default.reads_without_token);
     assert_eq!(listen("off", None).unwrap().0.admin.listen, None);
     for local in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:9180", "[::ffff:127.0.0.1]:9180"] {
         assert!(listen(local, None).unwrap().0.admin.is_listen_given, "{local}");
@@ -433,7 +433,12 @@ fn an_admin_port_that_others_reach_needs_a_token_that_nothing_shows() {
         let errors = listen(open, None).unwrap_err().to_string();
         assert!(errors.contains("admin.listen") && errors.contains("needs a token"), "{errors}");
         let (config, settings) = listen(open, Some(token)).unwrap();
-        assert_eq!(config.admin.token.as_ref().map(Secret::expose), Some(token));
+        let known = config.admin.tokens.first().unwrap();
+        assert_eq!(
+            (known.name.as_str(), known.role, known.secret.expose()),
+            ("night-shift", Role::Viewer, token)
+        );
+        assert!(!config.admin.reads_without_token, "others could read");
         assert!(!format!("{config:?}{settings:?}").contains(token));
     }
     for wrong in ["9180", "localhost:9180", ":9180", "on", ""] {
@@ -444,8 +449,34 @@ fn an_admin_port_that_others_reach_needs_a_token_that_nothing_shows() {
         let errors = listen("0.0.0.0:9180", Some(wrong)).unwrap_err();
         assert_eq!(errors.0.len(), 1, "{errors}");
         let errors = errors.to_string();
-        assert!(errors.contains("admin.token: must be at least 16") && !errors.contains(wrong), "{errors}");
+        let named = "admin.tokens.night-shift.token: must be at least 16";
+        assert!(errors.contains(named) && !errors.contains(wrong), "{errors}");
     }
-    let both = errors(&format!("{SERVERS}[admin]\ntoken = \"{token}\"\ntoken-file = \"x\"\n"), &[]);
-    assert!(both.iter().any(|error| error.contains("together with admin.token")), "{both:?}");
+}
+
+#[test]
+fn each_admin_token_has_a_name_and_a_role_and_is_no_other_ones() {
+    let read = |lines: &str| load(&format!("{SERVERS}[admin.tokens]\n{lines}\n"), &[]);
+    let (a, b) = ("0123456789abcdef", "fedcba9876543210");
+    let two = format!(
+        "ann = {{ role = \"admin\", token = \"{a}\" }}\nbo = {{ role = \"operator\", token = \"{b}\" }}"
+    );
+    let tokens = read(&two).unwrap().0.admin.tokens;
+    let seen: Vec<_> = tokens.iter().map(|token| (token.name.as_str(), token.role)).collect();
+    assert_eq!(seen, [("ann", Role::Admin), ("bo", Role::Operator)]);
+    for (line, named) in [
+        (format!("ann = {{ token = \"{a}\", token-file = \"x\" }}"), "together with admin.tokens.ann.token"),
+        ("ann = { token-file = \"/nowhere\" }".to_owned(), "cannot read the file"),
+        ("ann = { role = \"viewer\" }".to_owned(), "admin.tokens.ann.token: is missing"),
+        (
+            format!("ann = {{ role = \"root\", token = \"{a}\" }}"),
+            "must be \"viewer\" or \"operator\" or \"admin\"",
+        ),
+        (format!("Ann = {{ token = \"{a}\" }}"), "its name must be 1 to 64 of a-z"),
+        (format!("ann = {{ token = \"{a}\" }}\nbo = {{ token = \"{a}\" }}"), "is the token of ann too"),
+        (format!("ann = {{ token = \"{a}\", rights = 1 }}"), "unknown key"),
+    ] {
+        let errors = read(&line).unwrap_err().to_string();
+        assert!(errors.contains(named) && !errors.contains(a), "{line}: {errors}");
+    }
 }

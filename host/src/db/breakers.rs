@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::json;
 
-use super::wake::INBOX;
+use super::audit::{self, Change, Operator};
+use super::wake::{self, INBOX};
 use super::{Db, DbError};
 use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
 
@@ -63,6 +65,33 @@ pub(crate) async fn close(db: &Db, group: &str) -> Result<bool, DbError> {
     .await
     .map_err(DbError::new("closing a breaker"))?;
     Ok(!closed.is_empty())
+}
+
+/// The groups that an operator may mean by a name: one of that name, or of the handler.
+pub(crate) fn groups_of(namespace: &str, name: &str) -> [String; 2] {
+    [name.to_owned(), format!("{namespace}.{name}")]
+}
+
+/// Closes a breaker for an operator; gives whether it was open.
+pub(crate) async fn reset(db: &Db, group: &str, by: &Operator) -> Result<bool, DbError> {
+    const DOING: &str = "resetting a breaker";
+    let mut tx = db.begin(DOING).await?;
+    let was = sqlx::query_scalar!(
+        r#"delete from mailroom.breaker where consumer_group = $1
+           returning jsonb_build_object('open', true, 'since', opened_at, 'by', opened_by, 'error', last_error) as "was!""#,
+        group,
+    );
+    let was = was.fetch_optional(&mut *tx).await.map_err(DbError::new(DOING))?;
+    if was.is_none() {
+        tx.roll_back().await;
+        return Ok(false);
+    }
+    let closed = json!({ "open": false });
+    let change = Change { action: "handler.reset", target: group, before: was, after: Some(closed) };
+    audit::note(&mut tx, by, change).await?;
+    wake::notify(&mut tx, INBOX).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// An open breaker, for people.

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Db, DbError, Tx};
+use super::audit::{self, Operator};
+use super::{Db, DbError, Tx, wake};
 
 /// Filter for dead letters; what is `None` or empty does not narrow.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +19,10 @@ pub(crate) struct Which {
     pub(crate) handler: Option<String>,
     pub(crate) topic: Option<String>,
     pub(crate) reason: Option<String>,
+    /// Empty for those without one.
     pub(crate) code: Option<String>,
+    /// Empty for those without one.
+    pub(crate) fault: Option<String>,
     /// `open`, `replayed` or `discarded`.
     pub(crate) status: Option<&'static str>,
     pub(crate) since_secs: Option<f64>,
@@ -45,15 +49,18 @@ pub(crate) struct Letter {
     pub(crate) discarded_at: Option<DateTime<Utc>>,
 }
 
-/// Letters by what they died of, before a replay.
+/// Open letters that died of the same.
 #[derive(Debug, Serialize)]
 pub(crate) struct Group {
     pub(crate) origin: String,
     pub(crate) handler: Option<String>,
     pub(crate) topic: String,
     pub(crate) reason: String,
+    pub(crate) fault: Option<String>,
     pub(crate) code: Option<String>,
     pub(crate) letters: i64,
+    pub(crate) first_died_at: DateTime<Utc>,
+    pub(crate) last_died_at: DateTime<Utc>,
 }
 
 /// An open letter that is to be settled, with what finds its row.
@@ -78,6 +85,7 @@ pub(crate) async fn list(db: &Db, which: &Which, limit: i64) -> Result<Vec<Lette
         which.status,
         which.since_secs,
         limit,
+        which.fault.as_deref(),
     )
     .fetch_all(db.pool())
     .await
@@ -96,23 +104,26 @@ pub(crate) async fn show(db: &Db, id: Uuid) -> Result<Option<Value>, DbError> {
     .map_err(DbError::new("reading a dead letter"))
 }
 
-/// Counts the open letters in groups, for a dry run.
+/// Counts the open letters by what they died of.
 pub(crate) async fn groups(db: &Db, which: &Which) -> Result<Vec<Group>, DbError> {
     sqlx::query_as!(
         Group,
-        r#"select d.origin, d.handler, d.topic, d.reason, d.code, count(*) as "letters!"
+        r#"select d.origin, d.handler, d.topic, d.reason, d.fault, d.code, count(*) as "letters!",
+                  min(d.died_at) as "first_died_at!", max(d.died_at) as "last_died_at!"
              from mailroom.dead_letter d
             where d.replayed_at is null and d.discarded_at is null
               and (cardinality($1::uuid[]) = 0 or d.id = any ($1) or d.message = any ($1))
               and ($2::text is null or d.handler = $2) and ($3::text is null or d.topic = $3)
-              and ($4::text is null or d.reason = $4) and ($5::text is null or d.code = $5)
-            group by d.origin, d.handler, d.topic, d.reason, d.code
-            order by d.origin, d.handler, d.topic, d.reason, d.code"#,
+              and ($4::text is null or d.reason = $4) and ($5::text is null or coalesce(d.code, '') = $5)
+              and ($6::text is null or coalesce(d.fault, '') = $6)
+            group by d.origin, d.handler, d.topic, d.reason, d.fault, d.code
+            order by d.origin, d.handler, d.topic, d.reason, d.fault, d.code"#,
         &which.ids,
         which.handler.as_deref(),
         which.topic.as_deref(),
         which.reason.as_deref(),
         which.code.as_deref(),
+        which.fault.as_deref(),
     )
     .fetch_all(db.pool())
     .await
@@ -134,7 +145,8 @@ pub(crate) async fn open(
               and (d.origin, d.seq) > ($6::text, $7::bigint)
               and (cardinality($1::uuid[]) = 0 or d.id = any ($1) or d.message = any ($1))
               and ($2::text is null or d.handler = $2) and ($3::text is null or d.topic = $3)
-              and ($4::text is null or d.reason = $4) and ($5::text is null or d.code = $5)
+              and ($4::text is null or d.reason = $4) and ($5::text is null or coalesce(d.code, '') = $5)
+              and ($9::text is null or coalesce(d.fault, '') = $9)
             order by d.origin, d.seq limit $8"#,
         &which.ids,
         which.handler.as_deref(),
@@ -144,15 +156,61 @@ pub(crate) async fn open(
         origin,
         seq,
         limit,
+        which.fault.as_deref(),
     )
     .fetch_all(db.pool())
     .await
     .map_err(DbError::new("reading dead letters"))
 }
 
+/// How letters are closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Their messages are pending again.
+    Replay,
+    /// Their messages stay failed.
+    Discard,
+}
+
+impl Closing {
+    /// The word for letters that were closed so.
+    pub(crate) fn done(self) -> &'static str {
+        match self {
+            Self::Replay => "replayed",
+            Self::Discard => "discarded",
+        }
+    }
+}
+
+/// Letters that one transaction closed, or left as they are.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) taken: usize,
+    pub(crate) closed: usize,
+    /// The one behind which the next begin.
+    pub(crate) last: Open,
+}
+
+/// Closes the next open letters behind `after` in one transaction; gives nothing where there are none.
+pub(crate) async fn close_next(
+    db: &Db,
+    which: &Which,
+    after: Option<&Open>,
+    rows: i64,
+    (closing, by): (Closing, &Operator),
+) -> Result<Option<Batch>, DbError> {
+    let letters = open(db, which, after, rows).await?;
+    let Some(last) = letters.last().cloned() else { return Ok(None) };
+    let closed = match closing {
+        Closing::Replay => replay(db, &letters, Some(by)).await,
+        Closing::Discard => discard(db, &letters, by).await,
+    }?;
+    Ok(Some(Batch { taken: letters.len(), closed, last }))
+}
+
 /// Makes the letters' messages pending again, in one transaction; gives how many rows it found. A letter
-/// whose row retention has deleted, or that another replay took first, stays as it is.
-pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> {
+/// whose row retention has deleted, or that another replay took first, stays as it is. `None` is the host itself.
+pub(crate) async fn replay(db: &Db, letters: &[Open], by: Option<&Operator>) -> Result<usize, DbError> {
     let doing = || DbError::new("replaying dead letters");
     let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
     let mut tx = db.begin("replaying dead letters").await?;
@@ -174,16 +232,17 @@ pub(crate) async fn replay(db: &Db, letters: &[Open]) -> Result<usize, DbError> 
     .execute(&mut *tx)
     .await
     .map_err(doing())?;
-    sqlx::query!("select pg_notify('mailroom_inbox', ''), pg_notify('mailroom_outbox', '')")
-        .execute(&mut *tx)
-        .await
-        .map_err(doing())?;
+    if let Some(by) = by {
+        audit::note_letters(&mut tx, by, "dead.replay", &replayed, "replayed").await?;
+    }
+    wake::notify(&mut tx, wake::INBOX).await?;
+    wake::notify(&mut tx, wake::OUTBOX).await?;
     tx.commit().await?;
     Ok(replayed.len())
 }
 
 /// Closes the letters; their messages stay failed. Gives how many were still open.
-pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError> {
+pub(crate) async fn discard(db: &Db, letters: &[Open], by: &Operator) -> Result<usize, DbError> {
     let doing = || DbError::new("discarding dead letters");
     let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
     let mut tx = db.begin("discarding dead letters").await?;
@@ -197,7 +256,8 @@ pub(crate) async fn discard(db: &Db, letters: &[Open]) -> Result<usize, DbError>
     .await
     .map_err(doing())?;
     unblock(&mut tx, &discarded).await?;
-    sqlx::query!("select pg_notify('mailroom_inbox', '')").execute(&mut *tx).await.map_err(doing())?;
+    audit::note_letters(&mut tx, by, "dead.discard", &discarded, "discarded").await?;
+    wake::notify(&mut tx, wake::INBOX).await?;
     tx.commit().await?;
     Ok(discarded.len())
 }
@@ -236,8 +296,8 @@ pub(crate) struct BlockedKey {
     pub(crate) consumer_group: String,
     pub(crate) topic: String,
     pub(crate) partition: i32,
-    /// Key as text, where it is text.
-    pub(crate) key: String,
+    /// As text, where it is; `None` for who may not see it.
+    pub(crate) key: Option<String>,
     /// `block` or `park`.
     pub(crate) policy: String,
     pub(crate) blocked_at: DateTime<Utc>,
@@ -262,7 +322,7 @@ pub(crate) async fn blocked_keys(db: &Db, limit: i64) -> Result<Vec<BlockedKey>,
         consumer_group: row.consumer_group,
         topic: row.topic,
         partition: row.partition,
-        key: String::from_utf8_lossy(&row.key).into_owned(),
+        key: Some(String::from_utf8_lossy(&row.key).into_owned()),
         policy: row.policy,
         blocked_at: row.blocked_at,
         letter: row.letter,

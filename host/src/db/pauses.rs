@@ -2,17 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::wake::INBOX;
-use super::{Db, DbError};
-use crate::message::{LAST_ERROR_BYTES_MAX, bounded};
+use super::audit::{self, Change, Operator};
+use super::wake::{self, INBOX};
+use super::{Db, DbError, Tx};
 
 /// A paused handler, for people.
 #[derive(Debug, Serialize)]
 pub(crate) struct Paused {
     pub(crate) consumer_group: String,
     pub(crate) paused_at: DateTime<Utc>,
-    /// Name of who paused it, as Postgres and the configuration call them.
+    /// Who: a token's name, or the role of Postgres and the host's name of whoever used the command line.
     pub(crate) paused_by: String,
     pub(crate) reason: Option<String>,
 }
@@ -30,37 +31,63 @@ pub(crate) async fn groups_of(db: &Db, namespace: &str, name: &str) -> Result<Ve
 }
 
 /// Pauses a handler. Of one that is paused the reason is replaced, where there is a new one.
-pub(crate) async fn pause(db: &Db, group: &str, worker: &str, reason: Option<&str>) -> Result<(), DbError> {
+pub(crate) async fn pause(db: &Db, group: &str, by: &Operator) -> Result<(), DbError> {
+    const DOING: &str = "pausing a handler";
+    let mut tx = db.begin(DOING).await?;
+    let before = begin_change(&mut tx, group).await?;
+    let (reason, paused) = (by.reason(), json!({ "paused": true }));
+    let change = Change { action: "handler.pause", target: group, before: Some(before), after: Some(paused) };
+    let actor = audit::note(&mut tx, by, change).await?;
     sqlx::query!(
-        "with paused as (
-             insert into mailroom.handler_pause as p (consumer_group, paused_by, reason)
-             values ($1, session_user || '@' || $2::text, $3)
-             on conflict (consumer_group) do update set reason = coalesce(excluded.reason, p.reason)
-             returning 1)
-         select pg_notify($4, '') as told from paused",
+        "insert into mailroom.handler_pause as p (consumer_group, paused_by, reason) values ($1, $2, $3)
+             on conflict (consumer_group) do update set reason = coalesce(excluded.reason, p.reason)",
         group,
-        worker,
-        reason.map(|reason| bounded(reason, LAST_ERROR_BYTES_MAX)),
-        INBOX,
+        actor,
+        reason,
     )
-    .fetch_all(db.pool())
+    .execute(&mut *tx)
     .await
-    .map_err(DbError::new("pausing a handler"))?;
-    Ok(())
+    .map_err(DbError::new(DOING))?;
+    wake::notify(&mut tx, INBOX).await?;
+    tx.commit().await
 }
 
 /// Lets a handler go on; gives whether it was paused.
-pub(crate) async fn resume(db: &Db, group: &str) -> Result<bool, DbError> {
-    let resumed = sqlx::query!(
-        "with resumed as (delete from mailroom.handler_pause where consumer_group = $1 returning 1)
-         select pg_notify($2, '') as told from resumed",
+pub(crate) async fn resume(db: &Db, group: &str, by: &Operator) -> Result<bool, DbError> {
+    const DOING: &str = "resuming a handler";
+    let mut tx = db.begin(DOING).await?;
+    let before = begin_change(&mut tx, group).await?;
+    let resumed = sqlx::query!("delete from mailroom.handler_pause where consumer_group = $1", group)
+        .execute(&mut *tx)
+        .await
+        .map_err(DbError::new(DOING))?;
+    if resumed.rows_affected() == 0 {
+        tx.roll_back().await;
+        return Ok(false);
+    }
+    let goes_on = json!({ "paused": false });
+    let change =
+        Change { action: "handler.resume", target: group, before: Some(before), after: Some(goes_on) };
+    audit::note(&mut tx, by, change).await?;
+    wake::notify(&mut tx, INBOX).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Lets one operator after the other change a group; gives what the group is now.
+async fn begin_change(tx: &mut Tx, group: &str) -> Result<Value, DbError> {
+    let failed = || DbError::new("reading a pause");
+    sqlx::query!("select name from mailroom.consumer_group where name = $1 for no key update", group)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(failed())?;
+    let paused = sqlx::query_scalar!(
+        r#"select jsonb_build_object('paused', true, 'by', paused_by, 'since', paused_at, 'reason', reason) as "paused!"
+             from mailroom.handler_pause where consumer_group = $1"#,
         group,
-        INBOX,
-    )
-    .fetch_all(db.pool())
-    .await
-    .map_err(DbError::new("resuming a handler"))?;
-    Ok(!resumed.is_empty())
+    );
+    let paused = paused.fetch_optional(&mut **tx).await.map_err(failed())?;
+    Ok(paused.unwrap_or_else(|| json!({ "paused": false })))
 }
 
 /// Lists the handlers that are paused.

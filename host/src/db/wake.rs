@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::error::no_answer;
-use super::{Db, DbError};
+use super::{Db, DbError, Tx};
 
 /// Something was inserted into the outbox while a relay slept.
 pub(crate) const OUTBOX: &str = "mailroom_outbox";
@@ -15,6 +15,15 @@ pub(crate) const OUTBOX: &str = "mailroom_outbox";
 pub(crate) const INBOX: &str = "mailroom_inbox";
 
 const LISTENING: &str = "listening for wake-ups";
+
+/// Wakes all hosts once the transaction commits.
+pub(super) async fn notify(tx: &mut Tx, channel: &str) -> Result<(), DbError> {
+    sqlx::query!("select pg_notify($1, '')", channel)
+        .execute(&mut **tx)
+        .await
+        .map_err(DbError::new("waking hosts"))?;
+    Ok(())
+}
 
 /// A connection of its own that listens.
 pub(crate) struct Listener {

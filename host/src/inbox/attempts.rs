@@ -22,3 +22,9 @@ pub(crate) async fn failed_attempts(db: &Db, fields: &Value) -> Result<Vec<Value
     .await
     .map_err(DbError::new("reading a message's failed attempts"))
 }
+
+/// The same of a dead letter. Messages of the outbox have no calls.
+pub(crate) async fn failed_attempts_of_letter(db: &Db, letter: &Value) -> Result<Vec<Value>, DbError> {
+    let is_of_inbox = letter.get("origin").and_then(Value::as_str) == Some("inbox");
+    if is_of_inbox { failed_attempts(db, letter).await } else { Ok(Vec::new()) }
+}

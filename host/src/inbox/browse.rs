@@ -15,6 +15,8 @@ use crate::message::id_time_ms;
 pub(crate) struct Filter {
     pub(crate) handler: Option<String>,
     pub(crate) topic: Option<String>,
+    /// As text; no index has it, so that a list reads all of its span of time.
+    pub(crate) key: Option<String>,
     pub(crate) status: Option<&'static str>,
     /// Age since they were stored, at most: the index by that time makes a list cheap.
     pub(crate) since: Duration,
@@ -66,12 +68,14 @@ pub(crate) async fn list(db: &Db, filter: &Filter) -> Result<Vec<Listed>, DbErro
                    or i.consumer_group in (select g.name from mailroom.consumer_group g where g.handler = $2))
               and ($3::text is null or i.topic = $3)
               and ($4::text is null or i.status = $4)
+              and ($6::text is null or i.key = convert_to($6, 'utf8'))
             order by i.created_at desc, i.seq desc limit $5"#,
         filter.since.as_secs_f64(),
         filter.handler.as_deref(),
         filter.topic.as_deref(),
         filter.status,
         filter.limit,
+        filter.key.as_deref(),
     )
     .fetch_all(db.pool())
     .await

@@ -13,6 +13,8 @@ use crate::db::{Db, DbError};
 #[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) topic: Option<String>,
+    /// As text; no index has it, so that a list reads all of its span of time.
+    pub(crate) key: Option<String>,
     pub(crate) status: Option<&'static str>,
     /// Age since they were stored, at most: the index by that time makes a list cheap.
     pub(crate) since: Duration,
@@ -68,11 +70,13 @@ pub(crate) async fn list(db: &Db, filter: &Filter) -> Result<Vec<Listed>, DbErro
           where o.created_at >= statement_timestamp() - make_interval(secs => $1)
             and ($2::text is null or o.topic = $2)
             and ($3::text is null or o.status = $3)
+            and ($5::text is null or o.key = convert_to($5, 'utf8'))
           order by o.created_at desc, o.seq desc limit $4",
         filter.since.as_secs_f64(),
         filter.topic.as_deref(),
         filter.status,
         filter.limit,
+        filter.key.as_deref(),
     )
     .fetch_all(db.pool())
     .await

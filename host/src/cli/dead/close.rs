@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::{Narrow, print};
 use crate::cli::Output;
 use crate::cli::failure::Failure;
-use crate::db::dead_letters::{self, Group, Which};
-use crate::db::{Db, DbError};
+use crate::db::Db;
+use crate::db::audit::Operator;
+use crate::db::dead_letters::{self, Closing, Group, Which};
 
 /// Letters that are closed in one transaction.
 const BATCH_ROWS_MAX: u32 = 500;
@@ -32,6 +33,9 @@ struct Choice {
     /// Change nothing: say what would be taken
     #[arg(long)]
     dry_run: bool,
+    /// Why, for whoever reads `audit list`
+    #[arg(long = "because", value_name = "TEXT")]
+    because: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -61,37 +65,39 @@ fn rate(text: &str) -> Result<NonZeroU32, String> {
 impl Choice {
     fn which(&self) -> Result<Which, Failure> {
         if self.ids.is_empty() && self.narrow.is_empty() && !self.all {
-            let problem = "say which: ids, --handler, --topic, --reason, --code, or --all";
+            let problem = "say which: ids, --handler, --topic, --reason, --fault, --code, or --all";
             return Err(Failure::Usage(problem.to_owned()));
         }
         Ok(Which { ids: self.ids.clone(), ..self.narrow.which() })
     }
 }
 
-pub(in crate::cli) async fn replay(db: &Db, replay: Replay) -> Result<(), Failure> {
-    let work = Work { choice: &replay.choice, done: "replayed", rate: replay.rate, json: replay.output.json };
-    work.run(db, async |batch| dead_letters::replay(db, batch).await).await
+pub(in crate::cli) async fn replay(db: &Db, worker: &str, replay: Replay) -> Result<(), Failure> {
+    let work = Work {
+        choice: &replay.choice,
+        closing: Closing::Replay,
+        rate: replay.rate,
+        json: replay.output.json,
+    };
+    work.run(db, worker).await
 }
 
-pub(in crate::cli) async fn discard(db: &Db, discard: Discard) -> Result<(), Failure> {
-    let work = Work { choice: &discard.choice, done: "discarded", rate: None, json: discard.output.json };
-    work.run(db, async |batch| dead_letters::discard(db, batch).await).await
+pub(in crate::cli) async fn discard(db: &Db, worker: &str, discard: Discard) -> Result<(), Failure> {
+    let work =
+        Work { choice: &discard.choice, closing: Closing::Discard, rate: None, json: discard.output.json };
+    work.run(db, worker).await
 }
 
 /// One run over the chosen letters, whatever is done to them.
 struct Work<'w> {
     choice: &'w Choice,
-    done: &'static str,
+    closing: Closing,
     rate: Option<NonZeroU32>,
     json: bool,
 }
 
 impl Work<'_> {
-    async fn run(
-        &self,
-        db: &Db,
-        close: impl AsyncFn(&[dead_letters::Open]) -> Result<usize, DbError>,
-    ) -> Result<(), Failure> {
+    async fn run(&self, db: &Db, worker: &str) -> Result<(), Failure> {
         let which = self.choice.which()?;
         let groups = dead_letters::groups(db, &which).await?;
         let total: i64 = groups.iter().map(|group| group.letters).sum();
@@ -108,21 +114,28 @@ impl Work<'_> {
                 (rows, Duration::from_secs_f64(f64::from(rows) / f64::from(rate.get())))
             }
         };
+        let by = Operator::at_command_line(worker, self.choice.because.as_deref());
         let (mut taken, mut closed, mut after) = (0, 0, None);
         let mut told = Instant::now();
         loop {
-            let batch = dead_letters::open(db, &which, after.as_ref(), i64::from(batch_rows)).await?;
-            let Some(last) = batch.last().cloned() else { break };
-            if after.is_some() {
-                tokio::time::sleep(pause).await;
-            }
-            closed += close(&batch).await?;
-            taken += batch.len();
+            let next = dead_letters::close_next(
+                db,
+                &which,
+                after.as_ref(),
+                i64::from(batch_rows),
+                (self.closing, &by),
+            );
+            let Some(batch) = next.await? else { break };
+            closed += batch.closed;
+            taken += batch.taken;
             if told.elapsed() >= TELL_EVERY {
-                eprintln!("{closed} of {total} {}", self.done);
+                eprintln!("{closed} of {total} {}", self.closing.done());
                 told = Instant::now();
             }
-            after = Some(last);
+            after = Some(batch.last);
+            if i64::try_from(taken).unwrap_or(i64::MAX) < total {
+                tokio::time::sleep(pause).await;
+            }
         }
         self.answer(closed, taken - closed)
     }
@@ -131,9 +144,9 @@ impl Work<'_> {
     /// was faster.
     fn answer(&self, closed: usize, left: usize) -> Result<(), Failure> {
         if self.json {
-            return print::json(&json!({ self.done: closed, "left": left }));
+            return print::json(&json!({ self.closing.done(): closed, "left": left }));
         }
-        print::line(&format!("{closed} {}", self.done))?;
+        print::line(&format!("{closed} {}", self.closing.done()))?;
         if left > 0 {
             print::line(&format!(
                 "{left} left as they are: their messages are no longer there or no longer failed; discard closes them"
@@ -146,10 +159,20 @@ impl Work<'_> {
 fn table(groups: &[Group]) -> Result<(), Failure> {
     let row = |group: &Group| {
         let handler = group.handler.clone().unwrap_or_default();
-        let code = group.code.clone().unwrap_or_default();
-        let (origin, reason) = (group.origin.clone(), group.reason.clone());
-        vec![origin, handler, group.topic.clone(), reason, code, group.letters.to_string()]
+        let (fault, code) = (group.fault.clone().unwrap_or_default(), group.code.clone().unwrap_or_default());
+        vec![
+            group.origin.clone(),
+            handler,
+            group.topic.clone(),
+            group.reason.clone(),
+            fault,
+            code,
+            group.letters.to_string(),
+            print::moment(group.first_died_at),
+            print::moment(group.last_died_at),
+        ]
     };
-    let header = ["FROM", "HANDLER", "TOPIC", "REASON", "CODE", "LETTERS"];
+    let header =
+        ["FROM", "HANDLER", "TOPIC", "REASON", "FAULT", "CODE", "LETTERS", "FIRST DIED", "LAST DIED"];
     print::table(&header, groups.iter().map(row).collect(), "No open dead letters match.")
 }

@@ -8,12 +8,12 @@ use bytesize::ByteSize;
 use serde_json::{Map, Value, json};
 
 use super::given::Given;
-use crate::cli::print::bytes_as_json;
 use crate::handler::Asked;
 use crate::message::Outgoing;
 use crate::pipeline::decide::{Cause, cause};
 use crate::pipeline::outcome::{Called, End, Fault, Outcome};
 use crate::settle::Scope;
+use crate::shown::bytes_as_json;
 
 /// One call, and the times of all.
 pub(super) struct Told<'c> {

@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 
 use super::translate::Translation;
 use crate::config::{self, WorkerName};
+use crate::db::audit::Operator;
 use crate::db::handlers::Entry;
 use crate::db::twin::{self, Snapshot, session_id};
 use crate::db::{Db, dead_letters, handlers, hosts, lanes, pauses, rounds};
@@ -201,11 +202,11 @@ impl Real {
         let db = &self.db;
         match act {
             Act::Replay(seq) => {
-                dead_letters::replay(db, &self.letters(*seq).await).await.unwrap();
+                dead_letters::replay(db, &self.letters(*seq).await, None).await.unwrap();
                 "replayed"
             }
             Act::Discard(seq) => {
-                dead_letters::discard(db, &self.letters(*seq).await).await.unwrap();
+                dead_letters::discard(db, &self.letters(*seq).await, &operator()).await.unwrap();
                 "discarded"
             }
             Act::Unlock(lane, key) => {
@@ -213,11 +214,11 @@ impl Real {
                 "unlocked"
             }
             Act::Pause => {
-                pauses::pause(db, "g", "h0", None).await.unwrap();
+                pauses::pause(db, "g", &operator()).await.unwrap();
                 "paused"
             }
             Act::Resume => {
-                pauses::resume(db, "g").await.unwrap();
+                pauses::resume(db, "g", &operator()).await.unwrap();
                 "resumed"
             }
             Act::Complete(seq) => {
@@ -242,6 +243,10 @@ impl Real {
         open.retain(|letter| letter.seq == seq.0);
         open
     }
+}
+
+fn operator() -> Operator {
+    Operator::at_command_line("h0", None)
 }
 
 pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: &T, real: &T) -> Checked {

@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::handler::given::json_or_bytes;
 use crate::cli::handler::told::{Ending, millis};
-use crate::cli::print::bytes_as_json;
 use crate::handler::Asked;
 use crate::message::{Header, Outgoing};
 use crate::pipeline::outcome::{Called, Usage};
 use crate::settle::Scope;
+use crate::shown::bytes_as_json;
 
 /// Observation of one call.
 pub(super) struct Observed {

@@ -1,15 +1,15 @@
-//! The warnings of `mailroom status`: what an operator should look at, each with where to look or what to do.
+//! The warnings of a status: what an operator should look at, each with where to look or what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::offsets::Offset;
 use super::{Status, lanes, whose};
-use crate::cli::print;
 use crate::db::breakers::Open;
 use crate::db::handlers_list::Loaded;
 use crate::db::pauses::Paused;
 use crate::db::status::HostRow;
+use crate::wording::{length, moment, short};
 
 /// A doubt is worth a warning for so long.
 const DOUBT_IS_RECENT: Duration = Duration::from_mins(5);
@@ -36,8 +36,8 @@ fn open_breaker(open: &Open) -> String {
     format!(
         "the breaker of {} is open since {}, nothing of it is started: {}; `mailroom handler reset` closes it",
         open.consumer_group,
-        print::moment(open.opened_at),
-        print::short(Some(&open.last_error)),
+        moment(open.opened_at),
+        short(Some(&open.last_error)),
     )
 }
 
@@ -46,7 +46,7 @@ fn paused(paused: &Paused) -> String {
     format!(
         "{} is paused since {} by {}{why}, nothing of it is started; `mailroom handler resume` lets it go on",
         paused.consumer_group,
-        print::moment(paused.paused_at),
+        moment(paused.paused_at),
         paused.paused_by,
     )
 }
@@ -60,7 +60,7 @@ pub(super) fn differing((group, records): (String, i64)) -> String {
 }
 
 fn expired_host(host: &HostRow) -> Option<String> {
-    let (worker, ago) = (&host.worker, print::length(-host.expires_in_secs));
+    let (worker, ago) = (&host.worker, length(-host.expires_in_secs));
     let warning = || format!("host {worker} gave its last sign of life too long ago (expired {ago} ago)");
     (host.expires_in_secs <= 0.0).then(warning)
 }
@@ -72,7 +72,7 @@ fn handlers(handlers: &[Loaded]) -> Vec<String> {
     for loaded in handlers.iter().filter(|loaded| loaded.alive) {
         digests.entry(&loaded.name).or_default().extend(loaded.digest.as_deref());
         if loaded.state == "refused" {
-            let why = print::short(loaded.last_error.as_deref());
+            let why = short(loaded.last_error.as_deref());
             warnings.push(format!("{} refuses handler {}: {why}", loaded.worker, loaded.name));
         }
     }
@@ -86,7 +86,7 @@ fn free_lanes(status: &Status) -> Vec<String> {
     let free = status.backlogs().filter(|backlog| backlog.lanes_without_owner > 0);
     let warning = free.map(|backlog| {
         let longest = lanes::longest_free(&status.lanes, backlog.consumer_group.as_deref());
-        let since = longest.map_or_else(String::new, |secs| format!(", for {}", print::length(secs)));
+        let since = longest.map_or_else(String::new, |secs| format!(", for {}", length(secs)));
         let whose = whose(backlog);
         format!("{} of {} lanes of {whose} have no owner{since}", backlog.lanes_without_owner, backlog.lanes)
     });
@@ -107,7 +107,7 @@ fn waiting(status: &Status, expiry: Duration) -> Vec<String> {
             "the oldest message of {} that could be {done} has waited {} though its lanes have owners: the \
              host's log says what its lanes wait for",
             whose(backlog),
-            print::length(secs)
+            length(secs)
         ))
     });
     warning.collect()
@@ -127,7 +127,7 @@ fn doubts(status: &Status) -> Vec<String> {
         format!(
             "{lanes} lanes of {group} were taken anew by their owner, the last {} ago: it did not know what became \
              of a settlement, or nothing went on; nothing is lost, and the host's log says what they waited for",
-            print::length(secs)
+            length(secs)
         )
     };
     recent.into_iter().map(warning).collect()
@@ -144,8 +144,8 @@ fn stopped_partition(offset: &Offset) -> Option<String> {
         read.topic,
         read.partition,
         read.next_offset,
-        print::moment(since),
-        print::short(Some(reason)),
+        moment(since),
+        short(Some(reason)),
     ))
 }
 

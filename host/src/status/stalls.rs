@@ -8,12 +8,11 @@ use mailroom_core::ids::TopicPartition;
 
 use super::Status;
 use super::offsets::Offset;
-use crate::cli::failure::Failure;
-use crate::cli::print;
 use crate::config::Config;
-use crate::db::Db;
 use crate::db::status::{self, LaneRow, Read};
+use crate::db::{Db, DbError};
 use crate::kafka::{Reading, read_from};
+use crate::wording::length;
 
 /// Time that a host has to store what has just come to a partition which was idle before.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -26,7 +25,7 @@ type Place<'s> = (&'s str, &'s str, i32);
 
 /// Warns of partitions that were not read for longer than `expiry` though there are more records in their logs. Those
 /// that move while this looks are left out.
-pub(super) async fn find(config: &Config, db: &Db, status: &Status) -> Result<Vec<String>, Failure> {
+pub(super) async fn find(config: &Config, db: &Db, status: &Status) -> Result<Vec<String>, DbError> {
     let suspects = suspects(status, config.host.expiry);
     if suspects.is_empty() {
         return Ok(Vec::new());
@@ -82,7 +81,7 @@ fn place_of_lane(lane: &LaneRow) -> Option<Place<'_>> {
 /// Names the transaction that keeps records from being read.
 fn held_back(offset: &Offset, open_from: i64) -> String {
     let Read { consumer_group, topic, partition, unmoved_secs, .. } = &offset.read;
-    let (lag, unread) = (offset.lag.unwrap_or_default(), print::length(*unmoved_secs));
+    let (lag, unread) = (offset.lag.unwrap_or_default(), length(*unmoved_secs));
     format!(
         "{consumer_group} has a lag of {lag} in {topic}/{partition}, of which nothing can be read, and was not for \
          {unread}: a producer's transaction is open from offset {open_from} on. If it stays open its producer hangs: \
@@ -92,7 +91,7 @@ fn held_back(offset: &Offset, open_from: i64) -> String {
 
 fn unread(offset: &Offset) -> String {
     let Read { consumer_group, topic, partition, unmoved_secs, .. } = &offset.read;
-    let (lag, unread) = (offset.lag.unwrap_or_default(), print::length(*unmoved_secs));
+    let (lag, unread) = (offset.lag.unwrap_or_default(), length(*unmoved_secs));
     format!(
         "{consumer_group} has a lag of {lag} in {topic}/{partition}, which was not read for {unread} though \
          its lane has an owner: the host's log says what the lane waits for"

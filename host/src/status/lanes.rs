@@ -1,37 +1,19 @@
-//! The lanes in `mailroom status`: who has how many of them, and for how long.
+//! Lanes by their owners: who has how many of them, and for how long.
 
 use std::collections::BTreeMap;
 
-use crate::cli::failure::Failure;
-use crate::cli::print;
 use crate::db::status::LaneRow;
 
 /// The lanes of one owner in one group, or in the outbox.
 #[derive(Debug, Default, PartialEq)]
-struct Share {
-    lanes: usize,
+pub(crate) struct Share {
+    pub(crate) lanes: usize,
     /// Time since it has the lane that it has longest, where that is known.
-    longest_secs: Option<f64>,
+    pub(crate) longest_secs: Option<f64>,
     /// Take-overs by an owner in doubt, of all of them together.
-    doubts: i64,
+    pub(crate) doubts: i64,
     /// Records that were dropped as duplicates, of all of them together.
-    duplicates: i64,
-}
-
-/// One line an owner; lanes without a living one stand as nobody's.
-pub(super) fn table(lanes: &[LaneRow]) -> Result<(), Failure> {
-    let row = |((group, owner), share): ((Option<&str>, Option<&str>), Share)| {
-        vec![
-            group.unwrap_or("the outbox").to_owned(),
-            owner.unwrap_or("nobody").to_owned(),
-            share.lanes.to_string(),
-            share.longest_secs.map_or_else(|| "-".to_owned(), print::length),
-            share.doubts.to_string(),
-            share.duplicates.to_string(),
-        ]
-    };
-    let rows = shares(lanes).into_iter().map(row).collect();
-    print::table(&["LANES OF", "OWNER", "LANES", "FOR", "DOUBTS", "DUPLICATES"], rows, "There are no lanes.")
+    pub(crate) duplicates: i64,
 }
 
 /// Returns the longest time that a lane of the group has had no living owner.
@@ -39,7 +21,8 @@ pub(super) fn longest_free(lanes: &[LaneRow], group: Option<&str>) -> Option<f64
     shares(lanes).remove(&(group, None))?.longest_secs
 }
 
-fn shares(lanes: &[LaneRow]) -> BTreeMap<(Option<&str>, Option<&str>), Share> {
+/// Adds up by group and owner; lanes without a living one stand as nobody's.
+pub(crate) fn shares(lanes: &[LaneRow]) -> BTreeMap<(Option<&str>, Option<&str>), Share> {
     let mut shares: BTreeMap<_, Share> = BTreeMap::new();
     for lane in lanes {
         let owner = lane.worker.as_deref().filter(|_| lane.alive);
