@@ -5,6 +5,7 @@
 //! its own on servers that the tests of a process share. Nothing here knows the product's code.
 
 pub mod admin;
+pub mod browser;
 pub mod db;
 pub mod exposition;
 pub mod guests;

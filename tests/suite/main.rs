@@ -25,6 +25,7 @@ mod crash;
 mod crash_loop;
 mod crash_points;
 mod damaged;
+mod dashboard;
 mod databases;
 mod dead_letter_topic;
 mod dead_letters;

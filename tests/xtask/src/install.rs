@@ -15,7 +15,7 @@ pub(crate) struct Need {
     pub(crate) is_there: fn() -> bool,
 }
 
-static NEEDS: [Need; 10] = [
+static NEEDS: [Need; 12] = [
     Need { what: "Postgres", package: "postgresql", is_there: || postgres_programs().is_ok() },
     Need { what: "psql", package: "postgresql-client", is_there: psql_is_there },
     // Debian puts it on no search path.
@@ -31,6 +31,12 @@ static NEEDS: [Need; 10] = [
     },
     Need { what: "openssl", package: "openssl", is_there: || succeeds("openssl", &["version"]) },
     Need { what: "zlib's headers", package: "zlib1g-dev", is_there: || library("zlib", "zlib.h") },
+    Need { what: "Chromium", package: "chromium", is_there: || Path::new("/usr/bin/chromium").exists() },
+    Need {
+        what: "Chromium's driver",
+        package: "chromium-driver",
+        is_there: || Path::new("/usr/bin/chromedriver").exists(),
+    },
 ];
 
 /// Does nothing when all is there.
