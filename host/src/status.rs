@@ -78,7 +78,7 @@ impl Status {
     }
 }
 
-/// Names for people whose backlog it is.
+/// Names whose backlog it is, for people.
 pub(crate) fn whose(backlog: &Backlog) -> &str {
     backlog.consumer_group.as_deref().unwrap_or("the outbox")
 }

@@ -30,7 +30,7 @@ fn head(token: &str) -> String {
     if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") }
 }
 
-/// What a path tells whoever shows this token.
+/// Answer of a path to whoever shows this token.
 async fn told(admin: Admin, token: &str, path: &str) -> Result<Value> {
     let answer = admin.ask("GET", path, &head(token)).await?;
     ensure!(answer.status == 200, "{path}: {answer:?}");

@@ -52,7 +52,7 @@ fn drop_shop(world: &World, is_mended: bool) -> Result<()> {
     Ok(fs::rename(&partial, &file)?)
 }
 
-/// Where pictures are kept for whoever wants to look at them.
+/// Folder of pictures, for whoever wants to look at them.
 fn pictures() -> Result<PathBuf> {
     let folder = paths::target()?.join("dashboard");
     fs::create_dir_all(&folder)?;

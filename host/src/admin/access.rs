@@ -1,4 +1,4 @@
-//! Access to the admin port: who may ask for what, before anything is answered.
+//! Rights of whoever asks, judged before anything is answered.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::config::{self, Role};
 /// Bytes of a request's body.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Who asks.
+/// Somebody who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Caller {
     /// Nobody that is known: may hear yes or no.
@@ -39,7 +39,7 @@ impl Caller {
         }
     }
 
-    /// Whether the content of messages may be shown.
+    /// Returns whether the content of messages may be shown.
     pub(super) fn sees_content(&self) -> bool {
         self.role() >= Some(Role::Operator)
     }

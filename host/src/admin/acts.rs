@@ -29,7 +29,7 @@ pub(super) struct Groups {
     pub(super) consumer_groups: Vec<String>,
 }
 
-/// What is done to a handler.
+/// A change of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HandlerAct {
     Pause,
@@ -37,7 +37,7 @@ pub(super) enum HandlerAct {
     Reset,
 }
 
-/// Does it on all hosts.
+/// Changes a handler on all hosts.
 ///
 /// # Errors
 /// Where nobody knows the handler, or it is as it should be already.
@@ -90,7 +90,7 @@ async fn change(
     Ok(changed)
 }
 
-/// What became of letters.
+/// Outcome for letters.
 #[derive(Debug, Serialize)]
 pub(super) struct Closed {
     /// Letters that were replayed, or discarded.

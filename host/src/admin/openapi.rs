@@ -56,7 +56,7 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     operation
 }
 
-/// What a loopback address tells without a token may be asked for without one.
+/// Reading may need no token, on a loopback address.
 fn security(route: &Route) -> Value {
     let is_open = route.needs == Needs::Role(crate::config::Role::Viewer) && route.method.is_safe();
     if is_open { json!([{ "token": [] }, {}]) } else { json!([{ "token": [] }]) }

@@ -43,7 +43,7 @@ fn is_json(content_type: &str) -> bool {
     content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(JSON))
 }
 
-/// Whether an origin is that of the host that was asked.
+/// Tells whether an origin is that of the host that was asked.
 fn is_own(origin: &str, host: Option<&str>) -> bool {
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))

@@ -1,4 +1,4 @@
-//! Why a request is not done, with what to do: JSON for programs, a page for people.
+//! Refusals say why a request is not done and what to do: JSON for programs, a page for people.
 
 use axum::Json;
 use axum::extract::Request;
@@ -34,7 +34,7 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "this needs a token", remedy)
     }
 
-    /// Where the configuration has no token at all.
+    /// No token is configured at all.
     pub(super) fn no_tokens() -> Self {
         let remedy = "set a token: let token-file of a section [admin.tokens.NAME] name a file that holds one, give it a \
                       role, and start the host anew";

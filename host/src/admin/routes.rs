@@ -31,7 +31,7 @@ pub(super) enum Needs {
     Role(Role),
 }
 
-/// What is answered by a method of a path.
+/// An answer to a method of a path.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) method: Method,

@@ -15,7 +15,7 @@ const SECS_MAX: i64 = 12 * 60 * 60;
 /// The cookie that ends a session.
 pub(super) const ENDED: &str = "mailroom-session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0";
 
-/// What proves the sessions of one token.
+/// Secret that proves the sessions of one token.
 pub(super) struct Key(hmac::Key);
 
 impl Key {
@@ -38,7 +38,7 @@ impl Key {
         format!("{name}.{until}.{}", BASE64.encode(proof.as_ref()))
     }
 
-    /// Whether a session is of this token, and not over.
+    /// Tells whether a session is of this token, and not over.
     pub(super) fn is_of(&self, session: &str, name: &str) -> bool {
         self.proves(session, name, Utc::now().timestamp())
     }

@@ -36,12 +36,12 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Whoever uses the command line where the configuration has this name for the host. Postgres adds the role.
+    /// Somebody who uses the command line where the configuration has this name for the host. Postgres adds the role.
     pub(crate) fn at_command_line(worker: &str, reason: Option<&str>) -> Self {
         Self::new(Via::Cli, worker, reason)
     }
 
-    /// Whoever shows the token of this name.
+    /// Somebody who shows the token of this name.
     pub(crate) fn with_token(name: &str, reason: Option<&str>) -> Self {
         Self::new(Via::Http, name, reason)
     }

@@ -163,12 +163,12 @@ pub(crate) async fn open(
     .map_err(DbError::new("reading dead letters"))
 }
 
-/// How letters are closed.
+/// A way to close letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closing {
-    /// Their messages are pending again.
+    /// Messages are pending again.
     Replay,
-    /// Their messages stay failed.
+    /// Messages stay failed.
     Discard,
 }
 

@@ -13,7 +13,7 @@ use super::{Db, DbError, Tx};
 pub(crate) struct Paused {
     pub(crate) consumer_group: String,
     pub(crate) paused_at: DateTime<Utc>,
-    /// Who: a token's name, or the role of Postgres and the host's name of whoever used the command line.
+    /// Operator: a token's name, or the role of Postgres and the host's name of whoever used the command line.
     pub(crate) paused_by: String,
     pub(crate) reason: Option<String>,
 }

@@ -8,7 +8,7 @@ use crate::db::status::LaneRow;
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Share {
     pub(crate) lanes: usize,
-    /// Time since it has the lane that it has longest, where that is known.
+    /// Time for which it has the lane that it has longest, where that is known.
     pub(crate) longest_secs: Option<f64>,
     /// Take-overs by an owner in doubt, of all of them together.
     pub(crate) doubts: i64,

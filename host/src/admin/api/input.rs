@@ -60,7 +60,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     })
 }
 
-/// Which dead letters a list has.
+/// Choice of dead letters for a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct LetterQuery {
@@ -103,7 +103,7 @@ impl LetterQuery {
     }
 }
 
-/// Which messages of the inbox or outbox a list has.
+/// Choice of messages of the inbox or outbox for a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct MessageQuery {
@@ -159,7 +159,7 @@ impl MessageQuery {
     }
 }
 
-/// How many blocked keys a list has.
+/// Length of a list of blocked keys.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct Limited {
@@ -174,7 +174,7 @@ impl Limited {
     }
 }
 
-/// Which changes a list has.
+/// Choice of changes for a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct AuditQuery {
@@ -195,14 +195,14 @@ impl AuditQuery {
     }
 }
 
-/// Why a handler is changed.
+/// Reason of a handler's change.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct HandlerBody {
     pub(super) because: Option<String>,
 }
 
-/// Which letters are closed, and why.
+/// Choice of letters that are closed, with the reason.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct LettersBody {

@@ -1,4 +1,4 @@
-//! What the API tells.
+//! Answers of the API.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the API changes.
+//! Changes by the API.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};

@@ -28,7 +28,7 @@ fn see(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, path)]).into_response()
 }
 
-/// Why a handler is changed.
+/// Reason of a handler's change.
 #[derive(Debug, Deserialize)]
 pub(in crate::admin) struct Why {
     because: Option<String>,
@@ -67,7 +67,7 @@ async fn on_handler(backend: &Backend, caller: &Caller, what: (HandlerAct, &str)
     Ok(see("/handlers"))
 }
 
-/// Which letters a form is about, and why they are closed.
+/// Letters that a form is about, and the reason why they are closed.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::admin) struct Fields {
     id: Option<Uuid>,

@@ -1,4 +1,4 @@
-//! What all pages have: head, navigation, who looks, and the style.
+//! Parts that all pages have: head, navigation, who looks, and the style.
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -60,7 +60,7 @@ pub(super) fn page(caller: &Caller, at: &str, title: &str, body: &Markup) -> Res
     Html(document(title, &navigation, body).into_string()).into_response()
 }
 
-/// Why there is no page, and what to do.
+/// A page that says why there is no other, and what to do.
 pub(in crate::admin) fn refused(refusal: &Refusal) -> Response {
     let body = html! {
         p { strong { (refusal.error) } }

@@ -15,7 +15,7 @@ use crate::admin::api::LetterQuery;
 use crate::admin::refusal::Refusal;
 use crate::db::dead_letters::{self as letters, Group, Letter, Which};
 
-/// What was done before the page was asked for.
+/// Outcome of the form that led here.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::admin) struct Done {
     done: Option<String>,
@@ -57,7 +57,7 @@ fn notice(done: &Done) -> Markup {
     }
 }
 
-/// Whose message it was, for people.
+/// Names whose message it was, for people.
 fn whose<'l>(handler: &'l Option<String>, origin: &'l str) -> &'l str {
     handler.as_deref().unwrap_or(if origin == "outbox" { "the outbox" } else { origin })
 }

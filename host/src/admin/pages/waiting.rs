@@ -1,4 +1,4 @@
-//! What waits to be published, which keys do not go on, and what operators changed.
+//! Lists: the outbox, keys that do not go on, and changes that operators made.
 
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;

@@ -75,7 +75,7 @@ impl Route {
     }
 }
 
-/// All of them.
+/// Every route.
 pub(in crate::admin) static ROUTES: LazyLock<Vec<Route>> =
     LazyLock::new(|| [probes(), told(), done(), shown()].into_iter().flatten().collect());
 

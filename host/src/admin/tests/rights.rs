@@ -1,4 +1,4 @@
-//! Who may ask for what: every route by every role and every way to show a token, wrong ones included.
+//! Rights: every route by every role and every way to show a token, wrong ones included.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ fn tokens(reads_without_token: bool) -> String {
     )
 }
 
-/// What is meant, beside what the table says: a route that is new stands here too, or this fails.
+/// Routes by the rule that is meant for them: a route that is new stands here too, or a test fails.
 const MEANT: [(&str, &[&str]); 4] = [
     (
         "nothing",
