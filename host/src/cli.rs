@@ -1,8 +1,8 @@
 //! The command line, noun then verb. Answers go to standard output, all else to standard error; nothing
 //! here decides about messages.
 
-mod completion;
 mod audit;
+mod completion;
 mod config;
 mod dead;
 mod dev;

@@ -18,7 +18,7 @@ pub(crate) async fn dead_letter(db: &Db, id: Uuid) -> Result<Option<Value>, DbEr
         let is_of_letter =
             |fields: &Value| fields.get("id").and_then(Value::as_str) == Some(message.as_str());
         let of_groups = inbox::browse::show(db, message_id).await?.into_iter();
-        let found = of_groups.filter(|found| is_of_letter(&found.fields)).last();
+        let found = of_groups.rev().find(|found| is_of_letter(&found.fields));
         found.map(|found| (found.fields, found.key, found.payload))
     } else {
         let found = outbox::browse::show(db, message.parse().unwrap_or_default()).await?;

@@ -72,7 +72,11 @@ impl Browser {
         let options = json!({ "binary": CHROMIUM, "args": arguments });
         let capabilities = json!({ "alwaysMatch": { "goog:chromeOptions": options } });
         let session = browser.command("POST", "/session", &json!({ "capabilities": capabilities })).await?;
-        session["sessionId"].as_str().context("no session")?.clone_into(&mut browser.session);
+        session
+            .get("sessionId")
+            .and_then(Value::as_str)
+            .context("no session")?
+            .clone_into(&mut browser.session);
         Ok(browser)
     }
 
@@ -161,7 +165,7 @@ impl Browser {
     async fn element(&self, using: &str, value: &str) -> Result<String> {
         let found = self.of_session("POST", "/element", &json!({ "using": using, "value": value })).await;
         let found = found.with_context(|| format!("no element {value}"))?;
-        Ok(found[ELEMENT].as_str().context("no element")?.to_owned())
+        Ok(found.get(ELEMENT).and_then(Value::as_str).context("no element")?.to_owned())
     }
 
     async fn of_session(&self, method: &str, path: &str, body: &Value) -> Result<Value> {

@@ -17,6 +17,7 @@ use crate::db::why::{self as rows, Row};
 use crate::inbox::browse as inbox;
 use crate::message::{one_line, order_key};
 use crate::outbox::browse as outbox;
+use crate::shown;
 use known::Known;
 use reason::Cause;
 use subject::Subject;
@@ -172,7 +173,7 @@ impl Question<'_> {
         for (lane, hash) in hashes.iter().filter(|(lane, _)| !with_rows.contains(&lane.id)) {
             if let Some(cause) = subject::blocked(self.db, lane.id, *hash).await? {
                 let subject =
-                    Subject { kind: "key", key: print::bytes_as_json(Some(key)), ..Subject::of_lane(lane) };
+                    Subject { kind: "key", key: shown::bytes_as_json(Some(key)), ..Subject::of_lane(lane) };
                 answers.push(Answer { subject, reasons: vec![cause] });
             }
         }

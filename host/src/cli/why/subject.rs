@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::known::Known;
 use super::reason::{Cause, Reason};
 use crate::cli::failure::Failure;
-use crate::cli::print;
 use crate::config::Config;
 use crate::db::status::LaneRow;
 use crate::db::why::{self, Row};
 use crate::db::{Db, dead_letters};
 use crate::kafka::hidden_from;
+use crate::shown;
 
 /// A message, a key or a lane.
 #[derive(Debug, Serialize)]
@@ -46,7 +46,7 @@ impl Subject {
             topic: Some(row.topic.clone()),
             partition: row.partition.or(row.published_partition),
             offset: row.offset.or(row.published_offset),
-            key: print::bytes_as_json(row.key.as_deref()),
+            key: shown::bytes_as_json(row.key.as_deref()),
         }
     }
 
