@@ -65,7 +65,7 @@ pub(crate) struct Ingest {
     handler: Arc<Handler>,
     /// `None` once the group is left.
     consumer: Option<Consumer>,
-    /// Whether records are taken from it.
+    /// Tells whether records are taken from it.
     polls: bool,
     finder: Finder,
     subscribed: Vec<String>,

@@ -2,6 +2,7 @@
 //! handler says of itself stays text.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -89,72 +90,19 @@ fn somebody_finds_a_failing_group_reads_why_replays_it_and_sees_it_drain() {
         let orders: Vec<Message> = (0..5)
             .map(|number| {
                 let order = json!({"order": number, "note": HOSTILE});
-                Message::to(&topic).key(&format!("k{number}")).id(&format!("order-{number}")).json(&order)
+                Message::to(&topic).key(format!("k{number}")).id(&format!("order-{number}")).json(&order)
             })
             .collect();
         world.kafka.send_all(&orders).await?;
         becomes("all are dead", 5, LATER, async || world.db.one::<i64>(OPEN_LETTERS).await).await?;
         let browser = Browser::start(world.folder()).await?;
 
-        // Whoever has no token reads, and no content.
-        browser.open(&format!("http://{address}/")).await?;
-        browser.shows("open dead letters").await?;
-        pictures_of(&browser, "overview").await?;
-        browser.click("//nav//a[text()='Dead letters']").await?;
-        browser.shows("exhausted").await?;
-        pictures_of(&browser, "groups").await?;
-        browser.click("//a[text()='Look into it']").await?;
-        browser.shows("5 open.").await?;
-        is_unharmed(&browser).await?;
-        browser.click("//a[text()='order-0']").await?;
-        browser.shows(HOSTILE).await?;
-        is_unharmed(&browser).await?;
-        let shown = browser.text().await?;
-        ensure!(shown.contains("whoever signs in as an operator") && !shown.contains("\"order\""), "{shown}");
-
-        browser.click("//a[text()='Sign in to change anything']").await?;
-        browser.fill("//input[@name='token']", "wrong-0123456789abcdef").await?;
-        browser.click("//button[text()='Sign in']").await?;
-        browser.shows("none of this host's").await?;
-        browser.fill("//input[@name='token']", TOKEN).await?;
-        browser.click("//button[text()='Sign in']").await?;
-        browser.shows("ollie (operator)").await?;
-        browser.click("//nav//a[text()='Dead letters']").await?;
-        browser.click("//a[text()='Look into it']").await?;
-        browser.shows("Replay all 5").await?;
-        pictures_of(&browser, "group").await?;
-        browser.click("//a[text()='order-0']").await?;
-        browser.shows("chargeCard").await?;
-        browser.shows("\"order\":0").await?;
-        is_unharmed(&browser).await?;
-        pictures_of(&browser, "letter").await?;
-
+        content_is_hidden_without_a_token(&browser, address).await?;
+        an_operator_reads_why(&browser).await?;
         drop_shop(world, true)?;
         host.wait_log("Handler shop now runs").await?;
-        browser.click("//nav//a[text()='Dead letters']").await?;
-        browser.click("//a[text()='Look into it']").await?;
-        browser.fill("//input[@name='because']", "the shop is mended").await?;
-        browser.click("//button[text()='Replay all 5']").await?;
-        browser.shows("5 letters replayed.").await?;
-        browser.shows("No dead letters are open.").await?;
-        becomes("all are done", 5, SOON, async || world.db.completed().await).await?;
-        // A page that is loaded anew does nothing again.
-        browser.run("location.reload()").await?;
-        browser.shows("No dead letters are open.").await?;
-        let audited = "select count(*) from mailroom.audit
-                        where action = 'dead.replay' and actor = 'ollie' and reason = 'the shop is mended'";
-        assert_eq!(world.db.one::<i64>(audited).await?, 5);
-
-        browser.click("//nav//a[text()='Handlers']").await?;
-        browser.shows("running").await?;
-        browser.fill("//form[contains(@action, '/pause')]//input", HOSTILE).await?;
-        browser.click("//button[text()='Pause']").await?;
-        browser.shows("Paused since").await?;
-        browser.shows(HOSTILE).await?;
-        is_unharmed(&browser).await?;
-        pictures_of(&browser, "handlers").await?;
-        browser.click("//button[text()='Resume']").await?;
-        browser.shows("running").await?;
+        the_group_is_replayed_and_drains(world, &browser).await?;
+        a_handler_is_paused_and_resumed(&browser).await?;
         for page in ["Outbox", "Blocked keys"] {
             browser.click(&format!("//nav//a[text()='{page}']")).await?;
             browser.shows(page).await?;
@@ -165,4 +113,73 @@ fn somebody_finds_a_failing_group_reads_why_replays_it_and_sees_it_drain() {
         host.stop().await?;
         Ok(())
     });
+}
+
+async fn content_is_hidden_without_a_token(browser: &Browser, address: SocketAddr) -> Result<()> {
+    browser.open(&format!("http://{address}/")).await?;
+    browser.shows("open dead letters").await?;
+    pictures_of(browser, "overview").await?;
+    browser.click("//nav//a[text()='Dead letters']").await?;
+    browser.shows("exhausted").await?;
+    pictures_of(browser, "groups").await?;
+    browser.click("//a[text()='Look into it']").await?;
+    browser.shows("5 open.").await?;
+    is_unharmed(browser).await?;
+    browser.click("//a[text()='order-0']").await?;
+    browser.shows(HOSTILE).await?;
+    is_unharmed(browser).await?;
+    let shown = browser.text().await?;
+    ensure!(shown.contains("whoever signs in as an operator") && !shown.contains("\"order\""), "{shown}");
+    Ok(())
+}
+
+async fn an_operator_reads_why(browser: &Browser) -> Result<()> {
+    browser.click("//a[text()='Sign in to change anything']").await?;
+    browser.fill("//input[@name='token']", "wrong-0123456789abcdef").await?;
+    browser.click("//button[text()='Sign in']").await?;
+    browser.shows("none of this host's").await?;
+    browser.fill("//input[@name='token']", TOKEN).await?;
+    browser.click("//button[text()='Sign in']").await?;
+    browser.shows("ollie (operator)").await?;
+    browser.click("//nav//a[text()='Dead letters']").await?;
+    browser.click("//a[text()='Look into it']").await?;
+    browser.shows("Replay all 5").await?;
+    pictures_of(browser, "group").await?;
+    browser.click("//a[text()='order-0']").await?;
+    browser.shows("chargeCard").await?;
+    browser.shows("\"order\":0").await?;
+    is_unharmed(browser).await?;
+    pictures_of(browser, "letter").await?;
+    Ok(())
+}
+
+async fn the_group_is_replayed_and_drains(world: &World, browser: &Browser) -> Result<()> {
+    browser.click("//nav//a[text()='Dead letters']").await?;
+    browser.click("//a[text()='Look into it']").await?;
+    browser.fill("//input[@name='because']", "the shop is mended").await?;
+    browser.click("//button[text()='Replay all 5']").await?;
+    browser.shows("5 letters replayed.").await?;
+    browser.shows("No dead letters are open.").await?;
+    becomes("all are done", 5, SOON, async || world.db.completed().await).await?;
+    // A page that is loaded anew does nothing again.
+    browser.run("location.reload()").await?;
+    browser.shows("No dead letters are open.").await?;
+    let audited = "select count(*) from mailroom.audit
+                    where action = 'dead.replay' and actor = 'ollie' and reason = 'the shop is mended'";
+    assert_eq!(world.db.one::<i64>(audited).await?, 5);
+    Ok(())
+}
+
+async fn a_handler_is_paused_and_resumed(browser: &Browser) -> Result<()> {
+    browser.click("//nav//a[text()='Handlers']").await?;
+    browser.shows("running").await?;
+    browser.fill("//form[contains(@action, '/pause')]//input", HOSTILE).await?;
+    browser.click("//button[text()='Pause']").await?;
+    browser.shows("Paused since").await?;
+    browser.shows(HOSTILE).await?;
+    is_unharmed(browser).await?;
+    pictures_of(browser, "handlers").await?;
+    browser.click("//button[text()='Resume']").await?;
+    browser.shows("running").await?;
+    Ok(())
 }

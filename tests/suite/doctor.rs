@@ -153,6 +153,10 @@ const IN_KAFKA: [(&str, &str, &str, &str, &str); 5] = [
     ("small", "max.message.bytes", "1000", "message-size", "max.message.bytes=1000000"),
 ];
 
+fn count(said: &Value, name: &str) -> Result<u64> {
+    said.get(name).and_then(Value::as_u64).with_context(|| format!("no {name} in {said}"))
+}
+
 /// An answer of the doctor.
 struct Diagnosis(Value);
 
@@ -161,14 +165,14 @@ impl Diagnosis {
     async fn of(world: &World, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         let ran = world.mailroom_with(&[&["doctor", "--json"][..], args].concat(), env).await?;
         let said: Value = serde_json::from_str(&ran.stdout).with_context(|| format!("no JSON: {ran:?}"))?;
-        let counted = said["errors"].as_u64().context("no count")? + said["warnings"].as_u64().unwrap_or(0);
+        let counted = count(&said, "errors")? + count(&said, "warnings")?;
         ensure!(ran.code == Some(if counted == 0 { 0 } else { 6 }), "the exit code does not fit: {ran:?}");
         Ok(Self(said))
     }
 
     fn findings(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.0["findings"].as_array().into_iter().flatten().filter_map(|finding| {
-            let text = |name: &str| finding[name].as_str();
+        self.0.get("findings").and_then(Value::as_array).into_iter().flatten().filter_map(|finding| {
+            let text = |name: &str| finding.get(name).and_then(Value::as_str);
             Some((text("code")?, text("what")?, text("remedy")?))
         })
     }

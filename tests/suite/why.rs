@@ -26,7 +26,7 @@ async fn causes(world: &World, what: &str) -> Result<Vec<Value>> {
 
 /// The words of its reasons.
 async fn words(world: &World, what: &str) -> Result<Vec<String>> {
-    let word = |cause: Value| cause["reason"].as_str().map(str::to_owned);
+    let word = |cause: Value| cause.get("reason").and_then(Value::as_str).map(str::to_owned);
     Ok(causes(world, what).await?.into_iter().filter_map(word).collect())
 }
 

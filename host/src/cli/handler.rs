@@ -48,7 +48,7 @@ pub(super) enum Verb {
     Resume {
         /// The handler, or its consumer group
         name: String,
-        /// Why, for whoever reads `audit list`
+        /// Reason, for whoever reads `audit list`
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -56,7 +56,7 @@ pub(super) enum Verb {
     Reset {
         /// The handler, or its consumer group
         name: String,
-        /// Why, for whoever reads `audit list`
+        /// Reason, for whoever reads `audit list`
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },

@@ -296,7 +296,7 @@ pub(crate) struct BlockedKey {
     pub(crate) consumer_group: String,
     pub(crate) topic: String,
     pub(crate) partition: i32,
-    /// As text, where it is; `None` for who may not see it.
+    /// Text of the key, where it is text; `None` for who may not see it.
     pub(crate) key: Option<String>,
     /// `block` or `park`.
     pub(crate) policy: String,

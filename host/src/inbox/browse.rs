@@ -15,7 +15,7 @@ use crate::message::id_time_ms;
 pub(crate) struct Filter {
     pub(crate) handler: Option<String>,
     pub(crate) topic: Option<String>,
-    /// As text; no index has it, so that a list reads all of its span of time.
+    /// Key as text; no index has it, so that a list reads all of its span of time.
     pub(crate) key: Option<String>,
     pub(crate) status: Option<&'static str>,
     /// Age since they were stored, at most: the index by that time makes a list cheap.

@@ -64,8 +64,8 @@ impl Ingest {
         }
     }
 
-    /// What follows damage in the queue may lie behind it, and is not taken: gives the partition back where its position is
-    /// to be found anew, where the gap policy applies.
+    /// Gives the partition back where its position is to be found anew, where the gap policy applies: what follows damage
+    /// in the queue may lie behind it, and is not taken.
     pub(super) fn damaged(&mut self, partition: TopicPartition, damage: Damage) -> Option<TopicPartition> {
         let log = self.logs.get_mut(&partition)?;
         if log.found.as_ref().is_none_or(|found| found.stopped.is_some()) {

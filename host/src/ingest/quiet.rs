@@ -31,7 +31,7 @@ pub(super) struct Quiet {
 }
 
 impl Quiet {
-    /// Of a partition that is fetched from now on.
+    /// Makes that of a partition which is fetched from now on.
     pub(super) fn of_fetched() -> Self {
         Self { since: Some(Instant::now()), ..Self::default() }
     }
@@ -41,7 +41,7 @@ impl Quiet {
         *self = Self { since: Some(Instant::now()), fine: 0, is_paused: self.is_paused };
     }
 
-    /// It is fetched no longer, or again.
+    /// Notes that it is fetched no longer, or again.
     pub(super) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
         self.since = Some(Instant::now());

@@ -34,7 +34,7 @@ struct TopicLog {
     id: Uuid,
     /// With the records of open transactions.
     ends: BTreeMap<i32, i64>,
-    /// Up to where consumers are given records; less than the end while a transaction is open.
+    /// Offsets up to which consumers are given records; less than the end while a transaction is open.
     readable: BTreeMap<i32, i64>,
     unknown: Vec<String>,
 }

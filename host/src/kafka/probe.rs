@@ -46,7 +46,7 @@ impl Damage {
         Self { offset, reason, is_of_batch }
     }
 
-    /// Of bytes in which librdkafka finds no record, and of which it says nothing.
+    /// Makes that of bytes in which librdkafka finds no record, and of which it says nothing.
     fn silent(offset: i64) -> Self {
         let reason = "no record is found in what the broker sends, as where a length in a batch is wrong";
         Self { offset, reason: reason.to_owned(), is_of_batch: false }
@@ -94,7 +94,7 @@ pub(crate) async fn behind_damage(
         .map_err(KafkaError::new(LOOKING))
 }
 
-/// What a client gave within a time.
+/// Outcome of waiting for a client within a time.
 enum Given {
     Reading(Reading),
     /// Nothing, though the broker sent something again and again.
@@ -169,7 +169,7 @@ impl Client {
         self.queue.consumer.assign(&at)
     }
 
-    /// What comes next within a time.
+    /// Takes what comes next within a time.
     fn next(&mut self, within: Duration) -> Asked<Given> {
         let (began, told, mut unread) = (Instant::now(), self.queue.counts.told, None);
         loop {

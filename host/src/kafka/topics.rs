@@ -108,7 +108,7 @@ impl Topics {
         found.map_err(KafkaError::new("asking for offsets"))
     }
 
-    /// Where the logs of these partitions of a topic end, with the records of open transactions, which
+    /// Asks where the logs of these partitions of a topic end, with the records of open transactions, which
     /// [`Spot::End`] leaves out unless consumers read what is not committed.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ struct Choice {
     /// Change nothing: say what would be taken
     #[arg(long)]
     dry_run: bool,
-    /// Why, for whoever reads `audit list`
+    /// Reason, for whoever reads `audit list`
     #[arg(long = "because", value_name = "TEXT")]
     because: Option<String>,
 }
