@@ -74,10 +74,12 @@ impl Role {
 }
 
 pub(super) fn admin(reader: &mut Reader) -> Admin {
+    // Asked for before they are read: what the environment says is taken out of it.
+    let names_tokens = !reader.tables(TOKENS).is_empty();
     let mut admin = Admin::read(reader);
     let is_open = admin.listen.is_some_and(|address| !address.ip().to_canonical().is_loopback());
     admin.reads_without_token &= !is_open;
-    if is_open && reader.tables(TOKENS).is_empty() {
+    if is_open && !names_tokens {
         let problem = "can be reached from other machines and so needs a token: let token-file of a section \
                        [admin.tokens.NAME] name a file that holds one, or set MAILROOM__ADMIN__TOKENS__NAME__TOKEN; without \
                        a token listen at 127.0.0.1";
