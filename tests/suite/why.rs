@@ -13,7 +13,7 @@ use crate::arrange::Scripted;
 const FULL_DISK: [&str; 2] = [
     "create function public.full_disk() returns trigger language plpgsql as
      $$ begin raise exception 'No space left on device' using errcode = '53100'; end $$",
-    "create trigger full_disk before insert on mailroom.inbox
+    "create trigger full_disk before insert or update on mailroom.inbox
      for each statement execute function public.full_disk()",
 ];
 
@@ -67,7 +67,7 @@ async fn blocking(world: &World) -> Result<Scripted> {
 
 /// Publishes by hand and gives the row's id.
 async fn publishes(world: &World, topic: &str, rest: &[&str]) -> Result<String> {
-    let publish = ["outbox", "publish", "--topic", topic, "--type", "t", "--payload", "{}"];
+    let publish = ["outbox", "publish", "--topic", topic, "--type", "t", "--payload", r#"{"n": 1}"#];
     Ok(world.mailroom(&[&publish[..], rest].concat()).await?.ok()?.trim().to_owned())
 }
 

@@ -102,7 +102,7 @@ fn orders_become_parcels_and_prometheus_has_what_alerts_and_dashboards_ask() {
 
 /// The port that the host was given.
 async fn admin_port(log: &Path) -> Result<u16> {
-    const SAYS: &str = "Metrics and health are at http://";
+    const SAYS: &str = "Metrics, health and the dashboard are at http://";
     eventually("the host listens", SOON, async || Ok(fs::read_to_string(log)?.contains(SAYS))).await?;
     let log = fs::read_to_string(log)?;
     let behind = log.rsplit(SAYS).next().unwrap_or_default();
