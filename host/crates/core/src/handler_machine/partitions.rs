@@ -81,11 +81,12 @@ impl<S: Clone, E: Clone> HandlerMachine<S, E> {
         self.commands.push(Command::Unassign(partitions.to_vec()));
     }
 
-    /// Tells whether ends of calls that may be made once are known here only and will soon be settled:
+    /// Tells whether ends of calls that may be made once are known here only, or soon will be, and can be settled:
     /// another owner would take their messages for interrupted.
     pub(super) fn owes_ends(&self, id: LaneId, now: Moment) -> bool {
         let is_new = self.lanes.get(&id).is_some_and(|lane| now < lane.taken_at + self.grace());
-        self.stop_by.is_none() && is_new && self.kept_ends.keys().any(|(of, _)| *of == id)
+        let runs_once = || self.calls.values().any(|call| call.version.once && call.lease.lane == id);
+        self.stop_by.is_none() && is_new && (self.kept_ends.keys().any(|(of, _)| *of == id) || runs_once())
     }
 
     /// Returns how long a lane that is given back waits for what runs.
