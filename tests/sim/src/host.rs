@@ -113,4 +113,9 @@ impl Host {
     pub(crate) fn is_up(&self) -> bool {
         self.life != Life::Down
     }
+
+    /// Tells whether a call of it runs in an open transaction of its own.
+    pub(crate) fn has_open(&self) -> bool {
+        self.calls.values().any(|running| running.tx.is_some())
+    }
 }

@@ -133,10 +133,15 @@ impl Setup {
 const HANDING_ON: [Act; 7] =
     [Act::Complete, Act::Count, Act::LongCount, Act::LongCount, Act::SayOwn, Act::SayOwn, Act::SayShared];
 
+/// Behaviours with transactions of their own: what becomes of those in hosts that lose their lanes is rare elsewhere.
+const OWN_TRANSACTIONS: [Act; 5] = [Act::Complete, Act::Sql, Act::Sql, Act::Sql, Act::Count];
+
 /// A few of the things that calls can do; completing is always among them.
 fn draw_acts(choices: &mut Choices) -> Vec<Act> {
-    if choices.percent(15) {
-        return HANDING_ON.to_vec();
+    match choices.weighted(&[75, 15, 10]) {
+        1 => return HANDING_ON.to_vec(),
+        2 => return OWN_TRANSACTIONS.to_vec(),
+        _ => {}
     }
     let others = ACTS.iter().skip(1).filter(|_| choices.percent(35)).copied();
     let mut acts: Vec<Act> = vec![Act::Complete];

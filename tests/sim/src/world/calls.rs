@@ -20,6 +20,8 @@ use crate::twin::Deed;
 
 /// A shared value is read again once it is so old.
 const SHARED_AGE: u64 = 500;
+/// A call with a transaction of its own has it open for so long.
+const SQL_TIME: u64 = 900;
 
 impl World {
     pub(super) fn start_call(&mut self, index: usize, call: Box<Call<KeyState>>) {
@@ -159,6 +161,8 @@ impl World {
             }
             self.pg.guest.put(tx, message, Some(running.call.call.0));
             running.tx = Some(tx);
+            // Where nothing is drawn, time passes by itself.
+            running.until = self.now + if self.explored.is_some() { 0 } else { SQL_TIME };
         }
         if let Err(breach) = self.oracle.handed_over(&running.call) {
             self.violate(breach.rule, breach.text);

@@ -158,18 +158,40 @@ impl World {
     }
 
     fn freeze_or_thaw(&mut self) {
-        let index = self.choices.index(self.hosts.len());
+        let index = self.whom_to_freeze();
         let Some(host) = self.hosts.get_mut(index) else { return };
         if host.life == Life::Down {
             self.start(index);
             return;
         }
+        if host.frozen && self.has_its_lanes(index) && !self.choices.percent(10) {
+            return;
+        }
+        let Some(host) = self.hosts.get_mut(index) else { return };
         host.frozen = !host.frozen;
         let frozen = host.frozen;
         self.history.note(|| format!("h{index} {}", if frozen { "is frozen" } else { "goes on" }));
         if frozen && self.choices.percent(50) {
             self.advance(7000);
         }
+    }
+
+    /// Draws a host; half of the times one with a call whose transaction is open, since it shows only there what
+    /// becomes of that transaction when the lane has another owner.
+    fn whom_to_freeze(&mut self) -> usize {
+        let at_work = self.hosts.iter().enumerate().filter(|(_, host)| !host.frozen && host.has_open());
+        let at_work: Vec<usize> = at_work.map(|(index, _)| index).collect();
+        let chosen = if self.choices.percent(50) { self.choices.pick(&at_work) } else { None };
+        chosen.unwrap_or_else(|| self.choices.index(self.hosts.len()))
+    }
+
+    /// Tells whether a call of a host has a transaction open, and its lane no other owner yet.
+    fn has_its_lanes(&self, index: usize) -> bool {
+        let Some(host) = self.hosts.get(index) else { return false };
+        let mut leases =
+            host.calls.values().filter(|running| running.tx.is_some()).map(|running| running.call.lease);
+        leases
+            .any(|lease| self.pg.lanes.get(NOBODY, &lease.lane).is_some_and(|lane| lane.token == lease.token))
     }
 
     /// A host, or all, do not reach Postgres for a while.
