@@ -11,6 +11,7 @@ mod handler_values;
 mod harmless;
 mod host;
 mod limits;
+mod login_file;
 mod manifest;
 mod name;
 mod origin;

@@ -6,6 +6,7 @@ mod client;
 mod consumer;
 mod error;
 mod log_ends;
+mod login;
 mod meaning;
 mod member;
 mod mock;

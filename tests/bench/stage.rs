@@ -80,7 +80,10 @@ fn start_postgres(folder: &Path, counts_statements: bool) -> Result<Postgres> {
 fn start_kafka(folder: &Path) -> Result<Kafka> {
     // Latencies are counted from and to the time at which the broker has a record.
     let properties = vec![("log.message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
-    let server = Kafka::start(folder, KafkaOptions { port: None, jars: paths::kafka_jars(), properties })?;
+    let server = Kafka::start(
+        folder,
+        KafkaOptions { port: None, jars: paths::kafka_jars(), properties, logins: false },
+    )?;
     stop_with_this_process("TERM", server.pid())?;
     Ok(server)
 }

@@ -142,7 +142,8 @@ async fn servers(folder: &Path) -> Result<(Postgres, KafkaServer)> {
         Ok(server)
     });
     let kafka = tokio::task::spawn_blocking(move || -> Result<_> {
-        let options = KafkaOptions { port: None, jars: paths::kafka_jars(), properties: Vec::new() };
+        let options =
+            KafkaOptions { port: None, jars: paths::kafka_jars(), properties: Vec::new(), logins: false };
         let server = KafkaServer::start(&for_kafka, options)?;
         stop_with_this_process("TERM", server.pid())?;
         Ok(server)

@@ -51,7 +51,7 @@ pub(crate) fn shared_kafka(releases: Releases) -> Result<Running<Kafka>> {
     let suffix = releases.kafka.map(|release| format!("-{}", release.version())).unwrap_or_default();
     let name = format!("kafka{suffix}");
     share(&KAFKA, &name, || {
-        let server = start_kafka(&folder()?.join(&name), releases, None)?;
+        let server = start_kafka(&folder()?.join(&name), releases, None, false)?;
         stop_with_this_process("TERM", server.pid())?;
         Ok(server)
     })
@@ -62,10 +62,11 @@ pub(crate) fn own_postgres(world: &str, releases: Releases) -> Result<Running<Po
     Ok(Arc::new(Mutex::new(start_postgres(&folder()?.join(format!("{world}-postgres")), releases)?)))
 }
 
-/// A Kafka that lives as long as its world. With a port of a proxy it sends its clients there.
+/// A Kafka that lives as long as its world, and has a listener for those who log in. With a port of a proxy it sends
+/// the others there.
 pub(crate) fn own_kafka(world: &str, releases: Releases, proxy_port: Option<u16>) -> Result<Running<Kafka>> {
     let folder = folder()?.join(format!("{world}-kafka"));
-    Ok(Arc::new(Mutex::new(start_kafka(&folder, releases, proxy_port)?)))
+    Ok(Arc::new(Mutex::new(start_kafka(&folder, releases, proxy_port, true)?)))
 }
 
 /// A folder of a world for something that its servers' user reads.
@@ -96,7 +97,7 @@ fn start_postgres(folder: &Path, releases: Releases) -> Result<Postgres> {
     Postgres::start(folder, options).context("could not start a Postgres for the tests")
 }
 
-fn start_kafka(folder: &Path, releases: Releases, proxy_port: Option<u16>) -> Result<Kafka> {
+fn start_kafka(folder: &Path, releases: Releases, proxy_port: Option<u16>, logins: bool) -> Result<Kafka> {
     let properties = [
         // A killed host's partitions go to another within seconds.
         ("group.min.session.timeout.ms", "1000"),
@@ -110,7 +111,7 @@ fn start_kafka(folder: &Path, releases: Releases, proxy_port: Option<u16>) -> Re
         properties.push(("advertised.listeners".to_owned(), format!("PLAINTEXT://127.0.0.1:{port}")));
     }
     let jars = releases.kafka.map_or_else(paths::kafka_jars, KafkaRelease::jars);
-    let options = KafkaOptions { port: None, jars, properties };
+    let options = KafkaOptions { port: None, jars, properties, logins };
     Kafka::start(folder, options).context("could not start a Kafka for the tests")
 }
 

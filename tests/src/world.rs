@@ -249,6 +249,15 @@ impl World {
         on_own(&self.postgres_server, "Postgres", act).await
     }
 
+    /// The address at which this world's own Kafka takes whoever logs in.
+    ///
+    /// # Errors
+    /// Where it is the shared one.
+    pub fn login_brokers(&self) -> Result<String> {
+        let kafka = self.kafka_server.lock().unwrap_or_else(PoisonError::into_inner);
+        kafka.login_brokers().context("the shared Kafka has no listener for logins")
+    }
+
     /// Does something to this world's own Kafka, off the test's thread.
     ///
     /// # Errors

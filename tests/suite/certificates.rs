@@ -97,3 +97,32 @@ fn a_host_that_does_not_trust_the_certificate_of_postgres_says_what_to_do_and_go
         Ok(())
     });
 }
+
+#[test]
+fn a_file_of_a_certificate_that_cannot_be_read_is_named() {
+    in_world(Setup { own_postgres: true, ..Setup::default() }, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let ours = Certificates::new(world.folder().join("ours"), "nobody")?;
+        ours.install(world, "").await?;
+        let root = world.folder().join("root.crt");
+        let url = format!("{}?sslmode=verify-full&sslrootcert={}", world.db.url(), root.display());
+        let env = [("MAILROOM__POSTGRES__URL", url.as_str())];
+        let told = format!("{}, the file of sslrootcert, cannot be read", root.display());
+
+        let mut host = world.start_host_with("a", &env)?;
+        host.wait_log(&told).await?;
+        host.wait_log("refuses; waiting until somebody acts (0 s so far): check the configuration").await?;
+        world.mailroom_with(&["status"], &env).await?.refused(4, &[&told, "No such file"])?;
+        fs::create_dir(&root)?;
+        world.mailroom_with(&["status"], &env).await?.refused(4, &[&told, "is a directory"])?;
+        host.still_runs()?;
+        fs::remove_dir(&root)?;
+        fs::copy(ours.file("authority.crt"), &root)?;
+        world.kafka.send(&scripted.emits("k", 1)).await?;
+
+        becomes("the message is handled", 1, SOON, async || world.db.completed().await).await?;
+        ensure!(!host.log()?.contains("is away or refuses"), "Postgres was never away: {}", host.log()?);
+        host.stop().await?;
+        Ok(())
+    });
+}

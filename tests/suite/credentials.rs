@@ -171,3 +171,113 @@ fn a_url_that_asks_for_what_mailroom_cannot_do_is_refused_by_name() {
         Ok(())
     });
 }
+
+/// Host that logs in to its own Kafka by what two files say.
+struct LoggedIn<'w> {
+    world: &'w World,
+    scripted: Scripted,
+    env: Vec<(&'static str, String)>,
+    sent: i64,
+}
+
+impl<'w> LoggedIn<'w> {
+    async fn new(world: &'w World) -> Result<Self> {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let file = |name: &str| world.folder().join(name).display().to_string();
+        let env = vec![
+            ("MAILROOM__KAFKA__BROKERS", world.login_brokers()?),
+            ("MAILROOM__KAFKA__PROPERTIES__SECURITY_PROTOCOL", "SASL_PLAINTEXT".to_owned()),
+            ("MAILROOM__KAFKA__PROPERTIES__SASL_MECHANISM", "SCRAM-SHA-256".to_owned()),
+            ("MAILROOM__KAFKA__SASL_USERNAME_FILE", file("name")),
+            ("MAILROOM__KAFKA__SASL_PASSWORD_FILE", file("password")),
+        ];
+        Ok(Self { world, scripted, env, sent: 0 })
+    }
+
+    fn env(&self) -> Vec<(&str, &str)> {
+        self.env.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    fn write(&self, name: &str, password: &str) -> Result<()> {
+        fs::write(self.world.folder().join("name"), format!("{name}\n"))?;
+        Ok(fs::write(self.world.folder().join("password"), format!("{password}\n"))?)
+    }
+
+    async fn set_password(&self, name: &'static str, password: &'static str) -> Result<()> {
+        self.world.with_kafka(move |kafka| kafka.set_password(name, password)).await
+    }
+
+    /// Sends one more message, and waits until what came of it is published.
+    async fn passes(&mut self) -> Result<()> {
+        self.sent += 1;
+        self.world.kafka.send(&self.scripted.emits("k", self.sent)).await?;
+        let published = "select count(*) from mailroom.outbox where status = 'completed'";
+        becomes("it is handled and published", self.sent, SOON, async || self.world.db.one(published).await)
+            .await
+    }
+}
+
+#[test]
+fn a_login_of_kafka_that_is_rotated_is_read_again_by_all_clients_without_a_restart() {
+    in_world(Setup { own_kafka: true, ..Setup::default() }, async |world| {
+        let mut shop = LoggedIn::new(world).await?;
+        shop.write("shop-1", "first")?;
+        shop.set_password("shop-1", "first").await?;
+        let host = world.start_host_with("a", &shop.env())?;
+        shop.passes().await?;
+
+        // Whoever is there has to log in again every six seconds.
+        shop.set_password("shop-1", "second").await?;
+        host.wait_log("check security.protocol, sasl.mechanism, sasl.username and sasl.password").await?;
+        shop.write("shop-1", "second")?;
+        host.wait_log("kafka.sasl-password-file says something new").await?;
+        shop.passes().await?;
+
+        shop.set_password("shop-2", "third").await?;
+        shop.write("shop-2", "third")?;
+        shop.set_password("shop-1", "gone").await?;
+        host.wait_log("kafka.sasl-username-file says something new").await?;
+        shop.passes().await?;
+        // A topic that comes later is found by whoever looks at topics.
+        let late = world.kafka.topic("late", 1).await?;
+        world.drop_handler("late", "noop", &mailroom_tests::Manifest::takes(&[&late]))?;
+        world.kafka.send(&mailroom_tests::Message::to(&late).key("k").json(&json!({}))).await?;
+        becomes("all are through", shop.sent + 1, SOON, async || world.db.completed().await).await?;
+        let log = host.log()?;
+        for secret in ["second", "third"] {
+            anyhow::ensure!(
+                !log.contains(&format!("\"{secret}\"")) && !log.contains(&format!(" {secret} ")),
+                "{log}"
+            );
+        }
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn files_of_a_login_are_refused_by_name_where_they_cannot_be_used() {
+    in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
+        let file = |name: &str| world.folder().join(name).display().to_string();
+        fs::write(file("empty"), "\n")?;
+        fs::write(file("password"), "hidden-password\n")?;
+        const FILE: &str = "MAILROOM__KAFKA__SASL_PASSWORD_FILE";
+        let other = ("MAILROOM__KAFKA__PROPERTIES__SASL_PASSWORD", "other-password");
+        for (path, also, problem) in [
+            (file("nowhere"), None, "cannot read the file"),
+            (file("empty"), None, "the file is empty"),
+            (file("password"), Some(other), "must not be given together with kafka.properties.sasl.password"),
+        ] {
+            let mut env = vec![(FILE, path.as_str())];
+            env.extend(also);
+            let ran = world.mailroom_with(&["config", "check"], &env).await?;
+            anyhow::ensure!(!format!("{ran:?}").contains("-password\""), "{ran:?}");
+            ran.refused(2, &["kafka.sasl-password-file", problem])?;
+        }
+        let path = file("password");
+        let shown = world.mailroom_with(&["config", "show"], &[(FILE, path.as_str())]).await?;
+        let shown = shown.ok()?;
+        anyhow::ensure!(shown.contains(&path) && !shown.contains("hidden-password"), "{shown}");
+        Ok(())
+    });
+}

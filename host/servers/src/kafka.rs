@@ -26,6 +26,8 @@ pub struct KafkaOptions {
     pub jars: PathBuf,
     /// Settings as in `server.properties`; they win over the defaults given here.
     pub properties: Vec<(String, String)>,
+    /// True if clients may also come by a listener of its own where they log in by SCRAM-SHA-256.
+    pub logins: bool,
 }
 
 /// A running Kafka. Dropping it stops it.
@@ -42,8 +44,21 @@ struct Setup {
     place: Place,
     java: PathBuf,
     jars: PathBuf,
-    port: u16,
-    controller_port: u16,
+    ports: Ports,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    clients: u16,
+    controller: u16,
+    /// The listener that wants a login, where there is one.
+    logins: Option<u16>,
+}
+
+impl Ports {
+    fn all(self) -> impl Iterator<Item = u16> {
+        [self.clients, self.controller].into_iter().chain(self.logins)
+    }
 }
 
 impl Kafka {
@@ -58,18 +73,32 @@ impl Kafka {
             });
         }
         let place = Place::open(dir)?;
-        let port = place.port("port", options.port)?;
-        let controller_port = place.port("controller.port", None)?;
-        place.write("server.properties", &properties(port, controller_port, &options.properties))?;
-        let setup = Setup { place, java, jars: options.jars, port, controller_port };
+        let logins = if options.logins { Some(place.port("logins.port", None)?) } else { None };
+        let (clients, controller) = (place.port("port", options.port)?, place.port("controller.port", None)?);
+        let ports = Ports { clients, controller, logins };
+        place.write("server.properties", &properties(ports, &options.properties))?;
+        let setup = Setup { place, java, jars: options.jars, ports };
         setup.format()?;
         let process = setup.launch()?;
-        Ok(Self { brokers: format!("127.0.0.1:{port}"), process, setup })
+        Ok(Self { brokers: format!("127.0.0.1:{clients}"), process, setup })
     }
 
     /// Returns the address to which clients connect: `127.0.0.1:PORT`.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// Returns the address to which clients connect that log in, where there is one.
+    pub fn login_brokers(&self) -> Option<String> {
+        self.setup.ports.logins.map(|port| format!("127.0.0.1:{port}"))
+    }
+
+    /// Gives a user that logs in by SCRAM-SHA-256 a password, the first or another; takes about three seconds.
+    pub fn set_password(&self, user: &str, password: &str) -> Result<(), Error> {
+        let mut change = self.setup.jvm("kafka.admin.ConfigCommand");
+        change.args(["--bootstrap-server", &self.brokers, "--alter", "--entity-type", "users"]);
+        change.args(["--entity-name", user, "--add-config", &format!("SCRAM-SHA-256=[password={password}]")]);
+        child::run("Kafka's change of a password", change, &self.setup.place.path("password.log"))
     }
 
     /// The process id of the JVM; after an end, the last one.
@@ -90,11 +119,11 @@ impl Kafka {
     /// Ends the server as a crash would. Returns when its ports are free.
     pub fn kill(&mut self) -> Result<(), Error> {
         self.process.kill()?;
-        let ports = [self.setup.port, self.setup.controller_port];
-        if child::wait_until(KILL_LIMIT, || ports.into_iter().all(port::is_free)) {
+        let ports = self.setup.ports;
+        if child::wait_until(KILL_LIMIT, || ports.all().all(port::is_free)) {
             return Ok(());
         }
-        let what = format!("Kafka did not give back its ports {ports:?}");
+        let what = format!("Kafka did not give back its ports: {ports:?}");
         Err(Error::NotReady { what, waited: KILL_LIMIT, log_tail: String::new() })
     }
 
@@ -145,13 +174,18 @@ impl Setup {
 }
 
 /// The text of `server.properties`; paths in it are relative to the server's directory.
-fn properties(port: u16, controller_port: u16, own: &[(String, String)]) -> String {
+fn properties(ports: Ports, own: &[(String, String)]) -> String {
+    let Ports { clients, controller, logins } = ports;
+    let mut listeners = format!("PLAINTEXT://127.0.0.1:{clients}");
+    if let Some(port) = logins {
+        listeners.push_str(&format!(",LOGIN://127.0.0.1:{port}"));
+    }
     let mut text = format!(
         "process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
 "
     );
     text.push_str(include_str!("kafka/server.properties"));
@@ -182,9 +216,11 @@ mod tests {
     #[test]
     fn the_callers_properties_come_last_and_are_escaped() {
         let own = [("message.max.bytes".to_owned(), "5".to_owned()), ("a b".to_owned(), "ü\\\n".to_owned())];
-        let text = properties(1, 2, &own);
+        let ports = Ports { clients: 1, controller: 2, logins: None };
+        let text = properties(ports, &own);
         assert!(text.ends_with("message.max.bytes=5\na\\ b=\\u00fc\\\\\\u000a\n"), "{text}");
-        assert!(text.contains("listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n"));
+        assert!(text.contains("\nlisteners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2\n"));
+        assert!(text.contains("\nadvertised.listeners=PLAINTEXT://127.0.0.1:1\n"));
         assert!(text.contains("auto.create.topics.enable=false\n"));
     }
 }

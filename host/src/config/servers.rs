@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::Servers;
 use super::declare::{Key, settings};
 use super::host::{HOUR, MILLISECOND, SECOND};
+use super::login_file::LoginFile;
 use super::postgres_url::PostgresUrl;
 use super::reader::{Reader, Source};
+use super::secret::Secret;
 
 const URL_REMEDY: &str = "is missing: set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE in [postgres] or as \
                           MAILROOM__POSTGRES__URL, or let postgres.url-file name a file that holds it";
@@ -109,6 +111,23 @@ settings! {
         brokers: String = "kafka.brokers" => "required", brokers(servers);
         /// Properties that are passed to librdkafka as they are: TLS, SASL, `message.max.bytes` and so on.
         properties: BTreeMap<String, String> = "kafka.properties", properties();
+        /// File that holds `sasl.username` instead; it is read again where Kafka refuses the login.
+        sasl_username_file: Option<LoginFile> = "kafka.sasl-username-file", login_file("sasl.username");
+        /// File that holds `sasl.password` instead; it is read again where Kafka refuses the login.
+        sasl_password_file: Option<LoginFile> = "kafka.sasl-password-file", login_file("sasl.password");
+    }
+}
+
+impl Kafka {
+    /// Name and password as their files have them now, and else as the properties do; `None` where neither is in a file.
+    pub(crate) fn login(&self) -> Option<(Secret, Secret)> {
+        let (name, password) = (&self.sasl_username_file, &self.sasl_password_file);
+        let now = |file: &Option<LoginFile>, property: &str| {
+            let given = || Secret::new(self.properties.get(property).cloned().unwrap_or_default());
+            file.as_ref().map_or_else(given, LoginFile::read_again)
+        };
+        let in_file = name.is_some() || password.is_some();
+        in_file.then(|| (now(name, "sasl.username"), now(password, "sasl.password")))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Servers of a database, of which one takes writes, and who we are there. What the configuration names a file for is
 //! read again where no connection is to be had: a password is rotated without a restart.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -169,9 +170,43 @@ impl Known {
                     self.chosen.store(at, Ordering::Relaxed);
                     return Ok(connected);
                 }
-                Err(error) => last = error,
+                Err(error) => last = self.explained(error),
             }
         }
         Err(last)
     }
+
+    /// Names the file or the server where the client's own words do not, and where no other try will do before somebody
+    /// has acted.
+    fn explained(&self, error: sqlx::Error) -> sqlx::Error {
+        if let sqlx::Error::Protocol(problem) = error {
+            return sqlx::Error::Configuration(
+                format!("what answers there is not Postgres: {problem}").into(),
+            );
+        }
+        // A socket that is not there has the same kind, and is an outage.
+        let of_a_file = matches!(&error, sqlx::Error::Io(error) if !is_of_the_network(error.kind()));
+        let unreadable = of_a_file.then(|| TLS_FILES.iter().find_map(|param| self.unreadable(param)));
+        unreadable.flatten().map_or(error, |problem| sqlx::Error::Configuration(problem.into()))
+    }
+
+    /// Says why the file that a parameter names cannot be read.
+    fn unreadable(&self, param: &str) -> Option<String> {
+        let file = self.url.tls_file(param)?;
+        if let CertificateInput::File(path) = CertificateInput::from(file) {
+            let problem = std::fs::File::open(&path).and_then(|file| is_file(&file)).err()?;
+            return Some(format!("{}, the file of {param}, cannot be read: {problem}", path.display()));
+        }
+        None
+    }
+}
+
+const TLS_FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+
+fn is_of_the_network(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory)
+}
+
+fn is_file(file: &std::fs::File) -> std::io::Result<()> {
+    if file.metadata()?.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(()) }
 }

@@ -59,6 +59,9 @@ fn overlay(client: &mut ClientConfig, kafka: &config::Kafka) {
     for (key, value) in &kafka.properties {
         client.set(key, value);
     }
+    if let Some((name, password)) = kafka.login() {
+        client.set("sasl.username", name.expose()).set("sasl.password", password.expose());
+    }
     client.set("bootstrap.servers", &kafka.brokers);
 }
 

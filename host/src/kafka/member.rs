@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::consumer::Event;
 use super::error::Remedy;
+use super::login::Login;
 use super::meaning::{Meaning, meaning};
 use super::probe::Damage;
 use super::queue::{ConsumerQueue, Failure, QueueEvent};
@@ -66,6 +67,7 @@ pub(super) struct Member {
     filled: Arc<Notify>,
     /// An event that was met behind records, and comes next.
     next: Option<Event>,
+    login: Login,
 }
 
 impl Member {
@@ -86,7 +88,7 @@ impl Member {
         let queue = ConsumerQueue::of(consumer).ok_or_else(|| {
             KafkaError::new(doing)(RdKafkaError::ClientCreation("it has no queue".to_owned()))
         })?;
-        Ok(Self { queue, filled, next: None })
+        Ok(Self { queue, filled, next: None, login: Login::of(kafka) })
     }
 
     /// The next event; records come as many as are there, within the bounds. Cancel safe.
@@ -136,6 +138,9 @@ impl Member {
         let Failure { code, reason, place, is_fatal } = failure;
         if is_fatal {
             return Event::Fatal(reason);
+        }
+        if Login::is_refusal(code) {
+            self.login.renew(self.queue.consumer.client().native_ptr());
         }
         if place.is_none() {
             self.queue.consumer.context().voice.error(Some(code), &reason);

@@ -74,6 +74,25 @@ fn header(list: *const c::rd_kafka_headers_t, index: usize) -> Option<Header> {
     }
 }
 
+/// Gives a client the name and the password with which it logs in from now on.
+///
+/// # Errors
+/// Says why librdkafka does not take them.
+pub(super) fn log_in_as(client: *mut c::rd_kafka_t, name: &str, password: &str) -> Result<(), String> {
+    let text = |text| CString::new(text).map_err(|_| "a name or password has a zero byte".to_owned());
+    let (name, password) = (text(name)?, text(password)?);
+    // SAFETY: the client outlives the call, which copies both; the error is read before it is destroyed.
+    unsafe {
+        let error = c::rd_kafka_sasl_set_credentials(client, name.as_ptr(), password.as_ptr());
+        if error.is_null() {
+            return Ok(());
+        }
+        let problem = CStr::from_ptr(c::rd_kafka_error_string(error)).to_string_lossy().into_owned();
+        c::rd_kafka_error_destroy(error);
+        Err(problem)
+    }
+}
+
 /// Description of one topic by the cluster.
 pub(super) struct Description {
     pub(super) name: String,

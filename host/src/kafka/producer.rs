@@ -15,6 +15,7 @@ use rdkafka::producer::{
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::login::Login;
 use super::voice::Voice;
 use super::{KafkaError, client};
 use crate::config;
@@ -45,6 +46,8 @@ pub(crate) struct Delivery {
 struct Context {
     deliveries: mpsc::UnboundedSender<Delivery>,
     voice: Voice,
+    /// True from when Kafka refuses the login until it is renewed.
+    is_refused: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -53,7 +56,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        self.voice.error(error.rdkafka_error_code(), reason);
+        let code = error.rdkafka_error_code();
+        if code.is_some_and(Login::is_refusal) {
+            self.is_refused.store(true, Ordering::Relaxed);
+        }
+        self.voice.error(code, reason);
     }
 }
 
@@ -79,18 +86,21 @@ pub(crate) struct Producer {
     _polling: Polling,
 }
 
-/// The thread that takes delivery reports, until this is dropped.
+/// The thread that takes delivery reports and renews the login, until this is dropped.
 struct Polling {
     ended: Arc<AtomicBool>,
 }
 
 impl Polling {
-    fn start(producer: Arc<BaseProducer<Context>>) -> Result<Self, KafkaError> {
+    fn start(producer: Arc<BaseProducer<Context>>, login: Login) -> Result<Self, KafkaError> {
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
         let poll = move || {
             while !end.load(Ordering::Relaxed) {
                 producer.poll(POLL);
+                if producer.context().is_refused.swap(false, Ordering::Relaxed) {
+                    login.renew(producer.client().native_ptr());
+                }
             }
         };
         thread::Builder::new().name("delivery-report".to_owned()).spawn(poll).map_err(|error| {
@@ -128,10 +138,14 @@ impl Producer {
         deliveries: mpsc::UnboundedSender<Delivery>,
     ) -> Result<Self, KafkaError> {
         let inner = client::producer(kafka, publish_timeout)
-            .create_with_context(Context { deliveries, voice: Voice::default() })
+            .create_with_context(Context {
+                deliveries,
+                voice: Voice::default(),
+                is_refused: AtomicBool::new(false),
+            })
             .map_err(KafkaError::new("making the producer"))?;
         let inner = Arc::new(inner);
-        Ok(Self { _polling: Polling::start(Arc::clone(&inner))?, inner })
+        Ok(Self { _polling: Polling::start(Arc::clone(&inner), Login::of(kafka))?, inner })
     }
 
     /// Hands a record over; its delivery report comes with the ticket.

@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use uuid::Uuid;
 
+use super::login::Login;
 use super::voice::Quiet;
 use super::{KafkaError, client, native};
 use crate::config;
@@ -21,6 +22,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Topics {
     client: Arc<BaseConsumer<Quiet>>,
+    login: Arc<Login>,
 }
 
 /// The bounds of a partition's log: the first offset in it and the next that will be written.
@@ -63,15 +65,33 @@ impl Topics {
         let client = client::metadata(kafka)
             .create_with_context(Quiet)
             .map_err(KafkaError::new("making a Kafka client"))?;
-        Ok(Self { client: Arc::new(client) })
+        Ok(Self { client: Arc::new(client), login: Arc::new(Login::of(kafka)) })
+    }
+
+    /// Asks on a thread of its own. What fails may be a login that Kafka refuses, which the library's answers do not say.
+    async fn asked<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        ask: impl FnOnce(&BaseConsumer<Quiet>) -> Asked<T> + Send + 'static,
+    ) -> Result<T, KafkaError> {
+        let (client, login) = (Arc::clone(&self.client), Arc::clone(&self.login));
+        let ask = move || {
+            let answered = ask(&client);
+            if answered.is_err() {
+                login.renew(client.client().native_ptr());
+            }
+            answered
+        };
+        blocking(ask).await.map_err(KafkaError::new(doing))
     }
 
     /// The bounds of a partition's log.
     pub(crate) async fn bounds(&self, place: &TopicPartition) -> Result<Bounds, KafkaError> {
-        let (client, place) = (Arc::clone(&self.client), place.clone());
-        let fetch = move || client.fetch_watermarks(&place.topic, place.partition, ANSWER_WITHIN);
-        let (low, high) =
-            blocking(fetch).await.map_err(KafkaError::new("asking for the bounds of a partition"))?;
+        let place = place.clone();
+        let fetch = move |client: &BaseConsumer<_>| {
+            client.fetch_watermarks(&place.topic, place.partition, ANSWER_WITHIN)
+        };
+        let (low, high) = self.asked("asking for the bounds of a partition", fetch).await?;
         Ok(Bounds { low, high })
     }
 
@@ -85,27 +105,21 @@ impl Topics {
         partitions: &[i32],
         spot: Spot,
     ) -> Result<Vec<(i32, i64)>, KafkaError> {
-        let (client, topic, partitions) = (Arc::clone(&self.client), topic.to_owned(), partitions.to_vec());
-        let ask = move || match spot {
-            Spot::First => offsets_for(&client, &topic, &partitions, Offset::Beginning),
-            Spot::End => offsets_for(&client, &topic, &partitions, Offset::End),
+        let (topic, partitions) = (topic.to_owned(), partitions.to_vec());
+        let ask = move |client: &BaseConsumer<_>| match spot {
+            Spot::First => offsets_for(client, &topic, &partitions, Offset::Beginning).and_then(all_of),
+            Spot::End => offsets_for(client, &topic, &partitions, Offset::End).and_then(all_of),
             Spot::At(moment_ms) => {
-                let ends = offsets_for(&client, &topic, &partitions, Offset::End)?;
-                let found = offsets_for(&client, &topic, &partitions, Offset::Offset(moment_ms))?;
+                let ends = offsets_for(client, &topic, &partitions, Offset::End)?;
+                let found = offsets_for(client, &topic, &partitions, Offset::Offset(moment_ms))?;
                 let at = |(partition, end): (i32, Option<i64>)| {
                     let at = found.iter().find(|(other, _)| *other == partition).and_then(|(_, at)| *at);
                     (partition, at.or(end))
                 };
-                Ok(ends.into_iter().map(at).collect())
+                all_of(ends.into_iter().map(at).collect())
             }
         };
-        let all = |found: Vec<(i32, Option<i64>)>| {
-            let known = |(partition, offset): (i32, Option<i64>)| Some((partition, offset?));
-            let all: Option<Vec<(i32, i64)>> = found.into_iter().map(known).collect();
-            all.ok_or(rdkafka::error::KafkaError::OffsetFetch(Code::NoOffset))
-        };
-        let found = blocking(ask).await.and_then(all);
-        found.map_err(KafkaError::new("asking for offsets"))
+        self.asked("asking for offsets", ask).await
     }
 
     /// Asks where the logs of these partitions of a topic end, with the records of open transactions, which
@@ -118,13 +132,13 @@ impl Topics {
         topic: &str,
         partitions: &[i32],
     ) -> Result<BTreeMap<i32, i64>, KafkaError> {
-        let (client, topic, partitions) = (Arc::clone(&self.client), topic.to_owned(), partitions.to_vec());
+        let (topic, partitions) = (topic.to_owned(), partitions.to_vec());
         let timeout_ms = i32::try_from(ANSWER_WITHIN.as_millis()).unwrap_or(i32::MAX);
-        let ask = move || {
+        let ask = move |client: &BaseConsumer<_>| {
             native::log_ends(client.client().native_ptr(), &topic, &partitions, timeout_ms)
                 .map_err(rdkafka::error::KafkaError::OffsetFetch)
         };
-        blocking(ask).await.map_err(KafkaError::new("asking for the ends of logs"))
+        self.asked("asking for the ends of logs", ask).await
     }
 
     /// Returns what the cluster says of these topics, in one request. Each of them is answered.
@@ -138,9 +152,8 @@ impl Topics {
         if topics.is_empty() {
             return Ok(HashMap::new());
         }
-        let client = Arc::clone(&self.client);
         let timeout_ms = i32::try_from(ANSWER_WITHIN.as_millis()).unwrap_or(i32::MAX);
-        let ask = move || {
+        let ask = move |client: &BaseConsumer<_>| {
             let described = native::describe_topics(client.client().native_ptr(), &topics, timeout_ms)
                 .map_err(rdkafka::error::KafkaError::AdminOp)?;
             let states = described.into_iter().map(|of| {
@@ -155,7 +168,7 @@ impl Topics {
             });
             Ok(states.collect())
         };
-        blocking(ask).await.map_err(KafkaError::new("asking Kafka for its topics"))
+        self.asked("asking Kafka for its topics", ask).await
     }
 
     /// Checks that the cluster answers.
@@ -163,16 +176,15 @@ impl Topics {
     /// # Errors
     /// Where it does not, or refuses us.
     pub(crate) async fn answers(&self) -> Result<(), KafkaError> {
-        let client = Arc::clone(&self.client);
-        let ask = move || client.fetch_metadata(None, ANSWER_WITHIN).map(drop);
-        blocking(ask).await.map_err(KafkaError::new("asking Kafka for its brokers"))
+        let ask = |client: &BaseConsumer<_>| client.fetch_metadata(None, ANSWER_WITHIN).map(drop);
+        self.asked("asking Kafka for its brokers", ask).await
     }
 
     /// Returns those of `topics` that the cluster does not have. Each is asked for by its name: where the
     /// cluster and `allow.auto.create.topics` say so, that makes it.
     pub(crate) async fn missing(&self, topics: &[String]) -> Result<Vec<String>, KafkaError> {
-        let (client, topics) = (Arc::clone(&self.client), topics.to_vec());
-        let ask = move || {
+        let topics = topics.to_vec();
+        let ask = move |client: &BaseConsumer<_>| {
             let mut missing = Vec::new();
             for topic in topics {
                 let metadata = client.fetch_metadata(Some(&topic), ANSWER_WITHIN)?;
@@ -182,7 +194,7 @@ impl Topics {
             }
             Ok(missing)
         };
-        blocking(ask).await.map_err(KafkaError::new("asking Kafka for its topics"))
+        self.asked("asking Kafka for its topics", ask).await
     }
 }
 
@@ -220,7 +232,8 @@ pub(crate) async fn hidden_from(
         settings.set("isolation.level", level);
         settings.create_with_context(Quiet).map_err(KafkaError::new("making a Kafka client"))
     });
-    let end = |client| Topics { client: Arc::new(client) };
+    let login = Arc::new(Login::of(kafka));
+    let end = |client| Topics { client: Arc::new(client), login: Arc::clone(&login) };
     let (committed, all) = (end(committed?), end(all?));
     let (committed, all) = tokio::join!(committed.bounds(place), all.bounds(place));
     let (stable, end) = (committed?.high, all?.high);
@@ -228,6 +241,13 @@ pub(crate) async fn hidden_from(
 }
 
 pub(super) type Asked<T> = Result<T, rdkafka::error::KafkaError>;
+
+/// The offsets, where that of each partition is known.
+fn all_of(found: Vec<(i32, Option<i64>)>) -> Asked<Vec<(i32, i64)>> {
+    let known = |(partition, offset): (i32, Option<i64>)| Some((partition, offset?));
+    let all: Option<Vec<(i32, i64)>> = found.into_iter().map(known).collect();
+    all.ok_or(rdkafka::error::KafkaError::OffsetFetch(Code::NoOffset))
+}
 
 /// One offset for each partition; `None` where every record is older than the moment asked for.
 fn offsets_for(

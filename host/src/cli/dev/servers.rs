@@ -49,7 +49,8 @@ impl Servers {
         let postgres = Postgres::start(&dir.join("postgres"), postgres)?;
         print::line("Starting Apache Kafka.")?;
         let properties = vec![("auto.create.topics.enable".to_owned(), "true".to_owned())];
-        let kafka = Kafka::start(&dir.join("kafka"), KafkaOptions { port: None, jars, properties })?;
+        let kafka =
+            Kafka::start(&dir.join("kafka"), KafkaOptions { port: None, jars, properties, logins: false })?;
         Ok(Self { postgres, kafka: Broker::Apache(kafka) })
     }
 
