@@ -1,8 +1,12 @@
 //! Arrangement with which most tests begin: the guest that does what its message says, between two topics.
 
-use std::env;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result};
+use mailroom_tests::paths::binary;
 use mailroom_tests::{Manifest, Message, World};
 use serde_json::{Value, json};
 
@@ -31,6 +35,14 @@ impl Scripted {
     pub(crate) fn emits(&self, key: &str, value: i64) -> Message {
         self.says(key, &json!({"behave": "emit", "topic": self.output, "value": value}))
     }
+}
+
+/// Writes a program that is `mailroom` after these commands of a shell, such as limits of the process.
+pub(crate) fn mailroom_after(world: &World, commands: &str) -> Result<PathBuf> {
+    let program = world.folder().join("mailroom-after");
+    fs::write(&program, format!("#!/bin/bash\n{commands}\nexec {} \"$@\"\n", binary()?.display()))?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    Ok(program)
 }
 
 /// Makes a role for the SQL of a handler, with `name` for its password; gives it and its URL.

@@ -1,12 +1,10 @@
 //! The store of compiled code: where it cannot be used, handlers run all the same.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 
-use mailroom_tests::paths::binary;
 use mailroom_tests::{SOON, Setup, becomes, eventually, in_world};
 
-use crate::arrange::Scripted;
+use crate::arrange::{Scripted, mailroom_after};
 
 #[test]
 fn a_host_that_cannot_keep_compiled_code_says_so_and_runs() {
@@ -26,16 +24,13 @@ fn a_host_that_cannot_keep_compiled_code_says_so_and_runs() {
 }
 
 /// No file may grow beyond so many KiB: less than a component's code, and the host goes on where a write fails.
-const FULL: &str = "#!/bin/bash\ntrap '' XFSZ\nulimit -f 300\nexec ";
+const FULL: &str = "trap '' XFSZ; ulimit -f 300";
 
 #[test]
 fn a_full_disk_costs_the_kept_code_and_nothing_else() {
     in_world(Setup::default(), async |world| {
         let scripted = Scripted::drop_into(world, 1).await?;
-        let program = world.folder().join("on-a-full-disk");
-        fs::write(&program, format!("{FULL}{} \"$@\"\n", binary()?.display()))?;
-        fs::set_permissions(&program, Permissions::from_mode(0o755))?;
-        let host = world.start_host_of(&program, "a")?;
+        let host = world.start_host_of(&mailroom_after(world, FULL)?, "a")?;
         host.wait_log("Compiled code cannot be kept").await?;
 
         world.kafka.send(&scripted.emits("k", 1)).await?;

@@ -46,6 +46,7 @@ mod http;
 mod identity;
 mod keyvalue;
 mod lanes_random;
+mod many;
 mod metrics;
 mod missing_topics;
 mod native;

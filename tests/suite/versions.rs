@@ -5,7 +5,7 @@ use mailroom_servers::{KafkaRelease, PostgresRelease};
 use mailroom_tests::{Releases, Setup, in_world_on};
 
 use crate::order::CAREFUL_WITH_FEW;
-use crate::{crash, first_light, horizon, order, sql};
+use crate::{crash, first_light, horizon, order, plans, sql};
 
 const POSTGRES_13: Releases = Releases { postgres: Some(PostgresRelease::V13), kafka: None };
 const POSTGRES_14: Releases = Releases { postgres: Some(PostgresRelease::V14), kafka: None };
@@ -64,6 +64,16 @@ macro_rules! on {
 
 on!(postgres_14, POSTGRES_14);
 on!(postgres_18, POSTGRES_18);
+
+#[test]
+fn no_statement_scans_a_million_settled_rows_by_the_planner_of_postgres_14() {
+    in_world_on(POSTGRES_14, Setup::default(), plans::plans_over_a_million);
+}
+
+#[test]
+fn no_statement_scans_a_million_settled_rows_by_the_planner_of_postgres_18() {
+    in_world_on(POSTGRES_18, Setup::default(), plans::plans_over_a_million);
+}
 on!(kafka_3, KAFKA_3);
 
 #[test]
