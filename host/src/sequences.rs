@@ -22,7 +22,8 @@ pub(crate) async fn watch(db: Db, stop: CancellationToken) {
         let pause = match looked {
             Ok(too_low) => {
                 for sequence in too_low {
-                    tracing::error!("The sequence {sequence}");
+                    let remedy = sequence.remedy();
+                    tracing::error!("The sequence {sequence}: an operator has to say `{remedy}`, or higher");
                 }
                 LOOK_EVERY
             }

@@ -119,7 +119,7 @@ const IN_POSTGRES: [(&str, &str, &str, &str); 17] = [
         "alter sequence mailroom.outbox_seq_seq restart with 3",
         "sequence-behind",
         "mailroom.outbox_seq_seq stands at",
-        "select setval('mailroom.outbox_seq_seq', 10)",
+        "alter table mailroom.outbox alter seq restart with 11",
     ),
 ];
 

@@ -30,7 +30,7 @@ fn a_hundred_and_twenty_handlers_and_forty_eight_partitions_share_1024_descripto
         }
         let says = |input: &str, number: usize| {
             let script = json!({"behave": "emit", "topic": output, "value": number});
-            Message::to(input).key(&format!("k{}", number % KEYS)).json(&script)
+            Message::to(input).key(format!("k{}", number % KEYS)).json(&script)
         };
         let to_each = inputs.iter().flat_map(|input| (0..TO_EACH).map(|number| says(input, number)));
         let messages: Vec<Message> = to_each.chain((0..TO_WIDE).map(|number| says(&wide, number))).collect();

@@ -50,14 +50,6 @@ pub(crate) async fn catalogue(
         .map_err(DbError::new("looking at the catalogue"))
 }
 
-/// Looks for sequences that would give out numbers which rows have.
-pub(crate) async fn sequences(db: &Db) -> Result<Vec<Fault>, DbError> {
-    sqlx::query_as(include_str!("doctor_sequences.sql"))
-        .fetch_all(db.pool())
-        .await
-        .map_err(DbError::new("comparing sequences with rows"))
-}
-
 /// The schema as it is, in the form of [`SCHEMA`].
 pub(crate) async fn schema(db: &Db) -> Result<Vec<String>, DbError> {
     sqlx::query_scalar(include_str!("schema_lines.sql"))

@@ -15,15 +15,22 @@ pub(crate) struct TooLow {
     highest: i64,
 }
 
-/// Says what is wrong, and the statement that mends it.
+impl TooLow {
+    /// Returns the statement that mends it.
+    pub(crate) fn remedy(&self) -> String {
+        let Self { of_table, of_column, highest, .. } = self;
+        format!("alter table {of_table} alter {of_column} restart with {}", highest.saturating_add(1))
+    }
+}
+
+/// Says what is wrong.
 impl fmt::Display for TooLow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { of_table, of_column, sequence, stands_at, highest } = self;
+        let Self { of_table, sequence, stands_at, highest, .. } = self;
         write!(
             f,
             "{sequence} stands at {stands_at}, below {highest} of what is there, so that numbers of {of_table} are given \
-             twice: an operator has to say `alter table {of_table} alter {of_column} restart with {}`, or higher",
-            highest.saturating_add(1)
+             twice"
         )
     }
 }
@@ -51,6 +58,6 @@ mod tests {
         };
         let said = low.to_string();
         assert!(said.starts_with("mailroom.outbox_seq_seq stands at 1, below 50 "), "{said}");
-        assert!(said.contains("`alter table mailroom.outbox alter seq restart with 51`"), "{said}");
+        assert_eq!(low.remedy(), "alter table mailroom.outbox alter seq restart with 51");
     }
 }

@@ -10,6 +10,7 @@ use super::finding::{Code, Finding};
 use crate::config::{Config, PoolMode, Postgres};
 use crate::db::doctor::{self, ClockLook, Fault};
 use crate::db::migrate::{self, SchemaError};
+use crate::db::sequences::{self, TooLow};
 use crate::db::{Db, DbError, Meaning, reach, status};
 
 /// Clocks may differ by so much.
@@ -74,7 +75,7 @@ async fn database(config: &Config, transactions: Duration, db: Db, look: &mut Lo
             Ok(lines) => look.findings.extend(drift::find(doctor::SCHEMA, &lines)),
             Err(error) => look.findings.push(not_checked(&error)),
         }
-        look.findings.extend(known(doctor::sequences(&db).await));
+        look.findings.extend(sequences_behind(&db).await);
         look.findings.extend(host_clocks(&db).await);
         match status::offsets(&db).await {
             Ok(reads) => look.read = reads.into_iter().map(|read| read.topic).collect(),
@@ -96,6 +97,16 @@ async fn connections(config: &Config, db: &Db, is_migrated: bool) -> i32 {
     let alive = hosts.iter().filter(|host| host.expires_in_secs > 0.0).count().max(1);
     let of_one = config.postgres.connections_max;
     i32::try_from(alive).unwrap_or(i32::MAX).saturating_mul(i32::try_from(of_one).unwrap_or(i32::MAX))
+}
+
+async fn sequences_behind(db: &Db) -> Vec<Finding> {
+    match sequences::too_low(db).await {
+        Ok(low) => {
+            let finding = |low: &TooLow| Finding::new(Code::SequenceBehind, low.to_string(), low.remedy());
+            low.iter().map(finding).collect()
+        }
+        Err(error) => vec![not_checked(&error)],
+    }
 }
 
 fn of_schema(error: &SchemaError) -> Finding {
