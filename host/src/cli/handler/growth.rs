@@ -6,7 +6,7 @@ use std::fmt;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use crate::config::LogLevel;
+use crate::config::{CallLimits, LogLevel};
 use crate::handler::{Report, Subscription};
 use crate::ingest::matching;
 use crate::message::one_line;
@@ -65,33 +65,67 @@ fn taken(old: &[Subscription], new: &[Subscription]) -> Vec<String> {
 }
 
 fn grants(old: &Report, new: &Report) -> Vec<String> {
-    let topics = new.grants_publish.iter().filter(|topic| !old.grants_publish.contains(topic));
+    // All fields are named, so that a grant more is not passed over.
+    let Report {
+        grants_publish,
+        grants_state,
+        grants_sql,
+        grants_http,
+        grants_config,
+        grants_log,
+        name: _,
+        digest: _,
+        bytes: _,
+        group: _,
+        exports: _,
+        imports: _,
+        subscriptions: _,
+        instances: _,
+        instances_calls_max: _,
+        limits: _,
+        guarantee: _,
+    } = new;
+    let topics = grants_publish.iter().filter(|topic| !old.grants_publish.contains(topic));
     let mut grants: Vec<String> = topics.map(|topic| format!("publish to {topic}")).collect();
-    if new.grants_state && !old.grants_state {
+    if *grants_state && !old.grants_state {
         grants.push("state".to_owned());
     }
-    if let Some(role) = new.grants_sql.as_ref().filter(|role| old.grants_sql.as_ref() != Some(role)) {
+    if let Some(role) = grants_sql.as_ref().filter(|role| old.grants_sql.as_ref() != Some(role)) {
         grants.push(format!("SQL as {role}"));
     }
-    let keys = new.grants_config.iter().filter(|key| !old.grants_config.contains(key));
+    let keys = grants_config.iter().filter(|key| !old.grants_config.contains(key));
     grants.extend(keys.map(|key| format!("configuration key {key}")));
-    if new.grants_log > old.grants_log {
-        let [from, to] = [old.grants_log, new.grants_log].map(LogLevel::as_str);
+    if *grants_log > old.grants_log {
+        let [from, to] = [old.grants_log, *grants_log].map(LogLevel::as_str);
         grants.push(format!("log from {from} to {to}"));
     }
-    let hosts = new.grants_http.iter().filter(|host| !old.grants_http.contains(host));
+    let hosts = grants_http.iter().filter(|host| !old.grants_http.contains(host));
     grants.extend(hosts.map(|host| format!("HTTP to {host}")));
     grants
 }
 
 fn limits(old: &Report, new: &Report) -> Vec<String> {
     let calls = (old.instances_calls_max.into(), new.instances_calls_max.into());
-    let (old, new) = (&old.limits, &new.limits);
+    let old = &old.limits;
+    // All fields are named, so that a limit more is not passed over.
+    let CallLimits {
+        deadline,
+        fuel,
+        memory,
+        table_elements,
+        effects,
+        output_bytes,
+        http_requests,
+        log_bytes,
+        log_lines,
+        state_values,
+        state_bytes,
+    } = new.limits.clone();
     let count = |count: u64| count.to_string();
     let size = |bytes: u64| ByteSize(bytes).to_string();
     let mut grown = Vec::new();
-    if new.deadline > old.deadline {
-        let [from, to] = [old.deadline, new.deadline].map(humantime::format_duration);
+    if deadline > old.deadline {
+        let [from, to] = [old.deadline, deadline].map(humantime::format_duration);
         grown.push(format!("deadline from {from} to {to}"));
     }
     let mut compare = |name: &str, old: u64, new: u64, show: &dyn Fn(u64) -> String| {
@@ -100,16 +134,16 @@ fn limits(old: &Report, new: &Report) -> Vec<String> {
         }
     };
     compare("calls of an instance", calls.0, calls.1, &count);
-    compare("fuel", old.fuel, new.fuel, &count);
-    compare("memory", old.memory, new.memory, &size);
-    compare("table-elements", old.table_elements, new.table_elements, &count);
-    compare("state-values", old.state_values.into(), new.state_values.into(), &count);
-    compare("state-bytes", old.state_bytes, new.state_bytes, &size);
-    compare("effects", old.effects.into(), new.effects.into(), &count);
-    compare("output-bytes", old.output_bytes, new.output_bytes, &size);
-    compare("http-requests", old.http_requests.into(), new.http_requests.into(), &count);
-    compare("log-bytes", old.log_bytes.into(), new.log_bytes.into(), &size);
-    compare("log-lines", old.log_lines.into(), new.log_lines.into(), &count);
+    compare("fuel", old.fuel, fuel, &count);
+    compare("memory", old.memory, memory, &size);
+    compare("table-elements", old.table_elements, table_elements, &count);
+    compare("state-values", old.state_values.into(), state_values.into(), &count);
+    compare("state-bytes", old.state_bytes, state_bytes, &size);
+    compare("effects", old.effects.into(), effects.into(), &count);
+    compare("output-bytes", old.output_bytes, output_bytes, &size);
+    compare("http-requests", old.http_requests.into(), http_requests.into(), &count);
+    compare("log-bytes", old.log_bytes.into(), log_bytes.into(), &size);
+    compare("log-lines", old.log_lines.into(), log_lines.into(), &count);
     grown
 }
 
