@@ -39,7 +39,8 @@ cargo xtask sim [--seed N] [--seeds K] [--steps M] [--time 60s] [--replay FILE]
                                  a seed that breaks a promise is shrunk and shown
 cargo xtask model [NAME]         every interleaving of small scenarios with the same machines and models, to a
                                  stated bound; the shortest way to a broken promise is shown
-cargo xtask planted              plant bugs that the history test, the simulator or the model must catch
+cargo xtask planted [NAME]       plant bugs that the history test, the simulator or the model must catch: all, or
+                                 those that have NAME in the names of their patches
 cargo xtask deny                 check licences, bans and sources of dependencies by deny.toml
 cargo xtask tidy                 check the rules of the house
 cargo xtask book                 make a book of the documentation, by mdBook
@@ -69,7 +70,8 @@ fn main() -> ExitCode {
         ("fuzz", args) => fuzz::run(args),
         ("sim", args) => sim::run(args),
         ("model", names) => sim::model(names),
-        ("planted", []) => planted::run(),
+        ("planted", []) => planted::run(None),
+        ("planted", [name]) => planted::run(Some(name)),
         ("deny", []) => deny::check(),
         ("tidy", []) => tidy::check(),
         ("book", []) => book::build(),
