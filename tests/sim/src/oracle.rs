@@ -1,4 +1,6 @@
 //! Promises that must hold after every commit and at every call.
+//!
+//! `tests/planted/README.md` has a table of all rules of the simulator by their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
