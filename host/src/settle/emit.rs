@@ -5,7 +5,8 @@ use crate::db::{DbError, Tx};
 use crate::message::{Message, Outgoing, headers_to_json};
 
 /// Writes what the messages in `hits` emitted. Correlation, causation and trace come from the message
-/// that emitted, not from its handler.
+/// that emitted, not from its handler. The function `mailroom.emit` writes them; `migrations/0016_one_settlement.sql` has
+/// its text.
 pub(super) async fn insert(tx: &mut Tx, group: &str, hits: &[&Settlement<'_>]) -> Result<(), DbError> {
     let emitted: Vec<(&Message, &Outgoing)> = hits
         .iter()

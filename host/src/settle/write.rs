@@ -16,7 +16,8 @@ struct Folded<'s> {
     rows: Vec<Place>,
 }
 
-/// Writes the state of the messages in `hits`; gives those whose reading was overtaken.
+/// Writes the state of the messages in `hits`; gives those whose reading was overtaken. The function
+/// `mailroom.write_state` writes it; `migrations/0014_state_reads.sql` has its text.
 pub(super) async fn state(
     tx: &mut Tx,
     group: &str,
