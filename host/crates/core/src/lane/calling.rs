@@ -1,4 +1,12 @@
-//! Starting calls, and what their ends change.
+//! Calls of a lane's messages: which may start, and what their ends change.
+//!
+//! Order of a key, before a retry is committed: a decided message that may be called again, or whose writes nobody sees
+//! before they are committed, is *awaited* (`How::is_awaited` in `stage`). `startable` gives no message of a key for
+//! which anything is awaited. A retry that is due within [`STAYS_MAX`] leaves the messages behind it in memory, to wait
+//! there; behind a longer one, and behind a death that makes the key wait, `decide` has them leave memory (`waiting`).
+//!
+//! A key whose state is not known starts nothing while something of it is decided and not written. `fall_from` is the
+//! only way back from decided: it takes back all of a key from a place on, never a message alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,8 @@
 //! Choice of the rows that are read next.
+//!
+//! What an operator touched goes first: it is looked for from the start, with the lane to itself for the first page,
+//! and until the last page has come no key is read on. The look brings keys and places, so that it needs no room in
+//! memory and comes where memory is full; what is there goes on beside it.
 
 use super::stage::Row;
 use super::{Lane, Phase, ReadInFlight, Scan, Spilled, Weight};

@@ -1,4 +1,12 @@
 //! Keys that wait in Postgres: their rows are held there, and memory knows their names.
+//!
+//! Order of a key, where it waits for long: `spill_behind` has the messages behind the one that waits leave memory and
+//! their rows marked as held. Records of the key that are polled from then on are stored held, and not called
+//! (`polled`). [`Spilled`] says what wakes the key, and `tidy` has it read on once that has ended. It is read in order,
+//! and reading stops at the first row that still waits (`rows_read`, `reading`). `check` has an invariant of it: a key
+//! with rows that are not in memory is awake, or something will wake it.
+//!
+//! Memory keeps a beginning of each key's pending rows: a key that takes more than its share gives up its last ones.
 
 use std::time::Duration;
 

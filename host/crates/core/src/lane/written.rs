@@ -1,4 +1,11 @@
 //! Results of settlements, as lanes take them in.
+//!
+//! Order of a key, once a retry is committed: `hit` puts a message that is due within [`STAYS_MAX`] back to waiting,
+//! and so it is the first of its key that waits (`KeyQueue::first_waiting`) and is called before those behind it. One
+//! that waits longer leaves memory, and its row is found by its time. What was missed, or was a producer's duplicate,
+//! has written nothing, and whatever of its key came behind it is called again.
+//!
+//! Where Postgres refuses a settlement as bad data, or it takes too long, half as much is tried, down to one message.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,9 +1,8 @@
 //! Topics that rows go to: what is in flight to each, and why its rows wait where they do.
 //!
-//! Rows of a held topic are not read at all; once the hold ends its lanes are set back to where they stood
-//! when
-//! the hold began, so that the first of its rows goes first. A topic that is met for the first time is held
-//! until Kafka was asked for it, beside everything else.
+//! Rows of a held topic are not read at all; once the hold ends its lanes are set back to where they stood when the
+//! hold began, so that the first of its rows goes first. A topic that is met for the first time is held until Kafka was
+//! asked for it, beside everything else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
