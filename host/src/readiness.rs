@@ -1,5 +1,7 @@
 //! Readiness of this host to do its work, check by check, as `/readyz` answers. A host that is not ready goes
 //! on.
+//!
+//! `/readyz` decides nothing and asks no server: it repeats what loops noted that ask all the time anyhow.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,9 +1,10 @@
-//! The way of guests' connections to Postgres. A guest decides how long a row or an error is, and the client takes memory
-//! for as much as a message says of itself before it is read. So these connections lead through a proxy in this process,
-//! which refuses a message that is too long in the server's place and closes the connection to the server.
+//! The way of guests' connections to Postgres. A guest decides how long a row or an error is, and the client takes
+//! memory for as much as a message says of itself before it is read. So these connections lead through a proxy in this
+//! process, which refuses a message that is too long in the server's place and closes the connection to the server.
 //!
 //! The client reaches the proxy through a Unix socket that takes connections of this process only, without TLS; what
-//! the URL says of TLS holds between the proxy and the server.
+//! the URL says of TLS holds between the proxy and the server. The host's own connections, whose statements and rows
+//! are its own, go without.
 
 mod messages;
 mod server;

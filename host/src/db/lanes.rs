@@ -3,6 +3,9 @@
 //! Whoever writes for a lane holds its row `for key share` with the token. A take-over holds it `for
 //! update`, so it waits for no writer and no writer outlives it; an update of `started_to` changes no
 //! key and disturbs neither.
+//!
+//! The host to which Kafka gave a partition has the first right to its lane: it asks the owner for it. Any other whose
+//! version of the handler takes the topic has it only while it is free.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

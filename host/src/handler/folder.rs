@@ -31,8 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) enum Change {
     /// A new file is being compiled. Of one that runs this is not told.
     Compiling(HandlerName),
-    /// The handler is new, or its group or subscriptions changed: this takes the place of an earlier one of
-    /// its name.
+    /// The handler is new, or its group, subscriptions or `ack` changed: this takes the place of an earlier one
+    /// of its name.
     Running(Arc<Handler>),
     /// The same handler as before has another component or manifest in it.
     Swapped(Arc<Handler>),

@@ -1,5 +1,6 @@
-//! Partitions of which nothing comes though their logs go on. Of some damage, such as a length of a record that is wrong,
-//! librdkafka says nothing: it asks for the same batch again and again.
+//! Partitions of which nothing comes though their logs go on. Of some damage, such as a length of a record that is
+//! wrong, librdkafka says nothing: it asks for the same batch again and again. So a partition that has been quiet for
+//! long is read from by a consumer of its own, and is damaged where answers come again and again that cannot be read.
 
 use std::time::Duration;
 

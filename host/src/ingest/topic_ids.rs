@@ -1,4 +1,8 @@
 //! Looks at the topics, and what they mean for the partitions: another id stops all that are read of a topic.
+//!
+//! A leader epoch that falls triggers no look. A look every second bounds what is read of a topic that was made again;
+//! where the gap policy says `skip`, the records of it that were stored under the former id are known again by offset,
+//! time and key (`positions`).
 
 use mailroom_core::ids::TopicPartition;
 use mailroom_core::topic::is_replaced;

@@ -1,5 +1,9 @@
 //! Looking at what a consumer meets in a partition, without joining a group: whether there is anything to read, and
 //! where one can go on behind what cannot be read.
+//!
+//! Damage is a gap. librdkafka itself passes over a batch of an unknown format, so nothing of the partition is taken
+//! from the report of damage on until its position is found anew: a consumer of its own meets the damage here again,
+//! and looks for the first offset that is not in the same batch.
 
 use std::time::{Duration, Instant};
 

@@ -89,7 +89,7 @@ impl EventLoop {
             session: Arc::clone(&worker.session),
             settler,
             worker: name,
-            // A host is buried after one expiry: it has three in all.
+            // A host is buried after one expiry and has two more to prove that it lives: three in all.
             blamed_after: 2 * worker.config.host.expiry,
             topics: ingest.topics(),
             dropped: Arc::default(),

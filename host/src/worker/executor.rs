@@ -61,7 +61,8 @@ pub(super) struct Executor {
     pub(super) settler: Settler,
     /// Name of this host for people.
     pub(super) worker: Arc<str>,
-    /// Time after a burial in which its host can prove that it lives.
+    /// Time after a burial in which its host can prove that it lives, unless its process was started anew. One that is
+    /// cut off for longer is believed dead: a message that ran alone on it is a letter until it comes again.
     pub(super) blamed_after: Duration,
     /// Topics that the handler takes.
     pub(super) topics: Arc<[String]>,

@@ -1,7 +1,11 @@
 //! State as the messages of one key see it: values with their versions, what a call read, and what it wrote.
 //!
 //! A call notes each value that it asks for, or sets, at the version that it found; a value that is not there has
-//! version 0. Loading a scope is not reading it. What was read and not written is checked when the call is settled.
+//! version 0. Loading a scope is not reading it. What was read and not written is checked when the call is settled;
+//! what was written is checked by the write.
+//!
+//! No value is cached beyond its key: each key reads for itself, so that a value is as old as its key's last read, and
+//! no cache of a whole host has to be emptied.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
 //! The server's messages on their way to the client: a kind, a length, and a body of that length.
+//!
+//! In place of a message that is too long the client gets an error, and the server loses the connection. One that
+//! answers nothing, such as a notice, is dropped instead, since its statement may be a commit that is done.
 
 /// Bytes of a message's kind and length.
 const HEADER_BYTES: usize = 5;

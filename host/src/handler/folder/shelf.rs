@@ -1,4 +1,11 @@
 //! Reconciliation of the folder with what runs, and of what became of the files as they were last seen.
+//!
+//! A component or manifest with the same group, the same subscriptions and the same `ack` is swapped under the calls: a
+//! call ends on the version with which it began. Another group, other subscriptions or another `ack` restart the
+//! handler's ingest and worker. A removed file stops both, and its rows wait.
+//!
+//! What came of files that are no more is dropped where it is a refusal, or where the manifest is another now: new code
+//! never runs under the grants of the old (`load`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

@@ -1,7 +1,9 @@
 //! Doubts and standstills: a lane of which something is not known, or which does not go on, is taken anew and
 //! read again.
 //!
-//! The taking waits for whoever may still write for the lane, so that what is read afterwards is the truth.
+//! A lane on which something is still open is passed by, and asked for again from 50 ms on, doubling up to the time
+//! that a command may take. So whoever may still write for it has ended when it is taken, and what is read afterwards
+//! is the truth.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,8 @@
 //! Producers beside the one of all topics, each for one topic that is in trouble.
+//!
+//! librdkafka can purge a producer but no topic, so a topic of which nothing is acknowledged costs the others one
+//! hiccup: their producer is purged. From then on it waits here, with one row tried at a time until one is
+//! acknowledged.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,8 @@
 //! Looks at the next rows, and what they bring.
+//!
+//! Each look tells which server answered: connections are made anew silently, and a sequence that fell back may have
+//! been drawn past again. Where it is a server that was started at another time, or the sequence is lower, nothing in
+//! hand is believed: producers are purged, what was acknowledged is marked by its ids, and everything is read anew.
 
 use std::time::Duration;
 
