@@ -1,4 +1,5 @@
-//! Pipeline of a message: the handler is called, its end is judged, the verdict goes to settle.
+//! Names by which the host knows how a call ended: the rules of `core`, and the outcome with what only the host can
+//! hold. Nothing here calls or judges; `worker` does.
 
 pub(crate) mod outcome;
 

@@ -35,8 +35,8 @@ pub(super) fn read(reader: &mut Reader, servers: Servers) -> Config {
 }
 
 /// The longest call or publish. Nothing is started that might outlast the host's expiry, since another
-/// host could then begin the same; two heartbeats, a sixth of the expiry each, may be missed before
-/// nothing is started at all.
+/// host could then begin the same; two heartbeats, which come every sixth of the expiry and at least every 5 s, may
+/// be missed before nothing is started at all.
 pub(super) fn longest_within(expiry: Duration) -> Duration {
     expiry * 2 / 3
 }

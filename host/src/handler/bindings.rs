@@ -1,5 +1,6 @@
-//! The contract in Rust. The largest world is generated once: a component that imports less of it
-//! instantiates just as well, and nothing here grants anything.
+//! The contract in Rust, generated once from the world `sql-handler`: a component that imports less of it instantiates
+//! just as well. What `full-handler` and `script-handler` import beyond it is bound below, but for HTTP, which
+//! `wasmtime-wasi-http` binds. Nothing here grants anything.
 
 wasmtime::component::bindgen!({
     path: "../wit",

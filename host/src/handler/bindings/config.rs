@@ -1,4 +1,4 @@
-//! `wasi:config`, which is no part of the contract's worlds.
+//! `wasi:config`, which `full-handler` imports, and so no part of `sql-handler`, from which the contract is bound.
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -1,4 +1,4 @@
-//! `wasi:keyvalue`, which is no part of the contract's worlds.
+//! `wasi:keyvalue`, which `full-handler` imports, and so no part of `sql-handler`, from which the contract is bound.
 
 wasmtime::component::bindgen!({
     path: "../wit",

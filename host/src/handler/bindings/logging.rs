@@ -1,4 +1,4 @@
-//! `wasi:logging`, which is no part of the contract's worlds.
+//! `wasi:logging`, which `full-handler` imports, and so no part of `sql-handler`, from which the contract is bound.
 
 wasmtime::component::bindgen!({
     path: "../wit",

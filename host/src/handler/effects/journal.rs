@@ -47,9 +47,9 @@ pub(crate) enum Asked {
     },
     /// A value of the configuration was read; it may be a secret.
     Config {
-        /// Key of the message.
+        /// Key under which it stands in the configuration.
         key: String,
-        /// Length of the payload.
+        /// Length of its value.
         bytes: usize,
     },
     /// A line was logged.
