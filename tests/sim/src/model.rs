@@ -1,4 +1,10 @@
 //! The exhaustive model: small scenarios of which every interleaving is tried, to a stated bound.
+//!
+//! It has the real machines and the simulator's models: one or two lanes, two hosts, two or three records and a few
+//! faults each; and the relay's horizon under two or three transactions and four looks. What cannot be tried whole, a
+//! take-over from the dead beside work of one's own and a burial of the living, is bounded in how many things are taken
+//! out of turn. Checked is what the simulator checks, and that every run ends with nothing left to do: no dead end, no
+//! circle. A breach is shown by a shortest way to it.
 
 pub(crate) mod fingerprint;
 mod horizon;
