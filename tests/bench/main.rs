@@ -70,7 +70,9 @@ async fn run(args: Args) -> Result<()> {
         Form::Json => println!("{:#}", report.json()),
     }
     if args.write {
-        write("docs/benchmark.md", report.page())?;
+        let file = "docs/benchmark.md";
+        let before = fs::read_to_string(paths::root().join(file)).unwrap_or_default();
+        write(file, report.page(&before))?;
     }
     stopped
 }

@@ -82,11 +82,12 @@ impl Report {
         text
     }
 
-    /// The page for the docs.
-    pub(crate) fn page(&self) -> String {
+    /// The page for the docs, with the sections that somebody wrote on the page `before`.
+    pub(crate) fn page(&self, before: &str) -> String {
+        let sections = before.find("\n## ").and_then(|at| before.get(at..)).unwrap_or_default();
         format!(
             "# Benchmark\n\nMade by `cargo xtask bench --write`; run it for the figures of your machine. What counts is the \
-             ratio: absolute figures differ between machines and runs.\n\n{}\n{NOTES}\n",
+             ratio: absolute figures differ between machines and runs.\n\n{}\n{NOTES}\n{sections}",
             self.table()
         )
     }
@@ -215,7 +216,9 @@ mod tests {
         assert!(table.contains("| idle | 3.2 statements/s, 0.40 % of a core |"), "{table}");
         assert!(table.contains("| call | median 11.0 µs, p99 20.0 µs |  |  | ≤ 20 µs |\n"), "{table}");
         assert!(table.ends_with("100,000 messages of 300 bytes, 1,000 keys, 12 partitions. 2 cores.\n"));
-        assert!(report.page().contains(&table));
+        let section = "\n## Where the time goes\n\nInto waiting.\n";
+        let page = report.page(&format!("# Benchmark\n\nOld figures.\n{section}"));
+        assert!(page.contains(&table) && page.ends_with(section) && !page.contains("Old"), "{page}");
         assert_eq!(report.json().pointer("/figures/0/ratio"), Some(&json!(0.5)));
     }
 

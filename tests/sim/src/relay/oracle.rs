@@ -1,9 +1,6 @@
 //! Promises that must hold with every record, every mark and every death.
 //!
-//! S10: the first records of a key stand in its order; a row dies only if it was refused alone; a mark is fenced and
-//! names where the record lies; nothing is handed over while it is in flight or after its mark was heard of. Each row
-//! in hand is somewhere, as the machine's own `check` has it. Once faults stop, all that topics can take is published
-//! and marked, nothing is in hand, and nobody spins (`liveness`).
+//! `tests/planted/README.md` has a table of all rules of the simulator by their names.
 //!
 //! What the models say of librdkafka is compared with nothing.
 
