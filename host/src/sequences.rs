@@ -22,8 +22,7 @@ pub(crate) async fn watch(db: Db, stop: CancellationToken) {
         let pause = match looked {
             Ok(too_low) => {
                 for sequence in too_low {
-                    let remedy = sequence.remedy();
-                    tracing::error!("The sequence {sequence}: an operator has to say `{remedy}`, or higher");
+                    tracing::error!("The sequence {}", sequence.with_remedy());
                 }
                 LOOK_EVERY
             }

@@ -59,7 +59,7 @@ impl Status {
         let mut warnings = warnings::of(&status, config.host.expiry);
         warnings.extend(status::differing_duplicates(db).await?.into_iter().map(warnings::differing));
         let too_low = sequences::too_low(db).await?;
-        warnings.extend(too_low.into_iter().map(|sequence| format!("the sequence {sequence}")));
+        warnings.extend(too_low.iter().map(|sequence| format!("the sequence {}", sequence.with_remedy())));
         warnings.extend(ends.unknown);
         warnings.extend(stalls);
         status.warnings = warnings;

@@ -21,6 +21,11 @@ impl TooLow {
         let Self { of_table, of_column, highest, .. } = self;
         format!("alter table {of_table} alter {of_column} restart with {}", highest.saturating_add(1))
     }
+
+    /// Returns what is wrong, with the statement that mends it.
+    pub(crate) fn with_remedy(&self) -> String {
+        format!("{self}: an operator has to say `{}`, or higher", self.remedy())
+    }
 }
 
 /// Says what is wrong.
@@ -59,5 +64,6 @@ mod tests {
         let said = low.to_string();
         assert!(said.starts_with("mailroom.outbox_seq_seq stands at 1, below 50 "), "{said}");
         assert_eq!(low.remedy(), "alter table mailroom.outbox alter seq restart with 51");
+        assert!(low.with_remedy().ends_with("restart with 51`, or higher"), "{}", low.with_remedy());
     }
 }

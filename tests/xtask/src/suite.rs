@@ -5,14 +5,11 @@ use crate::count::Count;
 use crate::run::{Result, built, command, finish, root, servers};
 use crate::{guests, install, languages, prometheus};
 use mailroom_servers::Error;
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::num::NonZero;
 use std::process::{Command, ExitCode, Stdio};
-use std::{env, fs, thread};
 
 const AT_LEAST: &str = "tests/xtask/tests-at-least.txt";
-/// Variable of Rust's test programs.
-const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Runs the tests and says what is wrong before the last line; an error is what kept the tests from being
 /// run. `args` as given on the command line: names and options, then `--` and arguments of the test programs.
@@ -51,17 +48,7 @@ fn cargo_test(packages: &[&str], args: &Args) -> Result<Command> {
     test.env("SQLX_OFFLINE", "true");
     test.env("MAILROOM_BIN", built("mailroom")?);
     test.env("MAILROOM_KAFKA_JARS", mailroom_servers::KafkaRelease::V4.jars());
-    if env::var_os(THREADS).is_none() {
-        test.env(THREADS, tests_at_once().to_string());
-    }
     Ok(test)
-}
-
-/// Gives how many tests run at once where nobody says it: half as many again as there are cores, since each waits for
-/// its servers a third of its time.
-fn tests_at_once() -> usize {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    cores + cores.div_ceil(2)
 }
 
 /// Runs the command and counts in what it prints while passing it on.
