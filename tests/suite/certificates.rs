@@ -1,11 +1,11 @@
 //! Certificates of Postgres: one that is not trusted is no outage.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use mailroom_tests::{SOON, Setup, World, becomes, in_world};
+use mailroom_tests::{Host, SOON, Setup, World, becomes, in_world};
 use sqlx::AssertSqlSafe;
 
 use crate::arrange::Scripted;
@@ -68,10 +68,21 @@ impl Certificates {
     }
 }
 
+/// Puts the authority where the host looks for it, and sees it work without a word of an outage.
+async fn goes_on_with(ours: &Certificates, root: &Path, world: &World, host: Host) -> Result<()> {
+    let scripted = Scripted::drop_into(world, 1).await?;
+    fs::copy(ours.file("authority.crt"), root)?;
+    world.kafka.send(&scripted.emits("k", 1)).await?;
+
+    becomes("the message is handled", 1, SOON, async || world.db.completed().await).await?;
+    ensure!(!host.log()?.contains("is away or refuses"), "Postgres was never away: {}", host.log()?);
+    host.stop().await?;
+    Ok(())
+}
+
 #[test]
 fn a_host_that_does_not_trust_the_certificate_of_postgres_says_what_to_do_and_goes_on_once_that_is_done() {
     in_world(Setup { own_postgres: true, ..Setup::default() }, async |world| {
-        let scripted = Scripted::drop_into(world, 1).await?;
         let ours = Certificates::new(world.folder().join("ours"), "nobody")?;
         let others = Certificates::new(world.folder().join("others"), "nobody")?;
         ours.install(world, "").await?;
@@ -88,20 +99,13 @@ fn a_host_that_does_not_trust_the_certificate_of_postgres_says_what_to_do_and_go
         ensure!(failing.iter().any(|(name, why)| name == "postgres" && why.contains(REMEDY)), "{failing:?}");
         world.mailroom_with(&["status"], &env).await?.refused(4, &["invalid peer certificate", REMEDY])?;
         host.still_runs()?;
-        fs::copy(ours.file("authority.crt"), &root)?;
-        world.kafka.send(&scripted.emits("k", 1)).await?;
-
-        becomes("the message is handled", 1, SOON, async || world.db.completed().await).await?;
-        ensure!(!host.log()?.contains("is away or refuses"), "Postgres was never away: {}", host.log()?);
-        host.stop().await?;
-        Ok(())
+        goes_on_with(&ours, &root, world, host).await
     });
 }
 
 #[test]
 fn a_file_of_a_certificate_that_cannot_be_read_is_named() {
     in_world(Setup { own_postgres: true, ..Setup::default() }, async |world| {
-        let scripted = Scripted::drop_into(world, 1).await?;
         let ours = Certificates::new(world.folder().join("ours"), "nobody")?;
         ours.install(world, "").await?;
         let root = world.folder().join("root.crt");
@@ -117,12 +121,6 @@ fn a_file_of_a_certificate_that_cannot_be_read_is_named() {
         world.mailroom_with(&["status"], &env).await?.refused(4, &[&told, "is a directory"])?;
         host.still_runs()?;
         fs::remove_dir(&root)?;
-        fs::copy(ours.file("authority.crt"), &root)?;
-        world.kafka.send(&scripted.emits("k", 1)).await?;
-
-        becomes("the message is handled", 1, SOON, async || world.db.completed().await).await?;
-        ensure!(!host.log()?.contains("is away or refuses"), "Postgres was never away: {}", host.log()?);
-        host.stop().await?;
-        Ok(())
+        goes_on_with(&ours, &root, world, host).await
     });
 }
