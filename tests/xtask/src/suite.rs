@@ -1,7 +1,7 @@
 //! Runs all tests and counts them. The last line, alone, is the count; a full run with fewer tests than
 //! the committed number fails, so that tests do not vanish unseen.
 
-use crate::count::Count;
+use crate::count::{Count, Failures};
 use crate::run::{Result, built, command, finish, root, servers};
 use crate::{guests, install, languages, prometheus};
 use mailroom_servers::Error;
@@ -24,9 +24,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     languages::install()?;
     languages::build()?;
     let mut count = Count::default();
+    let mut failures = Failures::default();
     let mut complaints = Vec::new();
     for packages in [["--workspace", "--exclude", "xtask"].as_slice(), ["-p", "xtask"].as_slice()] {
-        let tests = cargo_test(packages, &args).and_then(|tests| stream(tests, &mut count));
+        let tests = cargo_test(packages, &args).and_then(|tests| stream(tests, &mut count, &mut failures));
         complaints.extend(tests.err().map(|error| error.to_string()));
     }
     complaints.extend(stop_servers().err().map(|error| error.to_string()));
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         let text = fs::read_to_string(root()?.join(AT_LEAST))?;
         complaints.extend(too_few(count, &text));
     }
-    for complaint in &complaints {
+    for complaint in failures.into_reasons().iter().chain(&complaints) {
         eprintln!("xtask test: {complaint}");
     }
     println!("{} passed, {} failed", count.passed, count.failed);
@@ -52,7 +53,7 @@ fn cargo_test(packages: &[&str], args: &Args) -> Result<Command> {
 }
 
 /// Runs the command and counts in what it prints while passing it on.
-fn stream(mut tests: Command, count: &mut Count) -> Result {
+fn stream(mut tests: Command, count: &mut Count, failures: &mut Failures) -> Result {
     let mut child = tests.stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().ok_or("the tests have no output")?;
     for line in BufReader::new(stdout).split(b'\n') {
@@ -60,6 +61,7 @@ fn stream(mut tests: Command, count: &mut Count) -> Result {
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         count.add(&line);
+        failures.add(&line);
     }
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(format!("the tests failed ({status})").into()) }
