@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::timeout;
 
 use super::DbError;
-use super::servers::Servers;
+use super::servers::{Servers, open};
 
 /// Remedy that an operator has.
 pub(crate) const REMEDY: &str = "a pooler in transaction mode seems to stand before Postgres; say so with \
@@ -23,7 +23,7 @@ const DOING: &str = "looking for a pooler in transaction mode";
 /// Tells whether one of two connections has a backend that the other had a moment ago, or changes its own.
 pub(super) async fn is_in_transaction_mode(servers: &Servers) -> Result<bool, DbError> {
     let looked = timeout(2 * LIMIT, async {
-        let connect = || servers.connect(LIMIT, |options| async move { options.connect().await });
+        let connect = || servers.connect(LIMIT, open);
         let (mut one, mut other) = (connect().await?, connect().await?);
         let found = swaps(&mut one, &mut other).await?;
         one.close().await?;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::meaning::{self, Meaning};
+use super::servers::open;
 use super::{Db, DbError};
 use crate::config;
 
@@ -38,10 +39,7 @@ pub(crate) enum ReachError {
 /// Names the server's address, never the password.
 pub(crate) async fn reach(postgres: &config::Postgres) -> Result<Db, ReachError> {
     let db = Db::of_command(postgres)?;
-    let connecting = async {
-        let connect = |options: PgConnectOptions| async move { options.connect().await };
-        db.0.servers.connect(CONNECT_LIMIT, connect).await?.close().await
-    };
+    let connecting = async { db.0.servers.connect(CONNECT_LIMIT, open).await?.close().await };
     let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
     let connected = connected.map_err(|_| sqlx::Error::PoolTimedOut).flatten();
     connected.map_err(|source| Unreachable { place: db.0.servers.place(), source })?;

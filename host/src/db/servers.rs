@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx_core::net::tls::CertificateInput;
 use tokio::time::timeout;
 
@@ -130,6 +131,22 @@ impl Servers {
     }
 }
 
+/// Connects to one server; says so where something else answers.
+pub(super) async fn open(options: PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    options.connect().await.map_err(unlike_postgres)
+}
+
+/// Makes an error of the operator's of an answer to the first packet that the protocol does not have. Later it is a
+/// fault of the connection, which another one may not have.
+pub(super) fn unlike_postgres(error: sqlx::Error) -> sqlx::Error {
+    match error {
+        sqlx::Error::Protocol(problem) => {
+            sqlx::Error::Configuration(format!("what answers there is not Postgres: {problem}").into())
+        }
+        error => error,
+    }
+}
+
 impl Known {
     fn new(url: PostgresUrl, application_name: &str) -> Result<Self, sqlx::Error> {
         let options = url.servers.iter().map(|server| {
@@ -176,16 +193,11 @@ impl Known {
         Err(last)
     }
 
-    /// Names the file or the server where the client's own words do not, and where no other try will do before somebody
-    /// has acted.
+    /// Names the file where the client's own words do not, and where no other try will do before somebody has acted.
     fn explained(&self, error: sqlx::Error) -> sqlx::Error {
-        if let sqlx::Error::Protocol(problem) = error {
-            return sqlx::Error::Configuration(
-                format!("what answers there is not Postgres: {problem}").into(),
-            );
-        }
-        // A socket that is not there has the same kind, and is an outage.
-        let of_a_file = matches!(&error, sqlx::Error::Io(error) if !is_of_the_network(error.kind()));
+        // A socket that is not there has one of these kinds too, and is an outage.
+        let may_be_a_file = [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::IsADirectory];
+        let of_a_file = matches!(&error, sqlx::Error::Io(error) if may_be_a_file.contains(&error.kind()));
         let unreadable = of_a_file.then(|| TLS_FILES.iter().find_map(|param| self.unreadable(param)));
         unreadable.flatten().map_or(error, |problem| sqlx::Error::Configuration(problem.into()))
     }
@@ -202,10 +214,6 @@ impl Known {
 }
 
 const TLS_FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
-
-fn is_of_the_network(kind: ErrorKind) -> bool {
-    !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory)
-}
 
 fn is_file(file: &std::fs::File) -> std::io::Result<()> {
     if file.metadata()?.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(()) }

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::SEARCH_PATH;
+use super::servers::open;
 use crate::config::PoolMode;
 
 /// Settings that hold for the statements of a pool.
@@ -72,7 +73,7 @@ impl Session {
 
     /// Connects to a server that takes writes, and has these settings hold there.
     pub(super) async fn connect(self, options: PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = options.connect().await?;
+        let mut connection = open(options).await?;
         if self.mode == PoolMode::Session {
             sqlx::raw_sql(AssertSqlSafe(self.set(false))).execute(&mut connection).await?;
             match sqlx::raw_sql(AssertSqlSafe(self.extras.as_str())).execute(&mut connection).await {

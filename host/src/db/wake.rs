@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::error::no_answer;
+use super::servers::unlike_postgres;
 use super::{Db, DbError, Tx};
 
 /// Something was inserted into the outbox while a relay slept.
@@ -39,7 +40,8 @@ impl Listener {
         // A standby, which may be among the servers, lets nobody listen.
         let listens = |options: PgConnectOptions| async move {
             let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
-            let mut inner = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
+            let mut inner =
+                PgListener::connect_with(&pool.connect_lazy_with(options)).await.map_err(unlike_postgres)?;
             inner.listen_all([OUTBOX, INBOX]).await?;
             Ok(Self { inner, limit })
         };
