@@ -20,7 +20,6 @@ mod guest;
 mod http;
 mod imports;
 mod instance;
-mod kept;
 mod linked;
 mod meter;
 mod native;

@@ -10,7 +10,6 @@ pub(crate) mod matching;
 mod partition_log;
 mod positions;
 mod quiet;
-mod records;
 mod reporting;
 mod topic_ids;
 

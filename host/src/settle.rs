@@ -11,8 +11,6 @@ mod block;
 mod dead_letter;
 mod duplicates;
 mod effects;
-mod emit;
-mod ending;
 mod fresh;
 mod reads;
 mod rows;

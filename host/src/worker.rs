@@ -7,7 +7,6 @@
 //! Invariants: each command is answered by one event; a reply that did not come is told as unknown; nothing here
 //! decides about a message.
 
-mod call;
 mod calls;
 mod dropped;
 mod event_loop;
@@ -22,7 +21,7 @@ mod twin;
 
 use std::sync::Arc;
 
-pub(crate) use call::Guests;
+pub(crate) use calls::Guests;
 pub(crate) use looks::{HostLook, LaneBook};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;

@@ -28,7 +28,7 @@ use super::fault::Stopped;
 use super::guest::Guest;
 use super::http::Clients;
 use super::imports;
-use super::kept::Keeping;
+use super::instance::Keeping;
 use super::linked::Linked;
 use super::refused::Refused;
 use super::sandbox::Sandbox;

@@ -6,8 +6,7 @@ use mailroom_core::handler_machine::command::{Insert, LaneWrite, NewRow, NewRowS
 use mailroom_core::ids::{LaneId, Seq};
 
 use super::Effects;
-use super::ending::Ending;
-use super::settlement::{Place, Row, Settlement};
+use super::settlement::{Ending, Place, Row, Settlement};
 use crate::db::{DbError, Tx};
 use crate::message::{LAST_ERROR_BYTES_MAX, Message, bounded, headers_to_json};
 

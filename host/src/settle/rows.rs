@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use mailroom_core::ids::{LaneId, Seq};
 
-use super::ending::Ending;
 use super::fresh::some;
-use super::settlement::{Place, Row, Settlement};
+use super::settlement::{Ending, Place, Row, Settlement};
 use crate::db::{DbError, Tx};
 
 /// Runs one of the two statements, which take the same columns and differ in the index that finds the rows.

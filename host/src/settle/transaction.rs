@@ -10,7 +10,7 @@ use mailroom_core::ids::{LaneId, Lease, RereadCount, Seq};
 use super::duplicates::{self, Dropped};
 use super::fresh::Record;
 use super::settlement::{self, Place, Row, Settlement};
-use super::{Effects, attempt, block, dead_letter, emit, fresh, reads, rows, spill, write};
+use super::{Effects, attempt, block, dead_letter, fresh, reads, rows, spill, write};
 use crate::db::{Db, DbError, Tx, lanes};
 
 /// Names under which messages are settled.
@@ -128,7 +128,7 @@ async fn write_effects(
     of: &Settler,
     hits: &[&Settlement<'_>],
 ) -> Result<BTreeSet<Place>, DbError> {
-    emit::insert(tx, &of.group, hits).await?;
+    write::emitted(tx, &of.group, hits).await?;
     attempt::insert(tx, of, hits).await?;
     dead_letter::insert(tx, of, hits).await?;
     block::keys(tx, hits).await?;

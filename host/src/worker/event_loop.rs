@@ -14,8 +14,7 @@ use mailroom_core::ids::{CallId, LaneId, TopicPartition};
 use mailroom_core::time::Moment;
 use tokio::time::Instant;
 
-use super::call::Finished;
-use super::calls::Calls;
+use super::calls::{Calls, Finished};
 use super::executor::{Done, Event, Executor, ToDo};
 use super::judge::{Judged, judge};
 use super::running::Running;

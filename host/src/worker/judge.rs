@@ -7,7 +7,7 @@ use mailroom_core::handler_machine::event::{self, Decision, EndOfCall, Ending, H
 use mailroom_core::handler_machine::version::Version;
 use mailroom_core::state::Taken;
 
-use super::call::{Call, CallResult, Finished};
+use super::calls::{Call, CallResult, Finished};
 use crate::db::{DbError, GuestTx};
 use crate::message::Message;
 use crate::metrics::{CallEnd, HandlerMetrics};

@@ -4,18 +4,16 @@
 //! cannot be written down. Rows that wait stay where they are in Postgres and cost memory their key only. Dropping the
 //! value forgets the lane.
 //!
-//! Start reading at [`Lane`], then [`stage`]; the parts below it are transitions: what a poll brought (`polled`),
+//! Start reading at [`Lane`], then [`items`]; the parts below it are transitions: what a poll brought (`inserts`),
 //! calls (`calling`), rows that were read (`reading`), settlements (`writing`, `written`), keys that wait (`waiting`).
 
 mod calling;
 mod check;
 mod inserts;
-mod items;
+pub(crate) mod items;
 mod key_queue;
-mod polled;
 mod reading;
 mod rows_read;
-pub(crate) mod stage;
 mod waiting;
 mod writing;
 mod written;
@@ -23,9 +21,8 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use calling::{CallValidity, Start};
-pub(crate) use inserts::{InsertQueue, PolledBatch};
+pub(crate) use inserts::{InsertQueue, NumberedBatch, PolledBatch};
 pub(crate) use items::{Items, Source, Weight};
-pub(crate) use polled::NumberedBatch;
 pub(crate) use reading::ReadBounds;
 pub(crate) use waiting::Spilled;
 pub(crate) use writing::Share;
@@ -35,8 +32,8 @@ use crate::handler_machine::event::{DueCursor, HandedState, TakenLane};
 use crate::ids::{CallId, Lease, OrderBy, OrderKey, RereadCount, Seq, TopicPartition, WriteId};
 use crate::time::Moment;
 use crate::verdict::Blocking;
+use items::Stage;
 use key_queue::KeyQueue;
-use stage::Stage;
 
 /// Phase of a lane's life with its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stage::{Row, Stage};
+use super::items::{Row, Stage};
 use super::waiting::STAYS_MAX;
 use super::{Blocked, Lane, Phase, Spilled};
 use crate::handler_machine::command::{Begin, EndedBy, How};

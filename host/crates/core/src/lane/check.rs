@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::items::{Row, Stage, order_of};
 use super::key_queue::KeyQueue;
-use super::stage::{Row, Stage, order_of};
 use super::{Lane, Phase, Source, Spilled, Weight};
 use crate::ids::{OrderBy, Seq};
 

@@ -4,7 +4,7 @@
 //! and until the last page has come no key is read on. The look brings keys and places, so that it needs no room in
 //! memory and comes where memory is full; what is there goes on beside it.
 
-use super::stage::Row;
+use super::items::Row;
 use super::{Lane, Phase, ReadInFlight, Scan, Spilled, Weight};
 use crate::handler_machine::command::{Command, Read, ReadId, ReadWhat};
 use crate::ids::{OrderBy, Seq};
@@ -172,7 +172,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
     /// Gives up to where the next messages are to be noted as begun, about `count` of them.
     pub(crate) fn next_mark(&self, count: usize) -> Option<Seq> {
         let first = self.ready.first().map(|(seq, _)| *seq)?;
-        let has_row = |item: &super::stage::Item<E>| item.row != Row::Unstored;
+        let has_row = |item: &super::items::Item<E>| item.row != Row::Unstored;
         if !self.items.get(first).is_some_and(has_row) {
             return None;
         }

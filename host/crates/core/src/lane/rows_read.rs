@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stage::{Row, order_of};
+use super::items::{Row, order_of};
 use super::waiting::STAYS_MAX;
 use super::{Blocked, Lane, Phase, Scan, Source, Spilled};
 use crate::handler_machine::command::ReadWhat;

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Row, Stage};
+use super::items::{Row, Stage};
 use super::{Lane, Phase};
 use crate::ids::{OrderBy, Seq};
 use crate::time::Moment;

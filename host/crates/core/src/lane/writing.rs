@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::inserts::{Most, QueuedRow};
-use super::stage::{Row, Stage};
+use super::items::{Row, Stage};
 use super::{Lane, Phase, PolledBatch, UnderWay, Weight};
 use crate::handler_machine::command::{Insert, LaneWrite, NewRow, NewRowState, Settled, Spill};
 use crate::ids::{CallId, Seq, WriteId};

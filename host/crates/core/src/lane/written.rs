@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inserts::{PolledBatch, QueuedRow};
-use super::stage::{Row, Stage};
+use super::items::{Row, Stage};
 use super::waiting::STAYS_MAX;
 use super::{Blocked, Lane, UnderWay};
 use crate::handler_machine::command::EndedBy;
@@ -55,7 +55,7 @@ impl<S: Clone, E: Clone> Lane<S, E> {
             }
         }
         for row in &rows {
-            keys.insert(super::stage::order_of(&row.message));
+            keys.insert(super::items::order_of(&row.message));
             if !duplicates.contains(&row.seq()) {
                 self.inserted(row, now);
             }
