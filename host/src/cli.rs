@@ -200,6 +200,9 @@ mod tests {
     fn dead_letters_are_chosen_by_ids_or_by_what_narrows() {
         let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
         assert!(parses("mailroom dead replay 0195d1a0-0000-7000-8000-000000000000 --rate 100/s"));
+        assert!(parses("mailroom dead edit 0195d1a0-0000-7000-8000-000000000000 --payload -1 --dry-run"));
+        assert!(!parses("mailroom dead edit 0195d1a0-0000-7000-8000-000000000000"));
+        assert!(!parses("mailroom dead edit 0195d1a0-0000-7000-8000-000000000000 --payload {} --tombstone"));
         assert!(parses("mailroom dead discard --reason crash-loop --dry-run --json"));
         assert!(!parses("mailroom dead replay --all 0195d1a0-0000-7000-8000-000000000000"));
         assert!(!parses("mailroom dead replay --all --rate 0/s"));

@@ -30,6 +30,7 @@ pub(crate) async fn dead_letter(db: &Db, id: Uuid) -> Result<Option<Value>, DbEr
             ("message_status", fields.get("status").cloned().unwrap_or_default()),
             ("key", bytes_as_json(key.as_deref())),
             ("payload", bytes_as_json(payload.as_deref())),
+            ("payload_digest", Value::from(dead_letters::digest(payload.as_deref()))),
         ] {
             whole.insert(name.to_owned(), value);
         }
@@ -57,8 +58,32 @@ pub(crate) fn bytes_as_json(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes)) {
         None => Value::Null,
         Some(Ok(text)) => Value::String(text.to_owned()),
-        Some(Err(bytes)) => json!({ "base64": BASE64.encode(bytes) }),
+        Some(Err(bytes)) => bytes_as_base64(bytes),
     }
+}
+
+/// Bytes in JSON where they are no text, or may not be shown as text.
+pub(crate) fn bytes_as_base64(bytes: &[u8]) -> Value {
+    json!({ "base64": BASE64.encode(bytes) })
+}
+
+/// Bytes as [`bytes_as_json`] writes them.
+///
+/// # Errors
+/// Says what they may look like.
+pub(crate) fn bytes_of_json(value: &Value) -> Result<Option<Vec<u8>>, String> {
+    match value {
+        Value::Null => return Ok(None),
+        Value::String(text) => return Ok(Some(text.clone().into_bytes())),
+        Value::Object(object) if object.len() == 1 => {
+            let base64 = object.get("base64").and_then(Value::as_str);
+            if let Some(bytes) = base64.and_then(|text| BASE64.decode(text).ok()) {
+                return Ok(Some(bytes));
+            }
+        }
+        _ => {}
+    }
+    Err(r#"must be text, null for none, or {"base64": "…"} for bytes that are no text"#.to_owned())
 }
 
 /// Bytes for people: text, else hexadecimal.
@@ -79,5 +104,15 @@ mod tests {
         assert_eq!(bytes_as_json(Some(b"a")), json!("a"));
         assert_eq!(bytes_as_json(Some(&[0xff])), json!({ "base64": "/w==" }));
         assert_eq!(bytes_as_text(&[0xff, 0]), "ff00");
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_are_shown() {
+        for bytes in [None, Some(b"a".as_slice()), Some(b"".as_slice()), Some([0xff].as_slice())] {
+            assert_eq!(bytes_of_json(&bytes_as_json(bytes)).unwrap().as_deref(), bytes);
+        }
+        for wrong in [json!(1), json!({"base64": "?"}), json!({"base64": "", "more": 1}), json!(["a"])] {
+            bytes_of_json(&wrong).unwrap_err();
+        }
     }
 }

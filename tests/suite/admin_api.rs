@@ -203,6 +203,51 @@ fn what_it_changes_and_what_the_command_line_changes_is_in_the_audit_with_who_an
 }
 
 #[test]
+fn an_edit_changes_what_was_shown_or_nothing() {
+    in_world(OPEN, async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        let admin = host.admin().await?;
+        three_die(world, &scripted).await?;
+        let letter = format!("/api/v1/dead-letters/{}", letter_of(world, "p-1").await?);
+        let (edit, shown) = (format!("{letter}/edit"), told(admin, OPERATOR, &letter).await?);
+
+        for (body, status, words) in [
+            (json!({"because": "nothing"}), 400, "payload"),
+            (json!({"payload": 1}), 400, "payload must be text"),
+            (json!({"payload": {"base64": "?"}}), 400, "payload must be text"),
+            (json!({"payload": "", "key": "other"}), 400, "key"),
+            (json!({"payload": "x".repeat(70_000)}), 413, "bytes at most"),
+            (json!({"payload": "", "was": "0123"}), 409, "somebody else has changed"),
+        ] {
+            let answer = change(admin, OPERATOR, &edit, &body).await?;
+            assert!(answer.status == status && answer.body.contains(words), "{body}: {answer:?}");
+        }
+        for (id, status) in [("0195d1a0-0000-7000-8000-000000000000", 409), ("none", 404)] {
+            let path = format!("/api/v1/dead-letters/{id}/edit");
+            assert_eq!(change(admin, OPERATOR, &path, &json!({"payload": ""})).await?.status, status, "{id}");
+        }
+        assert_eq!(told(admin, OPERATOR, &letter).await?["payload"], shown["payload"], "nothing is changed");
+
+        // The second of two who were shown the same is told so.
+        let body = json!({"payload": {"base64": "AP8="}, "was": shown["payload_digest"], "because": "bytes"});
+        changed(admin, OPERATOR, &edit, &body).await?;
+        assert_eq!(change(admin, OPERATOR, &edit, &body).await?.status, 409);
+        let says = "select encode(payload, 'hex') from mailroom.inbox where message_id = 'p-1'";
+        assert_eq!(world.db.one::<String>(says).await?, "00ff");
+        let audit = told(admin, ADMIN, "/api/v1/audit?action=dead.edit").await?;
+        assert_eq!(audit[0]["after"], json!({"payload": {"base64": "AP8="}}), "{audit}");
+        assert_eq!((&audit[0]["actor"], &audit[1]), (&json!("ollie"), &Value::Null), "{audit}");
+        for token in ["", VIEWER] {
+            let whole = told(admin, token, &letter).await?;
+            assert!(whole.get("payload_digest").is_none(), "{whole}");
+        }
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn a_change_whose_audit_cannot_be_written_is_not_made() {
     in_world(OPEN, async |world| {
         let scripted = Scripted::drop_into(world, 1).await?;

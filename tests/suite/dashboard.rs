@@ -79,7 +79,7 @@ async fn is_unharmed(browser: &Browser) -> Result<()> {
 }
 
 #[test]
-fn somebody_finds_a_failing_group_reads_why_replays_it_and_sees_it_drain() {
+fn somebody_finds_a_failing_group_reads_why_edits_one_replays_it_and_sees_it_drain() {
     in_world(OPEN, async |world| {
         let topic = world.kafka.topic("in", 1).await?;
         let manifest = Manifest::takes(&[&topic]).to_toml();
@@ -99,6 +99,7 @@ fn somebody_finds_a_failing_group_reads_why_replays_it_and_sees_it_drain() {
 
         content_is_hidden_without_a_token(&browser, address).await?;
         an_operator_reads_why(&browser).await?;
+        one_letter_is_edited(world, &browser).await?;
         drop_shop(world, true)?;
         host.wait_log("Handler shop now runs").await?;
         the_group_is_replayed_and_drains(world, &browser).await?;
@@ -150,6 +151,30 @@ async fn an_operator_reads_why(browser: &Browser) -> Result<()> {
     browser.shows("\"order\":0").await?;
     is_unharmed(browser).await?;
     pictures_of(browser, "letter").await?;
+    Ok(())
+}
+
+/// The payload has lines, and an end that a browser would take for none of its own.
+async fn one_letter_is_edited(world: &World, browser: &Browser) -> Result<()> {
+    let said = "\n{\n  \"order\": 70\n}\n</textarea><script>window.pwned = 1</script>";
+    let letter = "select id::text from mailroom.dead_letter where message_id = 'order-0'";
+    let letter = world.db.one::<String>(letter).await?;
+    world.mailroom(&["dead", "edit", &letter, "--payload", said]).await?.ok()?;
+    browser.run("location.reload()").await?;
+    browser.shows("\"order\": 70").await?;
+    is_unharmed(browser).await?;
+    browser.click("//summary[text()='Edit the payload']").await?;
+    pictures_of(browser, "edit").await?;
+    browser.fill("//textarea", "!").await?;
+    browser.fill("//form[contains(@action, '/edit')]//input[@name='because']", "a wrong order").await?;
+    browser.click("//button[text()='Save the payload']").await?;
+    browser.shows("script>!").await?;
+    is_unharmed(browser).await?;
+    let edited = "select convert_from(payload, 'UTF8') from mailroom.inbox where message_id = 'order-0'";
+    assert_eq!(world.db.one::<String>(edited).await?, format!("{said}!"));
+    let audited = "select count(*) from mailroom.audit
+                    where action = 'dead.edit' and actor = 'ollie' and reason = 'a wrong order'";
+    assert_eq!(world.db.one::<i64>(audited).await?, 1);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Messages that cannot be handled: they end in `failed`, with one dead letter that says why.
 
 use anyhow::Result;
-use mailroom_tests::{Manifest, Message, SOON, Setup, World, becomes, guest, in_world};
+use mailroom_tests::{LATER, Manifest, Message, SOON, Setup, World, becomes, guest, in_world};
 use serde_json::json;
 
 use crate::arrange::Scripted;
@@ -124,6 +124,80 @@ fn a_replayed_message_completes_once_its_handler_was_mended() {
 
         becomes("the message is completed", 1, SOON, async || world.db.completed().await).await?;
         becomes("its reply is out", 1, SOON, async || Ok(world.kafka.read_all(&output).await?.len())).await?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_dead_message_is_edited_before_its_replay_and_the_audit_keeps_what_it_said() {
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        let wrong = json!({"behave": "reject"});
+        world.kafka.send(&scripted.says("k", &wrong).id("wrong")).await?;
+        becomes("one dead letter", 1, SOON, async || world.db.one::<i64>(DEATHS).await).await?;
+        let letter = world.db.one::<String>("select id::text from mailroom.dead_letter").await?;
+        let file = world.folder().join("mended.json");
+        let mended = json!({"behave": "emit", "topic": scripted.output, "value": 7}).to_string();
+        std::fs::write(&file, &mended)?;
+        let from_file = format!("@{}", file.display());
+
+        let edit = ["dead", "edit", &letter, "--payload", &from_file];
+        let shown = world.mailroom(&[&edit[..], &["--dry-run"]].concat()).await?.ok()?;
+        assert_eq!(shown, format!("- {wrong}\n+ {mended}\nNothing is changed yet.\n"));
+        let said = "select convert_from(payload, 'UTF8') from mailroom.inbox";
+        assert_eq!(world.db.one::<String>(said).await?, wrong.to_string());
+        world.mailroom(&[&edit[..], &["--because", "a typo"]].concat()).await?.ok()?;
+        world.mailroom(&["dead", "replay", &letter]).await?.ok()?;
+
+        becomes("the message is completed", 1, SOON, async || world.db.completed().await).await?;
+        becomes("it emits what it says now", 1, SOON, async || {
+            Ok(world.kafka.read_all(&scripted.output).await?.len())
+        })
+        .await?;
+        let audited = "select before->>'payload', after->>'payload', reason, target = $1 from mailroom.audit
+                        where action = 'dead.edit'";
+        let audited = audited.replace("$1", &format!("'{letter}'"));
+        let audited: Vec<(String, String, String, bool)> =
+            world.db.rows(sqlx::AssertSqlSafe(audited)).await?;
+        assert_eq!(audited, [(wrong.to_string(), mended, "a typo".to_owned(), true)]);
+        for payload in [&["--tombstone"][..], &["--payload", "{}"]] {
+            let again = world.mailroom(&[&["dead", "edit", &letter], payload].concat()).await?;
+            again.refused(3, &["no open dead letter"])?;
+        }
+        let nothing = world.mailroom(&["dead", "edit", &letter, "--payload", "@/no/such/file"]).await?;
+        nothing.refused(2, &["--payload @/no/such/file", "No such file"])?;
+        host.stop().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_record_of_a_dead_message_for_kafka_is_edited_and_published() {
+    in_world(Setup::default(), async |world| {
+        let topic = world.kafka.topic_with("small", 1, &[("max.message.bytes", "1000")]).await?;
+        let host = world.start_host("a")?;
+        let publish = format!(
+            "select mailroom.publish('{topic}', 'big', json_build_object('x', string_agg(md5(i::text), '')))
+               from generate_series(1, 100) i"
+        );
+        world.db.execute(sqlx::AssertSqlSafe(publish)).await?;
+        becomes("one dead letter", 1, LATER, async || world.db.one::<i64>(DEATHS).await).await?;
+        let message = world.db.one::<String>("select id::text from mailroom.outbox").await?;
+
+        let edited =
+            world.mailroom(&["dead", "edit", &message, "--payload", "{\"x\": 1}", "--json"]).await?.json()?;
+        assert_eq!(edited["after"], json!("{\"x\": 1}"), "{edited}");
+        assert!(edited["before"].as_str().is_some_and(|before| before.len() > 2000), "{edited}");
+        world.mailroom(&["dead", "replay", &message]).await?.ok()?;
+
+        becomes("it is published", 1, SOON, async || Ok(world.kafka.read_all(&topic).await?.len())).await?;
+        let records = world.kafka.read_all(&topic).await?;
+        assert_eq!(
+            records.first().and_then(|record| record.payload.as_deref()),
+            Some(b"{\"x\": 1}".as_slice())
+        );
         host.stop().await?;
         Ok(())
     });

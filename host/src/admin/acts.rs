@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::access::Caller;
 use super::backend::Backend;
 use super::refusal::Refusal;
 use crate::db::audit::Operator;
-use crate::db::dead_letters::{self, Closing, Which};
+use crate::db::dead_letters::{self, Closing, Edit, Edited, Which};
 use crate::db::{DbError, breakers, pauses};
 
 /// Letters that are closed in one transaction.
@@ -88,6 +89,36 @@ async fn change(
         changed.extend(is_changed.then_some(group));
     }
     Ok(changed)
+}
+
+/// A letter whose message says something else now.
+#[derive(Debug, Serialize)]
+pub(super) struct EditedLetter {
+    pub(super) letter: Uuid,
+}
+
+/// Changes what the message of an open letter says.
+///
+/// # Errors
+/// Where no such letter is open, or the message says something else than it did as it was shown.
+pub(super) async fn edit_letter(
+    backend: &Backend,
+    caller: &Caller,
+    edit: &Edit<'_>,
+    why: Option<&str>,
+) -> Result<EditedLetter, Refusal> {
+    let by = operator(caller, why)?;
+    match backend.ask(dead_letters::edit(backend.db(), edit, &by)).await? {
+        Edited::Done { letter, .. } => Ok(EditedLetter { letter }),
+        Edited::Changed => Err(Refusal::conflict(
+            "somebody else has changed the payload since it was shown",
+            "show the letter again, and edit what it says now",
+        )),
+        Edited::NotOpen => Err(Refusal::conflict(
+            "no open dead letter whose message is still there has such an id",
+            "it may be replayed or discarded already: show it",
+        )),
+    }
 }
 
 /// Outcome for letters.

@@ -9,4 +9,4 @@ pub(super) use read::{
     audit, blocked_keys, dead_letter, dead_letter_groups, dead_letters, handlers, inbox, inbox_message,
     openapi, outbox, outbox_message, status,
 };
-pub(super) use write::{discard, pause, replay, reset, resume};
+pub(super) use write::{discard, edit, pause, replay, reset, resume};

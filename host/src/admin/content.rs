@@ -11,7 +11,7 @@ use crate::db::dead_letters::{self, BlockedKey};
 use crate::shown;
 
 /// Fields with content of the message, or what its handler printed.
-const CONTENT: [&str; 4] = ["headers", "key", "last_output", "payload"];
+const CONTENT: [&str; 5] = ["headers", "key", "last_output", "payload", "payload_digest"];
 
 /// Leaves content out of what somebody gets who may not see it.
 pub(super) fn for_caller(mut whole: Value, caller: &Caller) -> Value {
@@ -47,13 +47,21 @@ pub(super) fn may_ask_for_key(caller: &Caller, key: Option<&str>) -> Result<(), 
 /// # Errors
 /// Where there is none with this id.
 pub(super) async fn dead_letter(backend: &Backend, caller: &Caller, id: &str) -> Result<Value, Refusal> {
-    let missing = || {
-        let error = format!("there is no dead letter {id}, nor one of a message {id}");
-        Refusal::not_found(error, "/api/v1/dead-letters?status=all lists the newest")
-    };
-    let parsed: Uuid = id.parse().map_err(|_| missing())?;
-    let letter = backend.ask(shown::dead_letter(backend.db(), parsed)).await?;
-    Ok(for_caller(letter.ok_or_else(missing)?, caller))
+    let letter = backend.ask(shown::dead_letter(backend.db(), letter_id(id)?)).await?;
+    Ok(for_caller(letter.ok_or_else(|| no_letter(id))?, caller))
+}
+
+/// Reads the id of a letter, or of its message.
+///
+/// # Errors
+/// Where it is none: there is no such letter then.
+pub(super) fn letter_id(id: &str) -> Result<Uuid, Refusal> {
+    id.parse().map_err(|_| no_letter(id))
+}
+
+fn no_letter(id: &str) -> Refusal {
+    let error = format!("there is no dead letter {id}, nor one of a message {id}");
+    Refusal::not_found(error, "/api/v1/dead-letters?status=all lists the newest")
 }
 
 /// The blocked keys, without their names where the caller may not see them.

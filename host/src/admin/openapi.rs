@@ -81,6 +81,7 @@ fn body(doc: &Doc) -> Value {
                 let items = json!({ "type": "string", "format": "uuid" });
                 json!({ "type": kind, "description": description, "items": items })
             }
+            "any" => json!({ "description": description }),
             kind => json!({ "type": kind, "description": description }),
         };
         ((*name).to_owned(), schema)

@@ -11,7 +11,7 @@ mod sign_in;
 mod tables;
 mod waiting;
 
-pub(super) use forms::{discard, pause, replay, reset, resume};
+pub(super) use forms::{discard, edit, pause, replay, reset, resume};
 pub(super) use handlers::handlers;
 pub(super) use layout::{refused, style};
 pub(super) use letter::dead_letter;

@@ -21,7 +21,7 @@ pub(super) struct List {
     /// Only of this operator: a token's name, or ROLE@HOST of the command line
     #[arg(long)]
     actor: Option<String>,
-    /// Only of this kind: handler.pause, handler.resume, handler.reset, dead.replay or dead.discard
+    /// Only of this kind: handler.pause, handler.resume, handler.reset, dead.edit, dead.replay or dead.discard
     #[arg(long)]
     action: Option<String>,
     /// Only of this consumer group, or of the dead letter with this id

@@ -1,6 +1,7 @@
-//! `mailroom dead`: messages that failed for good, and the two ways to close them.
+//! `mailroom dead`: messages that failed for good, how to mend them, and the two ways to close them.
 
 mod close;
+mod edit;
 
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(super) enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Change what a dead message says, before it is replayed
+    Edit(edit::Edit),
     /// Make the messages pending again, in their order
     Replay(close::Replay),
     /// Close the letters; their messages stay failed
@@ -120,6 +123,7 @@ pub(super) async fn dead(verb: Verb, db: &Db, worker: &str) -> Result<(), Failur
             };
             if output.json { print::json(&letter) } else { print::letter(letter) }
         }
+        Verb::Edit(change) => edit::edit(db, worker, change).await,
         Verb::Replay(replay) => close::replay(db, worker, replay).await,
         Verb::Discard(discard) => close::discard(db, worker, discard).await,
     }

@@ -1,12 +1,16 @@
-//! Dead letters: found, replayed, discarded. A replay is the only way out of `failed`.
+//! Dead letters: found, edited, replayed, discarded. A replay is the only way out of `failed`.
 //!
 //! Lanes are locked before rows, as settling does, so that an owner sees the row and the raised `reread`
 //! together. The dead row is found by its unique key: no index holds failed rows by lane and seq.
+
+mod edit;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
+
+pub(crate) use edit::{Edit, Edited, digest, edit};
 
 use super::audit::{self, Operator};
 use super::{Db, DbError, Tx, wake};

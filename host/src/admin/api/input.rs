@@ -6,11 +6,13 @@ use axum::Json;
 use axum::extract::Query;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::admin::refusal::Refusal;
 use crate::db::audit;
 use crate::db::dead_letters::Which;
+use crate::shown::bytes_of_json;
 use crate::{inbox, outbox};
 
 /// Entries of a list.
@@ -200,6 +202,23 @@ impl AuditQuery {
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct HandlerBody {
     pub(super) because: Option<String>,
+}
+
+/// Change of what a message says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::admin) struct EditBody {
+    payload: Value,
+    pub(super) was: Option<String>,
+    pub(super) because: Option<String>,
+}
+
+impl EditBody {
+    /// # Errors
+    /// Says what a payload may be.
+    pub(super) fn payload(&self) -> Result<Option<Vec<u8>>, Refusal> {
+        bytes_of_json(&self.payload).map_err(|problem| Refusal::bad_input(format!("payload {problem}")))
+    }
 }
 
 /// Choice of letters that are closed, with the reason.

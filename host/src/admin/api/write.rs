@@ -4,12 +4,13 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
-use super::input::{HandlerBody, LettersBody, body};
+use super::input::{EditBody, HandlerBody, LettersBody, body};
 use crate::admin::Backend;
 use crate::admin::access::Caller;
-use crate::admin::acts::{self, Closed, Groups, HandlerAct};
+use crate::admin::acts::{self, Closed, EditedLetter, Groups, HandlerAct};
+use crate::admin::content::letter_id;
 use crate::admin::refusal::Refusal;
-use crate::db::dead_letters::Closing;
+use crate::db::dead_letters::{Closing, Edit};
 
 type Given<B> = Result<Json<B>, JsonRejection>;
 
@@ -48,6 +49,18 @@ async fn on_handler(
 ) -> Result<Json<Groups>, Refusal> {
     let given = body(given)?;
     acts::on_handler(backend, caller, what, given.because.as_deref()).await.map(Json)
+}
+
+pub(in crate::admin) async fn edit(
+    State(backend): State<Backend>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    given: Given<EditBody>,
+) -> Result<Json<EditedLetter>, Refusal> {
+    let given = body(given)?;
+    let payload = given.payload()?;
+    let edit = Edit { id: letter_id(&id)?, payload: payload.as_deref(), was: given.was.as_deref() };
+    acts::edit_letter(&backend, &caller, &edit, given.because.as_deref()).await.map(Json)
 }
 
 pub(in crate::admin) async fn replay(

@@ -15,8 +15,9 @@ use super::tables::link;
 use crate::admin::Backend;
 use crate::admin::access::Caller;
 use crate::admin::acts::{self, HandlerAct};
+use crate::admin::content::letter_id;
 use crate::admin::refusal::Refusal;
-use crate::db::dead_letters::{Closing, Which};
+use crate::db::dead_letters::{Closing, Edit, Which};
 
 type Given<F> = Result<Form<F>, FormRejection>;
 
@@ -130,6 +131,51 @@ pub(super) fn letter_forms(fields: &Fields, what: &str) -> Markup {
             "A replay makes the messages pending again, in their order. What is discarded stays failed and is not tried again."
         }
     }
+}
+
+/// Bytes of a payload that a form takes: a browser sends each as three at worst, and a request's body is bounded.
+const EDITED_BYTES_MAX: usize = 16 * 1024;
+
+/// A form for the payload of an open letter's message; nothing where a browser would change what nobody edited.
+pub(super) fn edit_form(id: &str, payload: &str, digest: &str) -> Option<Markup> {
+    // A browser ends lines as Windows does, and what it sends is turned back: a payload that has such ends loses them.
+    if payload.len() > EDITED_BYTES_MAX || payload.contains('\r') {
+        return None;
+    }
+    Some(html! {
+        details {
+            summary { "Edit the payload" }
+            form class="edit" method="post" action={ "/dead-letters/" (id) "/edit" } {
+                input type="hidden" name="was" value=(digest);
+                // The first line's end after the tag is none of the text's.
+                label { "Payload" textarea name="payload" rows="8" spellcheck="false" { "\n" (payload) } }
+                label { "Why " input name="because" maxlength="500"; }
+                button class="first" { "Save the payload" }
+            }
+            p class="quiet" { "The message keeps its key and its headers. A replay hands it over as it is then." }
+        }
+    })
+}
+
+/// What somebody has made of a payload.
+#[derive(Debug, Deserialize)]
+pub(in crate::admin) struct EditFields {
+    payload: String,
+    was: String,
+    because: Option<String>,
+}
+
+pub(in crate::admin) async fn edit(
+    State(backend): State<Backend>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    form: Given<EditFields>,
+) -> Answer {
+    let fields = given(form)?;
+    let payload = fields.payload.replace("\r\n", "\n");
+    let edit = Edit { id: letter_id(&id)?, payload: Some(payload.as_bytes()), was: Some(&fields.was) };
+    let edited = acts::edit_letter(&backend, &caller, &edit, fields.because.as_deref()).await?;
+    Ok(see(&format!("/dead-letters/{}", edited.letter)))
 }
 
 pub(in crate::admin) async fn replay(

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::forms::{Fields, letter_forms};
+use super::forms::{Fields, edit_form, letter_forms};
 use super::layout::{Answer, page};
 use super::tables::{lines, state, words};
 use crate::admin::Backend;
@@ -67,6 +67,7 @@ pub(in crate::admin) async fn dead_letter(
             (payload(&letter))
             @if status.is_none() {
                 h2 { "What to do" }
+                (edited(&letter))
                 (letter_forms(&Fields::of_letter(&text(&letter, "id")), "this letter"))
             }
         } @else {
@@ -105,6 +106,19 @@ fn fields(whole: &Value, names: &[(&str, &str)]) -> Markup {
 fn part(whole: &Value, name: &str, heading: &str) -> Markup {
     let text = text(whole, name);
     html! { @if !text.is_empty() { h3 { (heading) } (lines(&text)) } }
+}
+
+/// The form for a payload, or the command where a form will not do.
+fn edited(letter: &Value) -> Markup {
+    let (id, digest) = (text(letter, "id"), text(letter, "payload_digest"));
+    let form = letter.get("payload").and_then(Value::as_str).and_then(|said| edit_form(&id, said, &digest));
+    match (form, letter.get("payload")) {
+        (Some(form), _) => form,
+        (None, None) => html! {},
+        (None, Some(_)) => html! {
+            p class="quiet" { "Edit the payload with " code { "mailroom dead edit " (id) " --payload @FILE" } "." }
+        },
+    }
 }
 
 fn payload(letter: &Value) -> Markup {

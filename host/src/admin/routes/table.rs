@@ -34,7 +34,7 @@ const MESSAGES: &[(&str, &str)] = &[
 const LIMITED: &[(&str, &str)] = &[("limit", "At most this many, up to 1000")];
 const CHANGES: &[(&str, &str)] = &[
     ("actor", "Only of this operator"),
-    ("action", "handler.pause, handler.resume, handler.reset, dead.replay or dead.discard"),
+    ("action", "handler.pause, handler.resume, handler.reset, dead.edit, dead.replay or dead.discard"),
     ("target", "Only of this consumer group, or of the letter with this id"),
     ("since", "Only what was changed this long ago at most, such as 90m"),
     ("limit", "At most this many, the newest, up to 1000"),
@@ -48,6 +48,20 @@ const CHOICE: &[(&str, &str, &str)] = &[
     ("fault", "string", "All of this kind of fault; empty for those without one"),
     ("code", "string", "All with this code; empty for those without one"),
     ("all", "boolean", "All that are open"),
+    ("because", "string", "Why, for whoever reads the audit"),
+];
+
+const EDIT: &[(&str, &str, &str)] = &[
+    (
+        "payload",
+        "any",
+        "The new payload: text, null for none, or {\"base64\": \"…\"} for bytes that are no text",
+    ),
+    (
+        "was",
+        "string",
+        "payload_digest of the letter as it was shown; where it is another by now nothing is changed",
+    ),
     ("because", "string", "Why, for whoever reads the audit"),
 ];
 
@@ -126,6 +140,8 @@ fn done() -> Vec<Route> {
             .takes("Lets a paused handler go on", BECAUSE),
         changes("/api/v1/handlers/{name}/reset", OPERATOR, || post(api::reset))
             .takes("Closes a handler's circuit breaker on all hosts", BECAUSE),
+        changes("/api/v1/dead-letters/{id}/edit", OPERATOR, || post(api::edit))
+            .takes("Changes what the message of an open letter says", EDIT),
         changes("/api/v1/dead-letters/replay", OPERATOR, || post(api::replay))
             .takes("Makes the messages of open letters pending again", CHOICE),
         changes("/api/v1/dead-letters/discard", OPERATOR, || post(api::discard))
@@ -146,6 +162,7 @@ fn shown() -> Vec<Route> {
         changes("/handlers/{name}/pause", OPERATOR, || post(pages::pause)),
         changes("/handlers/{name}/resume", OPERATOR, || post(pages::resume)),
         changes("/handlers/{name}/reset", OPERATOR, || post(pages::reset)),
+        changes("/dead-letters/{id}/edit", OPERATOR, || post(pages::edit)),
         changes("/dead-letters/replay", OPERATOR, || post(pages::replay)),
         changes("/dead-letters/discard", OPERATOR, || post(pages::discard)),
         reads("/sign-in", Needs::Nothing, || get(pages::sign_in)),
