@@ -1,7 +1,7 @@
 //! Calls of a lane's messages: which may start, and what their ends change.
 //!
 //! Order of a key, before a retry is committed: a decided message that may be called again, or whose writes nobody sees
-//! before they are committed, is *awaited* (`How::is_awaited` in `stage`). `startable` gives no message of a key for
+//! before they are committed, is *awaited* (`How::is_awaited` in `items`). `startable` gives no message of a key for
 //! which anything is awaited. A retry that is due within [`STAYS_MAX`] leaves the messages behind it in memory, to wait
 //! there; behind a longer one, and behind a death that makes the key wait, `decide` has them leave memory (`waiting`).
 //!

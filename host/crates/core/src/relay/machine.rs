@@ -155,6 +155,7 @@ impl<R: Clone> RelayMachine<R> {
         self.send();
         self.start_mark();
         self.read_anew();
+        self.tell_of_holds();
         self.start_asking();
         self.start_look();
         self.start_look_due();

@@ -14,6 +14,8 @@ use crate::time::Moment;
 
 /// A held topic is asked for this often.
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// What lasts is said again after this.
+const REMIND_AFTER: Duration = Duration::from_secs(60);
 /// A bound of bytes that was found is doubled after this, since what was refused may be allowed by now.
 const DOUBLE_AFTER: Duration = Duration::from_secs(60);
 /// Bytes beyond which a bound bounds nothing.
@@ -24,7 +26,7 @@ const BOUND_BYTES_MAX: usize = 16 << 20;
 pub(super) struct TopicId(usize);
 
 /// Reason why rows of a topic wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// Kafka was never asked for it.
     Unasked,
@@ -44,6 +46,11 @@ impl Cause {
         matches!(self, Self::Sick | Self::Refused)
     }
 
+    /// Tells whether people hear of it: of what passes by itself in a moment they do not.
+    fn is_told(self) -> bool {
+        !matches!(self, Self::Unasked | Self::Slow)
+    }
+
     fn is_asked_for(self) -> bool {
         matches!(self, Self::Unasked | Self::Missing)
     }
@@ -54,8 +61,10 @@ struct Hold {
     cause: Cause,
     since: Moment,
     ask_at: Moment,
-    /// True if the log tells of it.
-    said: bool,
+    /// Words for people.
+    why: Arc<str>,
+    /// Times at which the log told of each cause last.
+    said: BTreeMap<Cause, Moment>,
     /// Places up to which nothing of the topic waits, of each lane.
     floors: Floors,
 }
@@ -231,34 +240,54 @@ impl<R> Topics<R> {
     pub(super) fn meet(&mut self, name: &Arc<str>, floors: Floors, now: Moment) -> TopicId {
         let id = TopicId(self.all.len());
         let mut topic = Topic::new(Arc::clone(name));
-        topic.hold = Some(Hold { cause: Cause::Unasked, since: now, ask_at: now, said: false, floors });
+        topic.hold = Some(Hold {
+            cause: Cause::Unasked,
+            since: now,
+            ask_at: now,
+            why: "".into(),
+            said: BTreeMap::new(),
+            floors,
+        });
         self.all.push(topic);
         self.by_name.insert(Arc::clone(name), id);
         self.held.insert(id);
         id
     }
 
-    /// Has its rows wait from now on, for this cause from now on. Gives whether people are still to be told.
+    /// Has its rows wait from now on, for this cause from now on.
     pub(super) fn hold(
         &mut self,
         id: TopicId,
-        cause: Cause,
+        (cause, why): (Cause, &str),
         now: Moment,
         floors: impl FnOnce() -> Floors,
-    ) -> bool {
-        let Some(topic) = self.all.get_mut(id.0) else { return false };
+    ) {
+        let Some(topic) = self.all.get_mut(id.0) else { return };
         self.held.insert(id);
         let hold = topic.hold.get_or_insert_with(|| Hold {
             cause,
             since: now,
             ask_at: now,
-            said: false,
+            why: why.into(),
+            said: BTreeMap::new(),
             floors: floors(),
         });
-        let is_news = !hold.said || hold.cause != cause;
-        (hold.cause, hold.ask_at) = (cause, now + ASK_EVERY);
-        hold.said |= cause != Cause::Slow;
-        is_news && cause != Cause::Slow
+        (hold.cause, hold.why, hold.ask_at) = (cause, why.into(), now + ASK_EVERY);
+    }
+
+    /// Takes what people are to be told now: each cause once when it begins and once a minute while it lasts, however
+    /// often others take turns with it.
+    pub(super) fn to_say(&mut self, now: Moment) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut news = Vec::new();
+        for id in &self.held {
+            let Some(topic) = self.all.get_mut(id.0) else { continue };
+            let Some(hold) = topic.hold.as_mut().filter(|hold| hold.cause.is_told()) else { continue };
+            if hold.said.get(&hold.cause).is_none_or(|said| now.since(*said) >= REMIND_AFTER) {
+                hold.said.insert(hold.cause, now);
+                news.push((Arc::clone(&topic.name), Arc::clone(&hold.why)));
+            }
+        }
+        news
     }
 
     /// Ends the wait of its rows, which are read again: gives the floors to read from, and how long it waited
@@ -266,7 +295,7 @@ impl<R> Topics<R> {
     pub(super) fn let_go(&mut self, id: TopicId, now: Moment) -> Option<(Floors, Option<Duration>)> {
         let hold = self.all.get_mut(id.0)?.hold.take()?;
         self.held.remove(&id);
-        Some((hold.floors, hold.said.then(|| now.since(hold.since))))
+        Some((hold.floors, (!hold.said.is_empty()).then(|| now.since(hold.since))))
     }
 
     /// Held ones that are to be asked for now: nothing of them may be in flight when the answer comes.
@@ -317,14 +346,33 @@ mod tests {
     fn a_topic_that_is_met_is_asked_for_at_once_and_a_missing_one_now_and_then() {
         let (mut topics, id) = met(Floors::from([(7, 40)]));
         assert!(topics.holds(id) && *topics.to_ask(Moment(0)) == ["orders".into()]);
-        assert!(topics.hold(id, Cause::Missing, Moment(5), || Floors::from([(7, 90)])), "people are told");
-        assert!(!topics.hold(id, Cause::Missing, Moment(5), Floors::new), "once");
+        topics.hold(id, (Cause::Missing, "gone"), Moment(5), || Floors::from([(7, 90)]));
+        assert_eq!(topics.to_say(Moment(5)), [("orders".into(), "gone".into())]);
+        topics.hold(id, (Cause::Missing, "gone"), Moment(5), Floors::new);
+        assert!(topics.to_say(Moment(5)).is_empty(), "once");
         assert!(topics.to_ask(Moment(6)).is_empty());
         assert_eq!(topics.next_ask(), Some(Moment(2_005)));
         let (floors, told) = topics.let_go(id, Moment(1_000)).unwrap();
         assert_eq!(floors, Floors::from([(7, 40)]), "as of the first hold");
         assert_eq!(told, Some(Duration::from_secs(1)));
         assert!(!topics.holds(id) && topics.next_ask().is_none());
+    }
+
+    #[test]
+    fn each_cause_is_said_when_it_begins_and_once_a_minute_while_it_lasts_or_comes_back() {
+        let (mut topics, id) = met(Floors::new());
+        let mut said = Vec::new();
+        for second in 0..150 {
+            let cause = if second % 2 == 0 { (Cause::Sick, "sick") } else { (Cause::Refused, "refused") };
+            topics.hold(id, cause, Moment(second * 1_000), Floors::new);
+            said.extend(topics.to_say(Moment(second * 1_000)).into_iter().map(|(_, why)| (second, why)));
+        }
+        let (sick, refused) = ("sick".into(), "refused".into());
+        let expected = [0, 1, 60, 61, 120, 121]
+            .map(|second: u64| (second, if second % 2 == 0 { &sick } else { &refused }));
+        assert_eq!(said.iter().map(|(second, why)| (*second, why)).collect::<Vec<_>>(), expected);
+        topics.hold(id, (Cause::Slow, ""), Moment(500_000), Floors::new);
+        assert!(topics.to_say(Moment(500_000)).is_empty(), "what passes by itself is not told");
     }
 
     #[test]

@@ -54,9 +54,8 @@ impl<R: Clone> RelayMachine<R> {
     /// Has a topic's rows wait from now on.
     pub(super) fn hold(&mut self, id: TopicId, cause: Cause, why: &str) {
         let (lanes, start) = (&self.lanes, self.horizon.seq());
-        let is_news = self.topics.hold(id, cause, self.now, || lanes.floors(start));
+        self.topics.hold(id, (cause, why), self.now, || lanes.floors(start));
         let Some(topic) = self.topics.get_mut(id) else { return };
-        let name = Arc::clone(&topic.name);
         if cause != Cause::Slow {
             self.unsent.remove(&id);
             for (_, row) in std::mem::take(&mut topic.unsent) {
@@ -66,8 +65,13 @@ impl<R: Clone> RelayMachine<R> {
         if cause.wants_side() && self.side_of(id).is_none() {
             self.side_queue.push(id, self.now);
         }
-        if is_news {
-            self.say(Notice::TopicWaits { topic: name, why: why.to_owned() });
+        self.tell_of_holds();
+    }
+
+    /// Says which topics' rows wait, and says it again while they do.
+    pub(super) fn tell_of_holds(&mut self) {
+        for (topic, why) in self.topics.to_say(self.now) {
+            self.say(Notice::TopicWaits { topic, why: why.as_ref().to_owned() });
         }
     }
 
