@@ -13,6 +13,8 @@ use crate::waits::{Wait, Waits};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// What worked for less was not back: it fails for some and not for others.
+const BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// Urgency with which an error is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,18 +42,28 @@ impl Urgency {
 
 /// Moments at which loops of one process spoke of one server last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Spoken(Arc<Mutex<HashMap<Urgency, Reminder>>>);
+pub(crate) struct Spoken(Arc<Mutex<Last>>);
+
+#[derive(Debug, Default)]
+struct Last {
+    said: HashMap<Urgency, Reminder>,
+    /// Time at which it worked again.
+    back_at: Option<Instant>,
+}
 
 impl Spoken {
     /// Tells whether it may be said now. No code that can panic runs under the lock.
     fn may_say(&self, urgency: Urgency, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.entry(urgency).or_default().is_due(now)
+        if last.back_at.take().is_some_and(|back_at| now.duration_since(back_at) >= BACK_AFTER) {
+            last.said.clear();
+        }
+        last.said.entry(urgency).or_default().is_due(now)
     }
 
-    /// Forgets what was said while something was away that is back: its next outage is news.
-    fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Notes that what was away works: if it does for a while, its next outage is news.
+    fn is_back(&self, now: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).back_at = Some(now);
     }
 }
 
@@ -122,7 +134,7 @@ impl Outage {
     pub(crate) fn over(&mut self) {
         if let Some(since) = self.since.take().filter(|since| since.said) {
             let what = &self.what;
-            self.spoken.forget();
+            self.spoken.is_back(Instant::now());
             tracing::info!("{what} is back after {:.1} s", since.began.elapsed().as_secs_f64());
         }
     }
@@ -158,7 +170,18 @@ mod tests {
         assert!(!spoken.clone().may_say(Urgency::Away, start + REMIND_AFTER / 2));
         assert!(spoken.may_say(Urgency::Act("grant it"), start), "another reason is news");
         assert!(spoken.may_say(Urgency::Away, start + REMIND_AFTER));
-        spoken.forget();
-        assert!(spoken.may_say(Urgency::Away, start + REMIND_AFTER));
+    }
+
+    #[test]
+    fn what_fails_and_works_in_turns_is_said_once_a_minute_and_an_outage_after_a_while_at_once() {
+        let (spoken, start) = (Spoken::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        let said = (0..300).filter(|turn| {
+            let said = spoken.may_say(Urgency::Away, at(turn * 300));
+            spoken.is_back(at(turn * 300 + 100));
+            said
+        });
+        assert_eq!(said.collect::<Vec<u64>>(), [0, 200], "at the beginning and after a minute");
+        assert!(spoken.may_say(Urgency::Away, at(300 * 300 + 2_000)), "it has worked for two seconds");
     }
 }

@@ -81,10 +81,11 @@ impl DbError {
     /// Returns how it is said where somebody waits it out.
     pub(crate) fn urgency(&self) -> Urgency {
         match self.meaning() {
-            Meaning::Outage | Meaning::BadData => Urgency::Away,
+            Meaning::Outage => Urgency::Away,
             Meaning::Retry => Urgency::Quiet,
             Meaning::Operator(remedy) => Urgency::Act(remedy),
-            Meaning::Bug => Urgency::Bug,
+            // Whose data it is would have been asked where it was sent: nobody waits until the server takes it.
+            Meaning::BadData | Meaning::Bug => Urgency::Bug,
         }
     }
 

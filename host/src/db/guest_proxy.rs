@@ -18,12 +18,13 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::no_answer;
 use super::guest_sql::TABLE_BYTES_MAX;
 use super::host_threads::HostThreads;
 use super::servers::{Servers, Target};
+use crate::reminder::Reminder;
 use messages::{MessageFilter, TooLong, error_response};
 use server::ServerStream;
 
@@ -85,10 +86,14 @@ fn socket() -> io::Result<PathBuf> {
 
 /// Takes connections and leads each to the server that is chosen then.
 pub(super) async fn serve(listener: UnixListener, servers: Arc<Servers>, threads: HostThreads) {
+    let mut refused = Reminder::default();
     loop {
         match listener.accept().await {
             Ok((client, _)) if is_ours(&client) => threads.detach(lead(client, servers.target())),
-            Ok(_) => tracing::warn!("A connection of another process to that of a handler's SQL is refused"),
+            Ok(_) if refused.is_due(Instant::now()) => {
+                tracing::warn!("A connection of another process to that of a handler's SQL is refused");
+            }
+            Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "A connection of a handler's SQL is not taken yet");
                 sleep(ACCEPT_PAUSE).await;
