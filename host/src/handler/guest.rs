@@ -25,6 +25,8 @@ const YIELD_FUEL: u64 = 500_000;
 const TIMEOUT_GRACE: Duration = Duration::from_millis(100);
 /// Streams, pollables and such that a guest may have open.
 const RESOURCES_MAX: usize = 1000;
+/// Those of earlier calls that an instance may have open and be kept.
+const RESOURCES_LEFT_MAX: usize = 100;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Most memory that one set of HTTP headers of a guest may cost, in bytes.
@@ -67,12 +69,23 @@ impl Guest {
     /// Forgets the call that ended, so that another may come, and gives what it asked for. Every field is named: a
     /// new one has to say here what becomes of it.
     pub(super) fn renew(&mut self) -> Effects {
-        // The guest's memory holds handles into the table, so what it left open stays, and so does the bound.
+        // The guest's memory holds handles into the table, so what it left open stays; the next call has its own bound.
+        let left = self.left_open();
+        self.table.set_max_capacity(RESOURCES_MAX + left);
         let Self { wasi: _, http: _, table: _, name: _, meter, output, effects, in_hand, script: _ } = self;
         meter.renew();
         output.clear();
         in_hand.key = None;
         effects.end()
+    }
+
+    fn left_open(&mut self) -> usize {
+        self.table.iter_mut().count()
+    }
+
+    /// Tells whether calls have left so much open that the host does not keep it for later ones.
+    pub(super) fn leaks(&mut self) -> bool {
+        self.in_hand.messages > 0 || self.left_open() > RESOURCES_LEFT_MAX
     }
 
     /// Begins another call.

@@ -68,13 +68,12 @@ impl Instance {
     /// and may leave its memory half written, and the message's next attempt must not fail of that; what only was
     /// decided does not. One that was refused something would be refused it again: its memory is full, or it is lost.
     /// What a call leaves under way ends with it, and so does what it leaves in the host.
-    pub(super) fn is_sound_after(&self, end: &End) -> bool {
-        let guest = self.store.data();
+    pub(super) fn is_sound_after(&mut self, end: &End) -> bool {
+        let guest = self.store.data_mut();
         let effects = &guest.effects;
         let lost = effects.lost_sql().is_some() || effects.awaited().is_some();
         let refused = guest.meter.has_refused() || effects.refused().is_some();
-        let leaks = guest.in_hand.messages > 0;
-        matches!(end, End::Decided(_)) && !refused && !lost && !leaks
+        matches!(end, End::Decided(_)) && !refused && !lost && !guest.leaks()
     }
 
     /// Ends its last call, and it.

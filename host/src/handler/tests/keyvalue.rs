@@ -122,6 +122,18 @@ async fn a_guest_that_opens_store_after_store_has_its_fault_told() {
 }
 
 #[tokio::test]
+async fn what_earlier_calls_left_open_in_an_instance_takes_nothing_from_a_later_one() {
+    let component =
+        load("keyvalue", &format!("instances = \"reuse\"\n{STATE}[limits]\neffects = 2000")).await.unwrap();
+    for opened in [60; 30].into_iter().chain([990, 990]) {
+        let called = call(&component, &script("keyed", &format!(r#"{{"open": {opened}}}"#))).await;
+        assert!(completed(&called), "{:?}", called.end);
+    }
+    let told = fault(call(&component, &script("keyed", r#"{"open": 1000}"#)).await).to_string();
+    assert!(told.contains("resource table has no free keys"), "{told}");
+}
+
+#[tokio::test]
 async fn a_call_that_fails_leaves_the_state_as_it_was() {
     let component = load("keyvalue", STATE).await.unwrap();
     let before = call(&component, &script("keyed", r#"{"increment": ["n", 5]}"#)).await.state;
