@@ -7,9 +7,13 @@ mod endings;
 mod offsets;
 mod kills;
 
-/// Nobody is taken for dead and no answer is given up, so that a call is repeated only where its end asks for it.
-const STEADY: &[(&str, &str)] =
-    &[("MAILROOM__HOST__EXPIRY", "30s"), ("MAILROOM__POSTGRES__CONNECTIONS_MAX", CONNECTIONS)];
+/// Nobody is taken for dead, no answer is given up and no call waits in vain for a connection, so that a call is
+/// repeated only where its end asks for it.
+const STEADY: &[(&str, &str)] = &[
+    ("MAILROOM__HOST__EXPIRY", "30s"),
+    ("MAILROOM__LIMITS__DEADLINE", "10s"),
+    ("MAILROOM__POSTGRES__CONNECTIONS_MAX", CONNECTIONS),
+];
 
 /// Number of connections: enough for a frozen statement of each message of each cell.
 const CONNECTIONS: &str = "24";

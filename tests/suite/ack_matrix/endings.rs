@@ -67,7 +67,7 @@ fn a_failure_is_called_again_at_least_once_and_is_dead_after_its_only_call_at_mo
 #[test]
 fn a_call_beyond_its_deadline_is_made_again_at_least_once_and_was_the_only_one_at_most_once() {
     // Its time is over before its fuel is.
-    ends_as_planned("limits.fuel = 1000000000000000", |cell| {
+    ends_as_planned("limits.deadline = \"2s\"\nlimits.fuel = 1000000000000000", |cell| {
         vec![
             Planned::new("loops", json!({"behave": "loop"}), exhausted(cell, Some("deadline"))),
             Planned::new("behind", json!({}), DONE).behind("loops"),
