@@ -82,6 +82,8 @@ pub(crate) struct Ingest {
     /// Some of them are read from.
     reads_quiet: bool,
     kafka: Outage,
+    /// Something that this group is refused.
+    refused: Outage,
     /// Errors of the consumer that nothing explains.
     unexpected: Outage,
     postgres: Outage,
@@ -116,7 +118,7 @@ impl Ingest {
                 db: worker.db.clone(),
                 session: Arc::clone(&worker.session),
                 topics: worker.topics.topics.clone(),
-                group,
+                group: Arc::clone(&group),
             },
             watched: worker.topics.of(&subscribed),
             absent: false,
@@ -127,7 +129,15 @@ impl Ingest {
             logs: BTreeMap::new(),
             quiet_due: Instant::now(),
             reads_quiet: false,
-            kafka: Outage::of(format!("Kafka at {}", config.kafka.brokers), waits.clone()),
+            kafka: Outage::shared(
+                format!("Kafka at {}", config.kafka.brokers),
+                worker.topics.spoken.clone(),
+                waits.clone(),
+            ),
+            refused: Outage::of(
+                format!("Kafka at {} for group {group}", config.kafka.brokers),
+                waits.clone(),
+            ),
             unexpected: Outage::of(format!("The consumer of group {}", worker.handler.group), waits.clone()),
             waits,
             postgres: worker.db.outage(),

@@ -189,6 +189,14 @@ fn an_unknown_compression_stops_its_partition_by_name_until_it_is_skipped() {
 fn a_damaged_length_of_which_kafkas_client_says_nothing_stops_its_partition_by_name_until_it_is_skipped() {
     with_own_kafka(async |world| {
         let sent = damaged(world, "producer", damage_a_length).await?;
-        is_named_and_skipped(world, &sent, (2, 2)).await
+        is_named_and_skipped(world, &sent, (2, 2)).await?;
+        for name in ["a", "b"] {
+            let log = std::fs::read_to_string(world.folder().join(format!("{name}.log")))?;
+            ensure!(
+                !log.contains("Client stats"),
+                "what the client counts for us is none of the log's: {log}"
+            );
+        }
+        Ok(())
     });
 }

@@ -6,7 +6,8 @@ use mailroom_tests::{Host, SOON, Setup, World, becomes, in_world};
 
 use crate::arrange::Scripted;
 
-const SKIP: [(&str, &str); 1] = [("MAILROOM__INGEST__GAP", "skip")];
+const SKIP: [(&str, &str); 2] =
+    [("MAILROOM__INGEST__GAP", "skip"), ("MAILROOM__ADMIN__LISTEN", "127.0.0.1:0")];
 
 /// Handles the messages 1 to `messages` of one partition, and stops.
 async fn handled(world: &World, messages: i64) -> Result<Scripted> {
@@ -84,6 +85,8 @@ fn records_that_were_deleted_before_they_were_read_are_named_and_the_rest_is_han
 
         becomes("the rest is emitted", vec![1, 2, 3, 6], SOON, async || emitted(world, &scripted).await)
             .await?;
+        let skipped = host.admin().await?.metrics().await?.sum("mailroom_skipped_total", &[]);
+        assert_eq!(skipped, Some(2.0), "offsets 3 and 4");
         host.stop().await?;
         Ok(())
     });

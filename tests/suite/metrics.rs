@@ -159,6 +159,9 @@ async fn a_handler_faults(world: &World, scripted: &Scripted, admin: Admin) -> R
     equals(admin, "mailroom_breaker_state", &name, 0.0).await?;
     let unreadable = Message::to(&scripted.input).key("q").header("event_type", "fit").payload([0xff, 0xfe]);
     world.kafka.send(&unreadable).await?;
+    let again = || scripted.emits("again", 1).id("again");
+    world.kafka.send_all(&[again(), again(), again()]).await?;
+    equals(admin, "mailroom_duplicates_total", &name, 2.0).await?;
     equals(admin, "mailroom_quarantined_total", &[("handler_name", "picky")], 1.0).await?;
     equals(admin, "mailroom_dead_letters", &[("reason", "quarantined")], 1.0).await
 }

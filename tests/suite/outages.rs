@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use mailroom_tests::kafka::record::{ensure_rising_per_key, first_occurrences};
-use mailroom_tests::{Host, LATER, Load, SOON, Setup, World, becomes, eventually, in_world};
+use mailroom_tests::{Host, LATER, Load, Manifest, SOON, Setup, World, becomes, eventually, in_world};
 use tokio::try_join;
 
 use crate::arrange::Scripted;
@@ -73,6 +73,17 @@ fn every_message_is_completed_once_though_postgres_crashes_under_load() {
 #[test]
 fn every_message_is_completed_once_though_kafka_is_restarted_under_load() {
     in_world(Setup { own_kafka: true, ..Setup::default() }, async |world| {
-        survives(world, async || world.with_kafka(|kafka| kafka.restart()).await).await
+        for number in 0..4 {
+            let topic = world.kafka.topic(&format!("idle-{number}"), 1).await?;
+            world.drop_handler(&format!("idle-{number}"), "noop", &Manifest::takes(&[&topic]))?;
+        }
+        survives(world, async || world.with_kafka(|kafka| kafka.restart()).await).await?;
+        // Five handlers and the relay speak of it as one.
+        let log = std::fs::read_to_string(world.folder().join("a.log"))?;
+        let said =
+            |words: &str| log.lines().filter(|line| line.contains(" WARN ") && line.contains(words)).count();
+        let (away, of_clients) = (said("is away or refuses"), said("Kafka: "));
+        ensure!(away <= 3 && of_clients <= 4, "the outage was said {away} and {of_clients} times: {log}");
+        Ok(())
     });
 }

@@ -110,6 +110,7 @@ impl Ingest {
                 FoundPosition::Unknown
             }
             Some(Ok(position)) => {
+                self.metrics.skipped(position.skipped);
                 let (next, epoch, stopped) = (position.next, position.epoch, position.stopped.is_some());
                 log.found(position);
                 if stopped { FoundPosition::Stopped } else { FoundPosition::At { next, epoch } }

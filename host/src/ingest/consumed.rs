@@ -15,18 +15,19 @@ use crate::config::{Ack, Form};
 use crate::handler::{Component, Handler};
 use crate::kafka::{self, Damage};
 use crate::message::{Decoded, Message, Origin, Record, decode, order_key, place_in_log, record_id};
+use crate::outage::Urgency;
 
 impl Ingest {
     /// Takes an event of the consumer; gives what it means for the machine.
     pub(super) fn consumed(&mut self, event: kafka::Event) -> Option<Event> {
         match event {
             kafka::Event::Records(records) => {
-                self.kafka.over();
+                self.kafka_serves();
                 self.reporting.moved();
                 Some(Event::Polled(self.polled(records)))
             }
             kafka::Event::Assigned(partitions) => {
-                self.kafka.over();
+                self.kafka_serves();
                 // Kafka pauses everything until this is answered; offsets come once lanes are ours.
                 self.answer(|consumer| consumer.assign(&[]));
                 self.assigned.extend(partitions.iter().cloned());
@@ -54,12 +55,20 @@ impl Ingest {
                 self.kafka.failed(&error);
                 None
             }
+            kafka::Event::Refused(error, remedy) => {
+                self.refused.failed_as(Urgency::Act(remedy), &error);
+                None
+            }
             kafka::Event::Passing(error) => {
                 tracing::debug!("The consumer of group {} goes on: {error}", self.handler.group);
                 None
             }
             kafka::Event::Unexpected(error) => {
                 self.unexpected.failed(&error);
+                None
+            }
+            kafka::Event::Faulty(error) => {
+                self.unexpected.failed_as(Urgency::Bug, &error);
                 None
             }
             kafka::Event::Stuck(error) => {
@@ -71,6 +80,13 @@ impl Ingest {
             }
             kafka::Event::Fatal(error) => Some(self.rejoin(&error)),
         }
+    }
+
+    /// Ends all that kept records from coming.
+    fn kafka_serves(&mut self) {
+        self.kafka.over();
+        self.refused.over();
+        self.unexpected.over();
     }
 
     /// Gives the partition back where its position is to be found anew, where the gap policy applies: what follows damage

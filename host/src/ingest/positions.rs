@@ -55,6 +55,8 @@ pub(crate) struct Position {
     pub(super) next: i64,
     /// Records that were stored before the topic was seen to be another one, and come again.
     pub(super) passed_over: HashSet<StoredRecord>,
+    /// Offsets that the gap policy has just passed over.
+    pub(super) skipped: u64,
     /// Reason why the gap policy says stop: nothing is fetched until an operator acts.
     pub(super) stopped: Option<String>,
 }
@@ -190,6 +192,7 @@ impl Finder {
             topic_id: if topic_id.is_nil() { row.topic_id.unwrap_or_default() } else { topic_id },
             found_at,
             passed_over: HashSet::new(),
+            skipped: 0,
             stopped: None,
         };
         let replaced = is_replaced(row.topic_id, topic_id);
@@ -222,6 +225,7 @@ impl Finder {
                 }
                 let (epoch, id) = (position.epoch, position.topic_id);
                 offsets::skip_to(&self.db, &self.group, topic, *partition, epoch, id, to).await?;
+                position.skipped = u64::try_from(to - row.next_offset).unwrap_or_default();
                 position.next = to;
             }
         }

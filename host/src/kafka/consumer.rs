@@ -32,12 +32,16 @@ pub(crate) enum Event {
     Sick(TopicPartition, String),
     /// A subscribed topic is missing or closed to us.
     TopicUnavailable(String),
-    /// Kafka is away, or refuses until an operator acts; the client reconnects by itself.
+    /// Kafka is away; the client reconnects by itself.
     Away(String),
+    /// Kafka refuses until an operator has done this; the client asks again by itself.
+    Refused(String, &'static str),
     /// Something that passes by itself.
     Passing(String),
     /// An error that nothing explains.
     Unexpected(String),
+    /// A request of ours that Kafka cannot read or does not know.
+    Faulty(String),
     /// The same error has come for a minute: answer with [`Consumer::rejoin`] if Kafka answers others.
     Stuck(String),
     /// The library or Kafka gave the consumer up, and all its partitions with it: answer with
@@ -106,7 +110,11 @@ impl Consumer {
         if matches!(event, Event::Records(_) | Event::Assigned(_)) {
             self.streak.clear();
         }
-        if let Event::Away(error) | Event::Passing(error) | Event::Unexpected(error) = &event
+        if let Event::Away(error)
+        | Event::Refused(error, _)
+        | Event::Passing(error)
+        | Event::Unexpected(error)
+        | Event::Faulty(error) = &event
             && self.streak.on_error(error, clock::now())
         {
             return Event::Stuck(error.clone());

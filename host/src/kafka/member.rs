@@ -25,10 +25,7 @@ use crate::config;
 /// Limit of leaving the group, which is a courtesy to the other members.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
-struct Context {
-    voice: Voice,
-}
+struct Context;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -36,7 +33,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: RdKafkaError, reason: &str) {
-        self.voice.error(error.rdkafka_error_code(), reason);
+        Voice::error(error.rdkafka_error_code(), reason);
     }
 }
 
@@ -77,9 +74,8 @@ impl Member {
     /// Where librdkafka refuses a setting, which it names.
     pub(super) fn join(kafka: &config::Kafka, group: &str, topics: &[String]) -> Result<Self, KafkaError> {
         let doing = "making a consumer";
-        let mut consumer: BaseConsumer<Context> = client::consumer(kafka, group)
-            .create_with_context(Context::default())
-            .map_err(KafkaError::new(doing))?;
+        let mut consumer: BaseConsumer<Context> =
+            client::consumer(kafka, group).create_with_context(Context).map_err(KafkaError::new(doing))?;
         let filled = Arc::new(Notify::new());
         let fills = Arc::clone(&filled);
         consumer.set_nonempty_callback(move || fills.notify_one());
@@ -143,7 +139,7 @@ impl Member {
             self.login.renew(self.queue.consumer.client().native_ptr());
         }
         if place.is_none() {
-            self.queue.consumer.context().voice.error(Some(code), &reason);
+            Voice::error(Some(code), &reason);
         }
         // Without the reason, which may say how often or how long: the same error shall look the same.
         let error = format!("{code}{}", Remedy(Some(code)));
@@ -156,9 +152,11 @@ impl Member {
             (Some(Meaning::OutOfLog), place) => Event::OutOfLog(place.map(|(partition, _)| partition)),
             (Some(Meaning::Partition), Some((partition, _))) => Event::Sick(partition, told),
             (Some(Meaning::Topic | Meaning::Data), _) => Event::TopicUnavailable(told),
-            (Some(Meaning::Outage | Meaning::Operator(_) | Meaning::Partition), _) => Event::Away(error),
+            (Some(Meaning::Outage | Meaning::Partition), _) => Event::Away(error),
+            (Some(Meaning::Operator(remedy)), _) => Event::Refused(code.to_string(), remedy),
             (Some(Meaning::Passing | Meaning::Full | Meaning::Timestamp), _) => Event::Passing(error),
-            (Some(Meaning::Bug) | None, _) => Event::Unexpected(error),
+            (Some(Meaning::Bug), _) => Event::Faulty(error),
+            (None, _) => Event::Unexpected(error),
         }
     }
 

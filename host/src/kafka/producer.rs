@@ -45,7 +45,6 @@ pub(crate) struct Delivery {
 
 struct Context {
     deliveries: mpsc::UnboundedSender<Delivery>,
-    voice: Voice,
     /// True from when Kafka refuses the login until it is renewed.
     is_refused: AtomicBool,
 }
@@ -60,7 +59,7 @@ impl ClientContext for Context {
         if code.is_some_and(Login::is_refusal) {
             self.is_refused.store(true, Ordering::Relaxed);
         }
-        self.voice.error(code, reason);
+        Voice::error(code, reason);
     }
 }
 
@@ -138,11 +137,7 @@ impl Producer {
         deliveries: mpsc::UnboundedSender<Delivery>,
     ) -> Result<Self, KafkaError> {
         let inner = client::producer(kafka, publish_timeout)
-            .create_with_context(Context {
-                deliveries,
-                voice: Voice::default(),
-                is_refused: AtomicBool::new(false),
-            })
+            .create_with_context(Context { deliveries, is_refused: AtomicBool::new(false) })
             .map_err(KafkaError::new("making the producer"))?;
         let inner = Arc::new(inner);
         Ok(Self { _polling: Polling::start(Arc::clone(&inner), Login::of(kafka))?, inner })

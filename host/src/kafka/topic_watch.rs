@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::topics::{TopicState, Topics};
 use crate::clock;
+use crate::outage::Spoken;
 use crate::server_health::ServerHealth;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub(crate) struct TopicWatch {
     hurry: Arc<Notify>,
     look: watch::Sender<Option<TopicLook>>,
     health: ServerHealth,
+    /// Whoever waits for Kafka says so with the others.
+    pub(crate) spoken: Spoken,
 }
 
 impl TopicWatch {
@@ -47,6 +50,7 @@ impl TopicWatch {
             hurry: Arc::default(),
             look: watch::Sender::new(None),
             health: ServerHealth::default(),
+            spoken: Spoken::default(),
         }
     }
 

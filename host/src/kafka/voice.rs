@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use super::error::Remedy;
 use crate::reminder::REMIND_AFTER;
 
-/// One client's.
-#[derive(Debug, Default)]
-pub(super) struct Voice {
-    told: Mutex<Vec<(Option<RDKafkaErrorCode>, Instant)>>,
-}
+/// Errors that were told, and when: all clients of a process have the same Kafka, and each handler is two of them.
+static TOLD: Mutex<Vec<(Option<RDKafkaErrorCode>, Instant)>> = Mutex::new(Vec::new());
+
+/// Voice of the clients that nobody else speaks for.
+pub(super) struct Voice;
 
 impl Voice {
     /// A line of librdkafka's own log.
@@ -26,13 +26,13 @@ impl Voice {
     }
 
     /// An error of the client as a whole: a broker that is away, a login that is refused.
-    pub(super) fn error(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
+    pub(super) fn error(code: Option<RDKafkaErrorCode>, reason: &str) {
         // That all are away follows from what was said of each.
         if code == Some(RDKafkaErrorCode::AllBrokersDown) {
             return;
         }
         let now = Instant::now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|(_, at)| now - *at < REMIND_AFTER);
         if !told.iter().any(|(known, _)| *known == code) {
             told.push((code, now));
@@ -53,6 +53,9 @@ impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, "librdkafka: {reason}");
     }
+
+    // Would go to the log otherwise, thousands of bytes each.
+    fn stats_raw(&self, _: &[u8]) {}
 }
 
 impl ConsumerContext for Quiet {}

@@ -85,6 +85,10 @@ definitions! {
         "Records that no subscription of the handler takes";
     QUARANTINED = "mailroom.quarantined", "{message}", Counter,
         "Messages that ended without a call, since no handler can have them";
+    DUPLICATES = "mailroom.duplicates", "{record}", Counter,
+        "Records that were dropped, since their handler had their ids already";
+    SKIPPED = "mailroom.skipped", "{offset}", Counter,
+        "Offsets of logs that were passed over unread, as ingest.gap = \"skip\" says";
     SETTLE_BATCH = "mailroom.settle.batch", "{message}", Histogram(ROWS),
         "Messages that one transaction settled";
     BREAKER_STATE = "mailroom.breaker.state", "{breaker}", Gauge,

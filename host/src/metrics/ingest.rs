@@ -16,6 +16,7 @@ pub(crate) struct IngestMetrics {
     group: Arc<str>,
     consumed: Bound<Arc<str>, BoundCounter<u64>>,
     unmatched: BoundCounter<u64>,
+    skipped: BoundCounter<u64>,
 }
 
 impl Metrics {
@@ -26,6 +27,7 @@ impl Metrics {
             group: Arc::clone(&handler.group),
             consumed: Bound::default(),
             unmatched: self.0.unmatched.bind(&name),
+            skipped: self.0.skipped.bind(&name),
             metrics: self.clone(),
         }
     }
@@ -44,6 +46,11 @@ impl IngestMetrics {
         };
         let bind = || self.metrics.0.consumed.bind(&attributes());
         self.consumed.of(Arc::clone(topic), bind).add(1);
+    }
+
+    /// Records that so many offsets of a log were passed over.
+    pub(crate) fn skipped(&self, offsets: u64) {
+        self.skipped.add(offsets);
     }
 
     /// Records that no subscription takes so many records.

@@ -103,7 +103,10 @@ fn recorded(metrics: &Metrics, config: &Config) -> (HandlerMetrics, Arc<Handler>
     let mut of_ingest = metrics.of_ingest(&handler);
     of_ingest.consumed(&"orders".into());
     of_ingest.unmatched(1);
-    metrics.of_settlements("idle").settled(3, 1);
+    of_ingest.skipped(1);
+    let of_settlements = metrics.of_settlements("idle");
+    of_settlements.settled(3, 1);
+    of_settlements.dropped(1);
     let mut of_relay = metrics.of_relay();
     of_relay.sends(Ticket(7), &"totals".into(), Duration::from_secs(2));
     of_relay.answered(Ticket(7), &Ok(()));

@@ -173,6 +173,7 @@ impl Executor {
                 Ok(settle::Settled::Done(written, dropped)) => {
                     self.record(&write);
                     if let Some(dropped) = dropped {
+                        self.metrics.dropped(dropped.records);
                         self.dropped.note(&self.settler.handler, &dropped);
                     }
                     (WriteOutcome::Done(written), None)
