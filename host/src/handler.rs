@@ -49,7 +49,7 @@ pub(crate) use component::Component;
 pub(crate) use effects::Asked;
 pub use effects::{PublishError, StateError};
 pub(crate) use engine::{Engine, EngineError, EngineSettings};
-pub(crate) use folder::{Change, Folder, FolderError};
+pub(crate) use folder::{Change, Folder, FolderError, is_handler};
 pub use native::{Call, Handler as NativeHandler, Message, Outgoing, State};
 pub(crate) use refused::Refused;
 pub(crate) use rehearsal::{HttpAnswer, Rehearsal};

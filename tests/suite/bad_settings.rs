@@ -4,7 +4,7 @@ use std::fs;
 
 use mailroom_tests::{Setup, in_world};
 
-use crate::arrange::Scripted;
+use crate::arrange::{Scripted, sql_role};
 
 const WRONG: &str = r#"
 namespace = "shop"
@@ -45,13 +45,17 @@ fn one_group_instance_id_for_all_consumers_is_refused_with_its_reason() {
     in_world(Setup::default(), async |world| {
         let file = world.folder().join("wrong.toml");
         let right = fs::read_to_string(world.settings_file()?)?;
-        let wrong =
-            right.replace("[kafka.properties]", "[kafka.properties]\n\"group.instance.id\" = \"one\"");
-        fs::write(&file, wrong)?;
         let named = ["kafka.properties.group.instance.id", "throw the others out of the group", "remove it"];
-
-        world.mailroom_at(&file, &["config", "check"]).await?.refused(2, &named)?;
-        world.mailroom_at(&file, &["run"]).await?.refused(2, &named)?;
+        for given in [
+            "\"group.instance.id\" = \"one\"",
+            "\"group.instance.id\" = \"\"",
+            "\"group.instance.id\" = \"${HOSTNAME}\"",
+        ] {
+            let wrong = right.replace("[kafka.properties]", &format!("[kafka.properties]\n{given}"));
+            fs::write(&file, wrong)?;
+            world.mailroom_at(&file, &["config", "check"]).await?.refused(2, &named)?;
+            world.mailroom_at(&file, &["run"]).await?.refused(2, &named)?;
+        }
         Ok(())
     });
 }
@@ -91,10 +95,52 @@ fn the_servers_are_tried_where_that_is_asked_for() {
         let file = world.folder().join("wrong.toml");
         let right = fs::read_to_string(world.settings_file()?)?;
         fs::write(&file, format!("{right}\n[sql.nobody]\nurl = \"{}\"\n", world.db.url_as("nobody", "x")))?;
-        let named = ["does not exist", &scripted.output, &group, "sql.nobody"];
+        fs::write(
+            world.folder().join("handlers/orders.js"),
+            "import { defineHandler } from \"mailroom-guest\";
+             export const handler = defineHandler({
+               subscriptions: [{ topics: [\"orders-that-a-script-reads\"] }], handle() {},
+             });",
+        )?;
+        let named = ["does not exist", &scripted.output, "orders-that-a-script-reads", &group, "sql.nobody"];
         let refused = world.mailroom_at(&file, &tried).await?;
         world.kafka.deny_group(&group, false).await?;
         refused.refused(1, &named)
+    });
+}
+
+#[test]
+fn what_the_hosts_role_and_those_of_handlers_may_not_do_is_named_with_the_grant() {
+    in_world(Setup::default(), async |world| {
+        let file = world.folder().join("wrong.toml");
+        let right = fs::read_to_string(world.settings_file()?)?;
+        let (shop, shop_url) = sql_role(world, "shop").await?;
+        let weak = format!("weak_{shop}");
+        for statement in [
+            format!("create role {weak} login password 'p'"),
+            format!("grant usage on schema mailroom to {weak}"),
+            format!("grant select on all tables in schema mailroom to {weak}"),
+            format!("revoke execute on function mailroom.settle_with_sql from {shop}"),
+        ] {
+            world.db.execute(sqlx::AssertSqlSafe(statement)).await?;
+        }
+        let own = format!("{right}\n[sql.own]\nurl = \"{}\"\n", world.db.url());
+        let shops = format!("{right}\n[sql.shop]\nurl = \"{shop_url}\"\n");
+        let as_weak = right.replace(&world.db.url(), &world.db.url_as(&weak, "p"));
+        let lacks = format!("role {weak} lacks");
+        for (settings, named) in [
+            (
+                as_weak,
+                [lacks.as_str(), "grant select, insert, update, delete on all tables in schema mailroom"],
+            ),
+            (own, ["sql.own: ", "role"]),
+            (shops, ["sql.shop: ", "grant execute on function mailroom.settle_with_sql"]),
+        ] {
+            fs::write(&file, settings)?;
+            world.mailroom_at(&file, &["config", "check"]).await?.ok()?;
+            world.mailroom_at(&file, &["config", "check", "--connect"]).await?.refused(1, &named)?;
+        }
+        Ok(())
     });
 }
 

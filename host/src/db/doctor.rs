@@ -50,6 +50,13 @@ pub(crate) async fn catalogue(
         .map_err(DbError::new("looking at the catalogue"))
 }
 
+/// Says which rights on its tables and functions the role that `db` is logged in as lacks.
+pub(crate) async fn lacking(db: &Db) -> Result<Vec<Fault>, DbError> {
+    let mut faults = catalogue(db, Duration::from_hours(24), 0).await?;
+    faults.retain(|fault| fault.code == "grants");
+    Ok(faults)
+}
+
 /// The schema as it is, in the form of [`SCHEMA`].
 pub(crate) async fn schema(db: &Db) -> Result<Vec<String>, DbError> {
     sqlx::query_scalar(include_str!("schema_lines.sql"))

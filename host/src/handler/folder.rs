@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use scan::is_handler;
 pub(super) use scan::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX, read_bounded};
 use shelf::Shelf;
 use watch::Watch;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Postgres};
+use crate::db::doctor::{self, Fault};
 use crate::db::migrate as schema;
 use crate::db::reach;
 use crate::handler::{self, Report};
@@ -54,7 +55,7 @@ fn read_by(report: &Report) -> BTreeSet<String> {
     report.subscriptions.iter().flat_map(|subscription| subscription.topics.iter().cloned()).collect()
 }
 
-/// The components of the folder, as a host would load them, and why it would not.
+/// The components and scripts of the folder, as a host would load them, and why it would not.
 ///
 /// # Errors
 /// Says why the folder cannot be read.
@@ -62,7 +63,7 @@ pub(in crate::cli) async fn handlers(config: &Config) -> Result<Loadable, String
     let folder = &config.host.handlers;
     let unreadable =
         |error| format!("host.handlers: {}: {error}; a host waits until it is there", folder.display());
-    let files = components(folder).map_err(unreadable)?;
+    let files = files(folder).map_err(unreadable)?;
     let mut loadable = Loadable::default();
     for file in files {
         let manifest = Some(file.with_extension("toml")).filter(|beside| beside.exists());
@@ -77,11 +78,11 @@ pub(in crate::cli) async fn handlers(config: &Config) -> Result<Loadable, String
     Ok(loadable)
 }
 
-fn components(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
+        if handler::is_handler(&path) {
             files.push(path);
         }
     }
@@ -89,27 +90,44 @@ fn components(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The database, its encoding and its schema.
-async fn postgres(config: &Config) -> Option<String> {
+/// The database, its encoding, its schema, and what the host's role may do there.
+async fn postgres(config: &Config) -> Vec<String> {
     let db = match reach::reach(&config.postgres).await {
         Ok(db) => db,
-        Err(error) => return Some(error.to_string()),
+        Err(error) => return vec![error.to_string()],
     };
-    let checked = schema::check_for_host(&db).await;
+    let lacking = match schema::check_for_host(&db).await {
+        Ok(()) => doctor::lacking(&db).await.map_err(|error| error.with_remedy()),
+        Err(error) => Err(error.to_string()),
+    };
     db.close().await;
-    checked.err().map(|error| error.to_string())
+    lacking.map_or_else(|error| vec![error], |faults| faults.into_iter().map(in_words).collect())
 }
 
 async fn roles(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, role) in &config.sql {
         let as_role = Postgres { url: role.url.clone(), ..config.postgres.clone() };
-        match reach::reach(&as_role).await {
-            Ok(db) => db.close().await,
-            Err(error) => problems.push(format!("sql.{name}: {error}")),
-        }
+        let found = match reach::reach(&as_role).await {
+            Ok(db) => {
+                let faults = doctor::sql_role(&db).await;
+                db.close().await;
+                faults.map_or_else(
+                    |error| vec![error.with_remedy()],
+                    |faults| faults.into_iter().map(in_words).collect(),
+                )
+            }
+            Err(error) => vec![error.to_string()],
+        };
+        problems.extend(found.into_iter().map(|problem| format!("sql.{name}: {problem}")));
     }
     problems
+}
+
+/// A fault with what mends it, unless its own words say so.
+fn in_words(fault: Fault) -> String {
+    let Fault { what, remedy, .. } = fault;
+    if what.contains(&remedy) { what } else { format!("{what}: {remedy}") }
 }
 
 async fn kafka(config: &Config, handlers: &[Report]) -> Vec<String> {

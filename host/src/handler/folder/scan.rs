@@ -53,13 +53,18 @@ fn endings() -> impl Iterator<Item = &'static str> {
     ["wasm"].into_iter().chain(ENDINGS)
 }
 
+/// Tells whether a file of the folder is a handler, by its name.
+pub(crate) fn is_handler(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| endings().any(|ending| extension == ending))
+}
+
 /// All components and scripts directly in the folder, by their stems.
 pub(super) async fn list(path: PathBuf) -> io::Result<BTreeMap<String, Files>> {
     let listed = tokio::task::spawn_blocking(move || {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(&path)? {
             let file = entry?.path();
-            if !file.extension().is_some_and(|extension| endings().any(|ending| extension == ending)) {
+            if !is_handler(&file) {
                 continue;
             }
             let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
