@@ -44,6 +44,8 @@ use std::time::Duration;
 pub(crate) use conn::Conn;
 pub(crate) use error::{DbError, Progress};
 pub(crate) use guest_error::SqlError;
+#[cfg(test)]
+pub(crate) use guest_proxy::MessageFilter;
 pub(crate) use guest_sql::{GuestTx, Table};
 pub(crate) use guest_values::Value;
 use host_threads::HostThreads;

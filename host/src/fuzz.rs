@@ -3,6 +3,7 @@
 //! input, made small, and the seed that brings it back (`BOLERO_RANDOM_SEED`). What is found becomes a
 //! test beside the code.
 
+mod answers;
 mod config;
 mod decoding;
 mod headers;

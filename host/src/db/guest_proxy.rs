@@ -25,7 +25,8 @@ use super::guest_sql::TABLE_BYTES_MAX;
 use super::host_threads::HostThreads;
 use super::servers::{Servers, Target};
 use crate::reminder::Reminder;
-use messages::{MessageFilter, TooLong, error_response};
+pub(crate) use messages::MessageFilter;
+use messages::{TooLong, error_response};
 use server::ServerStream;
 
 /// Bytes that are read at once, each way.

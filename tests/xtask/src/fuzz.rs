@@ -6,8 +6,8 @@ use crate::guests;
 use crate::run::{Result, command, finish};
 
 /// The modules of `host/src/fuzz` with tests in them.
-const TARGETS: [&str; 7] =
-    ["config", "decoding", "headers", "loader", "manifests", "subscriptions", "terminal"];
+const TARGETS: [&str; 8] =
+    ["answers", "config", "decoding", "headers", "loader", "manifests", "subscriptions", "terminal"];
 const TIME: Duration = Duration::from_secs(60);
 
 /// Runs one target or all, as many at once as there are processors.

@@ -10,7 +10,7 @@ const LENGTH_BYTES: usize = 4;
 
 /// A message that is longer than the client may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooLong {
+pub(crate) struct TooLong {
     kind: u8,
     bytes: usize,
     bytes_max: usize,
@@ -37,7 +37,7 @@ impl TooLong {
 /// Passes the messages of a connection that are short enough. A longer one is known by its header, before any of it
 /// has passed.
 #[derive(Debug)]
-pub(super) struct MessageFilter {
+pub(crate) struct MessageFilter {
     bytes_max: usize,
     /// The beginning of a header, which passes once it is whole.
     header: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) struct MessageFilter {
 
 impl MessageFilter {
     /// `bytes_max` is the greatest length that a message may state.
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self { bytes_max, header: Vec::with_capacity(HEADER_BYTES), rest: 0, is_dropped: false }
     }
 
@@ -56,7 +56,7 @@ impl MessageFilter {
     ///
     /// # Errors
     /// Where a message is too long. `passed` ends with the one before, and nothing may follow.
-    pub(super) fn pass(&mut self, mut bytes: &[u8], passed: &mut Vec<u8>) -> Result<(), TooLong> {
+    pub(crate) fn pass(&mut self, mut bytes: &[u8], passed: &mut Vec<u8>) -> Result<(), TooLong> {
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let (body, behind) = bytes.split_at(bytes.len().min(self.rest));
