@@ -24,6 +24,60 @@ fn a_published_message_is_listed_and_shown_and_counted() {
         }
         let status = world.mailroom(&["status", "--json"]).await?.json()?;
         assert!(status.is_object(), "{status}");
+        let empty = world.mailroom(&[&publish[..], &["--payload", "{}"]].concat()).await?;
+        assert!(!empty.stderr.contains("mailroom's own fault"), "{}", empty.stderr);
+        empty.refused(2, &["payload must be a JSON object that is not empty"])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn what_messages_say_commands_no_terminal_and_begins_no_line() {
+    /// Clears the screen, names the window, goes back to the line's start, turns the text round.
+    const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\r\u{202e}\u{9b}31m";
+    in_world(Setup::default(), async |world| {
+        let scripted = Scripted::drop_into(world, 1).await?;
+        let host = world.start_host("a")?;
+        let script = serde_json::json!({"behave": "reject", "note": HOSTILE});
+        let hostile = scripted.says(&format!("k{HOSTILE}"), &script).id(&format!("m{HOSTILE}"));
+        world.kafka.send(&hostile.header("event_type", HOSTILE).header("x-note", HOSTILE)).await?;
+        let letters = "select count(*) from mailroom.dead_letter";
+        becomes("it is dead", 1, SOON, async || world.db.one::<i64>(letters).await).await?;
+        let letter = world.db.one::<String>("select id::text from mailroom.dead_letter").await?;
+        let message = world.db.one::<String>("select message_id from mailroom.dead_letter").await?;
+        let key = format!("k{HOSTILE}");
+        let publish = [
+            "outbox",
+            "publish",
+            "--topic",
+            "t",
+            "--type",
+            HOSTILE,
+            "--key",
+            &key,
+            "--payload",
+            r#"{"n": 1}"#,
+        ];
+        let published = world.mailroom(&publish).await?.ok()?;
+
+        for command in [
+            &["inbox", "list"][..],
+            &["inbox", "list", "--json"],
+            &["inbox", "show", &message],
+            &["dead", "list"],
+            &["dead", "show", &letter],
+            &["dead", "show", &letter, "--json"],
+            &["dead", "edit", &letter, "--payload", HOSTILE, "--dry-run"],
+            &["outbox", "list"],
+            &["outbox", "show", published.trim()],
+            &["why", &message],
+            &["status"],
+        ] {
+            let said = world.mailroom(command).await?.ok()?;
+            let commands = |said: char| (said.is_control() && said != '\n') || said == '\u{202e}';
+            assert!(!said.contains(commands), "{command:?}: {said:?}");
+        }
+        host.stop().await?;
         Ok(())
     });
 }

@@ -1,5 +1,7 @@
 //! Databases as others have made them: their defaults, publications, encodings, and sequences that stand too low.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
 use mailroom_tests::{SOON, Setup, World, becomes, in_world};
 use serde_json::json;
@@ -21,9 +23,15 @@ async fn emitted(world: &World) -> Result<Vec<i64>> {
 }
 
 #[test]
-fn a_publication_of_all_tables_stops_nothing() {
+fn publications_of_mailrooms_tables_stop_nothing() {
     in_world(Setup::default(), async |world| {
-        world.db.execute("create publication everything for all tables").await?;
+        for publication in [
+            "everything for all tables",
+            "changes for all tables with (publish = 'update, delete')",
+            "messages for table mailroom.inbox, mailroom.outbox, mailroom.state, mailroom.dead_letter",
+        ] {
+            world.db.execute(AssertSqlSafe(format!("create publication {publication}"))).await?;
+        }
         let scripted = Scripted::drop_into(world, 1).await?;
         let host = world.start_host("a")?;
 
@@ -54,6 +62,24 @@ fn a_databases_defaults_for_transactions_are_not_the_hosts() {
         becomes("all are done", 200, SOON, async || world.db.completed().await).await?;
         let log = host.log()?;
         ensure!(!log.contains("is away or refuses"), "Postgres was never away: {log}");
+
+        // Others from now on, for sessions that are made anew.
+        for default in ["default_transaction_isolation = 'repeatable read'", "idle_session_timeout = '300ms'"]
+        {
+            world.db.execute(AssertSqlSafe(format!("alter database {name} set {default}"))).await?;
+        }
+        let others = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                       where datname = current_database() and pid <> pg_backend_pid()";
+        world.db.one::<i64>(others).await?;
+        for (first, last) in [(200, 300), (300, 400)] {
+            let messages: Vec<_> =
+                (first..last).map(|value| scripted.emits(&format!("k{}", value % 20), value)).collect();
+            world.kafka.send_all(&messages).await?;
+            becomes("all are done", last, SOON, async || world.db.completed().await).await?;
+        }
+        let said =
+            host.log()?.lines().filter(|line| line.contains(" WARN ") && line.contains("Postgres")).count();
+        ensure!(said <= 1, "a session's end is said {said} times: {}", host.log()?);
         host.stop().await?;
         Ok(())
     });
@@ -155,26 +181,47 @@ fn partitions_get_lanes_though_the_sequence_of_lanes_was_set_back() {
 #[test]
 fn an_encoding_that_cannot_hold_every_text_is_refused_by_name_and_nothing_is_made() {
     in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
-        let name: String = world.db.one("select current_database() || '_latin1'").await?;
-        let create = format!("create database {name} encoding 'LATIN1' locale 'C' template template0");
-        world.db.execute(AssertSqlSafe(create)).await?;
-        let own: String = world.db.one("select current_database()::text").await?;
-        let url = world.db.url().replace(&format!("/{own}"), &format!("/{name}"));
-        let config = world.folder().join("latin1.toml");
-        let text = format!("[postgres]\nurl = \"{url}\"\n[kafka]\nbrokers = \"{}\"\n", world.kafka.brokers());
-        std::fs::write(&config, text)?;
+        for encoding in ["LATIN1", "LATIN9", "EUC_JP"] {
+            let (name, config) = database_in(world, encoding).await?;
+            for command in [&["migrate"][..], &["config", "check", "--connect"]] {
+                let refused = world.mailroom_at(&config, command).await?;
+                refused.refused(1, &[&format!("encoding {encoding}"), "UTF8"])?;
+            }
+            world.db.execute(AssertSqlSafe(format!("drop database {name}"))).await?;
+        }
+        Ok(())
+    });
+}
 
-        let refused = world.mailroom_at(&config, &["migrate"]).await?;
-
-        assert_eq!(refused.code, Some(1), "{}", refused.stderr);
-        ensure!(
-            refused.stderr.contains("encoding LATIN1") && refused.stderr.contains("UTF8"),
-            "{}",
-            refused.stderr
-        );
+#[test]
+fn what_has_no_encoding_stores_every_text() {
+    in_world(Setup { unmigrated: true, ..Setup::default() }, async |world| {
+        let (name, config) = database_in(world, "SQL_ASCII").await?;
+        world.mailroom_at(&config, &["migrate"]).await?.ok()?;
+        let payload = r#"{"a": "é漢😀"}"#;
+        let publish =
+            ["outbox", "publish", "--topic", "t", "--type", "ü", "--key", "ß", "--payload", payload];
+        let id = world.mailroom_at(&config, &publish).await?.ok()?;
+        let shown = world.mailroom_at(&config, &["outbox", "show", id.trim()]).await?.ok()?;
+        for part in ["é漢😀", "ü", "ß"] {
+            ensure!(shown.contains(part), "`{part}` is not in {shown}");
+        }
         world.db.execute(AssertSqlSafe(format!("drop database {name}"))).await?;
         Ok(())
     });
+}
+
+/// Makes a database in an encoding; gives its name, and a configuration that uses it.
+async fn database_in(world: &World, encoding: &str) -> Result<(String, PathBuf)> {
+    let own: String = world.db.one("select current_database()::text").await?;
+    let name = format!("{own}_{}", encoding.to_lowercase());
+    let create = format!("create database {name} encoding '{encoding}' locale 'C' template template0");
+    world.db.execute(AssertSqlSafe(create)).await?;
+    let url = world.db.url().replace(&format!("/{own}"), &format!("/{name}"));
+    let config = world.folder().join(format!("{name}.toml"));
+    let text = format!("[postgres]\nurl = \"{url}\"\n[kafka]\nbrokers = \"{}\"\n", world.kafka.brokers());
+    std::fs::write(&config, text)?;
+    Ok((name, config))
 }
 
 #[test]

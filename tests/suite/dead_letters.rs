@@ -179,7 +179,7 @@ fn the_record_of_a_dead_message_for_kafka_is_edited_and_published() {
         let topic = world.kafka.topic_with("small", 1, &[("max.message.bytes", "1000")]).await?;
         let host = world.start_host("a")?;
         let publish = format!(
-            "select mailroom.publish('{topic}', 'big', json_build_object('x', string_agg(md5(i::text), '')))
+            "select mailroom.publish('{topic}', null, 'big', json_build_object('x', string_agg(md5(i::text), '')))
                from generate_series(1, 100) i"
         );
         world.db.execute(sqlx::AssertSqlSafe(publish)).await?;

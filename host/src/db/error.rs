@@ -91,7 +91,9 @@ impl DbError {
 
     /// The error in words, with what an operator has to do about it.
     pub(crate) fn with_remedy(&self) -> String {
-        self.urgency().reason(self)
+        // Said to whoever gave the data.
+        let urgency = if self.meaning() == Meaning::BadData { Urgency::Quiet } else { self.urgency() };
+        urgency.reason(self)
     }
 }
 

@@ -24,22 +24,24 @@ fn a_statement_beyond_a_bound_is_a_failure_of_its_guest_and_is_counted() {
         let shop = Shop::new(world).await?;
         with_one_attempt(world, &shop)?;
         let host = shop.start(world)?;
-        let many: Vec<Value> = (0..70_000).map(Value::from).collect();
+        let many = |count: i32| (0..count).map(Value::from).collect::<Vec<_>>();
         let messages = [
-            shop.says("parameters", &runs("select 1", &many)),
+            shop.says("parameters", &runs("select 1", &many(70_000))),
+            shop.says("one-parameter-more", &runs("select 1", &many(65_536))),
+            shop.says("twice-the-parameters", &runs("select 1", &many(131_072))),
             shop.says("no-columns", &runs("select from generate_series(1, 300000)", &[])),
             shop.says("no-values", &runs("select null::text from generate_series(1, 300000)", &[])),
         ];
         for message in &messages {
             world.kafka.send(message).await?;
         }
-        becomes("all have ended", 3, SOON, async || world.db.one::<i64>(ENDED).await).await?;
+        becomes("all have ended", 5, SOON, async || world.db.one::<i64>(ENDED).await).await?;
         for (id, error, code) in letters(world).await? {
             ensure!(code.as_deref() == Some("54000"), "{id}: {error} ({code:?})");
         }
-        ensure!(letters(world).await?.len() == 3);
+        ensure!(letters(world).await?.len() == 5);
         let attempts = "select count(*) from mailroom.inbox where attempts_made = 1";
-        ensure!(world.db.one::<i64>(attempts).await? == 3, "each was counted");
+        ensure!(world.db.one::<i64>(attempts).await? == 5, "each was counted");
         host.stop().await?;
         Ok(())
     });
