@@ -13,7 +13,7 @@ use crate::waits::{Wait, Waits};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// What worked for less was not back: it fails for some and not for others.
+/// Time for which something has to work to be back: for less it fails for some and not for others.
 const BACK_AFTER: Duration = Duration::from_secs(1);
 
 /// Urgency with which an error is said.

@@ -72,16 +72,13 @@ pub(crate) fn bytes_as_base64(bytes: &[u8]) -> Value {
 /// # Errors
 /// Says what they may look like.
 pub(crate) fn bytes_of_json(value: &Value) -> Result<Option<Vec<u8>>, String> {
-    match value {
-        Value::Null => return Ok(None),
-        Value::String(text) => return Ok(Some(text.clone().into_bytes())),
-        Value::Object(object) if object.len() == 1 => {
-            let base64 = object.get("base64").and_then(Value::as_str);
-            if let Some(bytes) = base64.and_then(|text| BASE64.decode(text).ok()) {
-                return Ok(Some(bytes));
-            }
-        }
-        _ => {}
+    if let Value::String(text) = value {
+        return Ok(Some(text.clone().into_bytes()));
+    }
+    let base64 = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("base64"));
+    let bytes = base64.and_then(Value::as_str).and_then(|text| BASE64.decode(text).ok());
+    if bytes.is_some() || value.is_null() {
+        return Ok(bytes);
     }
     Err(r#"must be text, null for none, or {"base64": "…"} for bytes that are no text"#.to_owned())
 }

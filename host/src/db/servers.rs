@@ -139,12 +139,8 @@ pub(super) async fn open(options: PgConnectOptions) -> Result<PgConnection, sqlx
 /// Makes an error of the operator's of an answer to the first packet that the protocol does not have. Later it is a
 /// fault of the connection, which another one may not have.
 pub(super) fn unlike_postgres(error: sqlx::Error) -> sqlx::Error {
-    match error {
-        sqlx::Error::Protocol(problem) => {
-            sqlx::Error::Configuration(format!("what answers there is not Postgres: {problem}").into())
-        }
-        error => error,
-    }
+    let sqlx::Error::Protocol(problem) = error else { return error };
+    sqlx::Error::Configuration(format!("what answers there is not Postgres: {problem}").into())
 }
 
 impl Known {

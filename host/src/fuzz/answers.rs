@@ -24,7 +24,7 @@ fn said((kind, lie, body): &Raw) -> Vec<u8> {
     [&[*kind], length.to_be_bytes().as_slice(), body].concat()
 }
 
-/// What is passed, and whether the server is heard to its end.
+/// Passes it on; gives what passes, and whether the server is heard to its end.
 fn passed(said: &[u8], piece: usize) -> (Vec<u8>, bool) {
     let (mut filter, mut passed) = (MessageFilter::new(BYTES_MAX), Vec::new());
     let is_whole = said.chunks(piece.max(1)).all(|piece| filter.pass(piece, &mut passed).is_ok());

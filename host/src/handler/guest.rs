@@ -25,7 +25,7 @@ const YIELD_FUEL: u64 = 500_000;
 const TIMEOUT_GRACE: Duration = Duration::from_millis(100);
 /// Streams, pollables and such that a guest may have open.
 const RESOURCES_MAX: usize = 1000;
-/// Those of earlier calls that an instance may have open and be kept.
+/// Resources of earlier calls that an instance may have open and be kept.
 const RESOURCES_LEFT_MAX: usize = 100;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;

@@ -38,7 +38,7 @@ pub(crate) struct TopicWatch {
     hurry: Arc<Notify>,
     look: watch::Sender<Option<TopicLook>>,
     health: ServerHealth,
-    /// Whoever waits for Kafka says so with the others.
+    /// Lets all who wait for Kafka say so together.
     pub(crate) spoken: Spoken,
 }
 

@@ -16,7 +16,7 @@ use crate::reminder::REMIND_AFTER;
 /// Errors that were told, and when: all clients of a process have the same Kafka, and each handler is two of them.
 static TOLD: Mutex<Vec<(Option<RDKafkaErrorCode>, Instant)>> = Mutex::new(Vec::new());
 
-/// Voice of the clients that nobody else speaks for.
+/// Log of the clients that nobody else speaks for.
 pub(super) struct Voice;
 
 impl Voice {

@@ -157,7 +157,7 @@ pub(super) fn edit_form(id: &str, payload: &str, digest: &str) -> Option<Markup>
     })
 }
 
-/// What somebody has made of a payload.
+/// Payload as somebody has edited it.
 #[derive(Debug, Deserialize)]
 pub(in crate::admin) struct EditFields {
     payload: String,

@@ -96,6 +96,8 @@ fn each_line(mark: &str, payload: &Value) -> Result<(), Failure> {
         Value::String(text) => text
             .lines()
             .try_for_each(|line| print::line(&format!("{mark} {}", crate::message::one_line(line)))),
-        bytes => print::line(&format!("{mark} {bytes}")),
+        bytes @ (Value::Object(_) | Value::Array(_) | Value::Number(_) | Value::Bool(_)) => {
+            print::line(&format!("{mark} {bytes}"))
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::time::Moment;
 
 /// A held topic is asked for this often.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// What lasts is said again after this.
+/// Time after which a wait that lasts is said again.
 const REMIND_AFTER: Duration = Duration::from_secs(60);
 /// A bound of bytes that was found is doubled after this, since what was refused may be allowed by now.
 const DOUBLE_AFTER: Duration = Duration::from_secs(60);
@@ -277,7 +277,7 @@ impl<R> Topics<R> {
 
     /// Takes what people are to be told now: each cause once when it begins and once a minute while it lasts, however
     /// often others take turns with it.
-    pub(super) fn to_say(&mut self, now: Moment) -> Vec<(Arc<str>, Arc<str>)> {
+    pub(super) fn due_words(&mut self, now: Moment) -> Vec<(Arc<str>, Arc<str>)> {
         let mut news = Vec::new();
         for id in &self.held {
             let Some(topic) = self.all.get_mut(id.0) else { continue };
@@ -347,9 +347,9 @@ mod tests {
         let (mut topics, id) = met(Floors::from([(7, 40)]));
         assert!(topics.holds(id) && *topics.to_ask(Moment(0)) == ["orders".into()]);
         topics.hold(id, (Cause::Missing, "gone"), Moment(5), || Floors::from([(7, 90)]));
-        assert_eq!(topics.to_say(Moment(5)), [("orders".into(), "gone".into())]);
+        assert_eq!(topics.due_words(Moment(5)), [("orders".into(), "gone".into())]);
         topics.hold(id, (Cause::Missing, "gone"), Moment(5), Floors::new);
-        assert!(topics.to_say(Moment(5)).is_empty(), "once");
+        assert!(topics.due_words(Moment(5)).is_empty(), "once");
         assert!(topics.to_ask(Moment(6)).is_empty());
         assert_eq!(topics.next_ask(), Some(Moment(2_005)));
         let (floors, told) = topics.let_go(id, Moment(1_000)).unwrap();
@@ -362,17 +362,18 @@ mod tests {
     fn each_cause_is_said_when_it_begins_and_once_a_minute_while_it_lasts_or_comes_back() {
         let (mut topics, id) = met(Floors::new());
         let mut said = Vec::new();
-        for second in 0..150 {
-            let cause = if second % 2 == 0 { (Cause::Sick, "sick") } else { (Cause::Refused, "refused") };
+        for second in 0..150_u64 {
+            let cause =
+                if second.is_multiple_of(2) { (Cause::Sick, "sick") } else { (Cause::Refused, "refused") };
             topics.hold(id, cause, Moment(second * 1_000), Floors::new);
-            said.extend(topics.to_say(Moment(second * 1_000)).into_iter().map(|(_, why)| (second, why)));
+            said.extend(topics.due_words(Moment(second * 1_000)).into_iter().map(|(_, why)| (second, why)));
         }
         let (sick, refused) = ("sick".into(), "refused".into());
         let expected = [0, 1, 60, 61, 120, 121]
-            .map(|second: u64| (second, if second % 2 == 0 { &sick } else { &refused }));
+            .map(|second: u64| (second, if second.is_multiple_of(2) { &sick } else { &refused }));
         assert_eq!(said.iter().map(|(second, why)| (*second, why)).collect::<Vec<_>>(), expected);
         topics.hold(id, (Cause::Slow, ""), Moment(500_000), Floors::new);
-        assert!(topics.to_say(Moment(500_000)).is_empty(), "what passes by itself is not told");
+        assert!(topics.due_words(Moment(500_000)).is_empty(), "what passes by itself is not told");
     }
 
     #[test]

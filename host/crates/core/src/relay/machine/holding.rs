@@ -70,7 +70,7 @@ impl<R: Clone> RelayMachine<R> {
 
     /// Says which topics' rows wait, and says it again while they do.
     pub(super) fn tell_of_holds(&mut self) {
-        for (topic, why) in self.topics.to_say(self.now) {
+        for (topic, why) in self.topics.due_words(self.now) {
             self.say(Notice::TopicWaits { topic, why: why.as_ref().to_owned() });
         }
     }
