@@ -1,6 +1,6 @@
 //! Two hosts under load, killed again and again: what they leave is judged as a whole.
 //!
-//! `MAILROOM_HISTORY_MESSAGES` sets how many messages there are, 100,000 if it is not set, and
+//! `MAILROOM_HISTORY_MESSAGES` sets how many messages there are, 40,000 if it is not set, and
 //! `MAILROOM_HISTORY_SEED` repeats the choices of a run, which prints its seed.
 
 mod disturb;
@@ -25,7 +25,7 @@ const TOLD: usize = 5;
 fn two_hosts_that_are_killed_again_and_again_keep_every_promise() {
     in_world(Setup::default(), async |world| {
         let seed = number("MAILROOM_HISTORY_SEED")?.unwrap_or_else(|| fastrand::u64(..1 << 32));
-        let messages = number("MAILROOM_HISTORY_MESSAGES")?.unwrap_or(100_000);
+        let messages = number("MAILROOM_HISTORY_MESSAGES")?.unwrap_or(40_000);
         eprintln!("history of {messages} messages, MAILROOM_HISTORY_SEED={seed}");
         let mut run = Run::begin(world, seed).await?;
         let watch = Watch::default();

@@ -26,6 +26,8 @@ const AS_THEY_COME: [(&str, &str); 4] = [
 /// Bytes that a call of the large handler emits: as many as it may, about.
 const EMITTED: u32 = 8_000_000;
 const HEADERS: usize = 99_000;
+/// Records with so many headers, which together cost more than a host may take.
+const RECORDS: usize = 100;
 
 /// Emits one message of that size with every message that it gets.
 async fn drop_large(world: &World) -> Result<String> {
@@ -134,8 +136,8 @@ fn records_cost_what_their_headers_take_and_so_do_their_rows() {
         let host = world.start_host_with("a", &AS_THEY_COME)?;
         running(world, 1).await?;
         let before = host.resident_bytes()?;
-        send_to(world, &input, 150, with_many_headers).await?;
-        completed(world, 150).await?;
+        send_to(world, &input, RECORDS, with_many_headers).await?;
+        completed(world, RECORDS).await?;
         has_risen(&host, before, PEAK_BYTES_MAX_OF_ONE)?;
 
         // They are read again, as whoever follows a host that died reads them.
@@ -143,7 +145,7 @@ fn records_cost_what_their_headers_take_and_so_do_their_rows() {
         let stopped = host.stop().await?;
         world.db.execute(again).await?;
         let host = stopped.restart()?;
-        completed(world, 150).await?;
+        completed(world, RECORDS).await?;
         has_risen(&host, before, PEAK_BYTES_MAX_OF_ONE)?;
         host.stop().await?;
         Ok(())
