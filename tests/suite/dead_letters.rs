@@ -190,6 +190,12 @@ fn the_record_of_a_dead_message_for_kafka_is_edited_and_published() {
             world.mailroom(&["dead", "edit", &message, "--payload", "{\"x\": 1}", "--json"]).await?.json()?;
         assert_eq!(edited["after"], json!("{\"x\": 1}"), "{edited}");
         assert!(edited["before"].as_str().is_some_and(|before| before.len() > 2000), "{edited}");
+        let large = world.folder().join("large.json");
+        std::fs::write(&large, "x".repeat(1 << 20))?;
+        let large = format!("@{}", large.display());
+        let shown =
+            world.mailroom(&["dead", "edit", &message, "--payload", &large, "--dry-run"]).await?.ok()?;
+        assert!(shown.len() < 10_000 && shown.contains("+ 1048576 bytes in all"), "{}", shown.len());
         world.mailroom(&["dead", "replay", &message]).await?.ok()?;
 
         becomes("it is published", 1, SOON, async || Ok(world.kafka.read_all(&topic).await?.len())).await?;

@@ -12,7 +12,11 @@ use crate::cli::failure::Failure;
 use crate::db::Db;
 use crate::db::audit::Operator;
 use crate::db::dead_letters::{self, Edited};
+use crate::message::{bounded, one_line};
 use crate::shown;
+
+/// Most of a payload that is shown, in bytes: a terminal is to keep what was there before.
+const SHOWN_BYTES_MAX: usize = 4096;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Edit {
@@ -91,13 +95,15 @@ fn not_open(id: Uuid) -> Failure {
 }
 
 fn each_line(mark: &str, payload: &Value) -> Result<(), Failure> {
-    match payload {
-        Value::Null => print::line(&format!("{mark} (no payload)")),
-        Value::String(text) => text
-            .lines()
-            .try_for_each(|line| print::line(&format!("{mark} {}", crate::message::one_line(line)))),
-        bytes @ (Value::Object(_) | Value::Array(_) | Value::Number(_) | Value::Bool(_)) => {
-            print::line(&format!("{mark} {bytes}"))
-        }
+    let text = match payload {
+        Value::Null => "(no payload)".to_owned(),
+        Value::String(text) => text.clone(),
+        bytes @ (Value::Object(_) | Value::Array(_) | Value::Number(_) | Value::Bool(_)) => bytes.to_string(),
+    };
+    let shown = bounded(&text, SHOWN_BYTES_MAX);
+    shown.lines().try_for_each(|line| print::line(&format!("{mark} {}", one_line(line))))?;
+    if shown.len() < text.len() {
+        print::line(&format!("{mark} {} bytes in all, which --json has", text.len()))?;
     }
+    Ok(())
 }
