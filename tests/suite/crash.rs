@@ -95,27 +95,28 @@ fn done(log: &str) -> Vec<&str> {
 
 #[test]
 fn a_message_has_the_same_id_on_every_delivery_though_its_host_was_killed_before_it_had_a_row() {
-    in_world(Setup::default(), async |world| {
-        let scripted = Scripted::drop_into(world, 1).await?;
-        let host = world.start_host("a")?;
-        world.kafka.send(&scripted.emits("k", 1)).await?;
-        becomes("a first message is through", 1, SOON, async || world.db.completed().await).await?;
+    in_world(Setup::default(), kill_before_it_has_a_row);
+}
 
-        let held = world.db.hold("select * from mailroom.partition_offset for update").await?;
-        world.kafka.send(&scripted.emits("k", 2)).await?;
-        eventually("the second is called", SOON, async || Ok(done(&host.log()?).len() == 2)).await?;
-        let log = host.log()?;
-        let killed = host.kill().await?;
-        held.release().await?;
-        let host = killed.restart()?;
-        becomes("the second is through", 2, SOON, async || world.db.completed().await).await?;
+pub(crate) async fn kill_before_it_has_a_row(world: &World) -> Result<()> {
+    let scripted = Scripted::drop_into(world, 1).await?;
+    let host = world.start_host("a")?;
+    world.kafka.send(&scripted.emits("k", 1)).await?;
+    becomes("a first message is through", 1, SOON, async || world.db.completed().await).await?;
 
-        let id =
-            world.db.one::<String>("select id::text from mailroom.inbox order by seq desc limit 1").await?;
-        assert_eq!(done(&log).last(), Some(&id.as_str()), "the killed host called it by the same id");
-        let shown = world.mailroom(&["inbox", "show", &id]).await?.ok()?;
-        assert!(shown.contains(&id), "{shown}");
-        host.stop().await?;
-        Ok(())
-    });
+    let held = world.db.hold("select * from mailroom.partition_offset for update").await?;
+    world.kafka.send(&scripted.emits("k", 2)).await?;
+    eventually("the second is called", SOON, async || Ok(done(&host.log()?).len() == 2)).await?;
+    let log = host.log()?;
+    let killed = host.kill().await?;
+    held.release().await?;
+    let host = killed.restart()?;
+    becomes("the second is through", 2, SOON, async || world.db.completed().await).await?;
+
+    let id = world.db.one::<String>("select id::text from mailroom.inbox order by seq desc limit 1").await?;
+    assert_eq!(done(&log).last(), Some(&id.as_str()), "the killed host called it by the same id");
+    let shown = world.mailroom(&["inbox", "show", &id]).await?.ok()?;
+    assert!(shown.contains(&id), "{shown}");
+    host.stop().await?;
+    Ok(())
 }

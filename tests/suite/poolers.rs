@@ -6,43 +6,48 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _};
 
 use crate::arrange::Scripted;
-use crate::{crash, first_light};
+use crate::{crash, first_light, order};
 
-#[test]
-fn the_whole_path_goes_through_a_pooler_in_session_mode() {
-    in_world_with_pooler(
-        Setup { own_kafka: true, ..Setup::default() },
-        PoolMode::Session,
-        first_light::orders_become_invoices,
-    );
+macro_rules! behind_a_pooler {
+    ($module:ident, $mode:expr) => {
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn a_message_becomes_a_committed_effect_and_its_event_is_back_on_kafka() {
+                let setup = Setup { own_kafka: true, ..Setup::default() };
+                in_world_with_pooler(setup, $mode, first_light::orders_become_invoices);
+            }
+
+            #[test]
+            fn a_kill_while_settling_leaves_all_or_nothing() {
+                in_world_with_pooler(Setup::default(), $mode, crash::kill_while_settling);
+            }
+
+            #[test]
+            fn hosts_killed_again_and_again_lose_nothing_and_repeat_no_effect() {
+                in_world_with_pooler(Setup::default(), $mode, async |world| {
+                    crash::kill_again_and_again(world).await?;
+                    // Sessions of a transaction's length are others' the next moment.
+                    if $mode == PoolMode::Transaction { leaves_nothing_behind(world).await } else { Ok(()) }
+                });
+            }
+
+            #[test]
+            fn a_message_keeps_its_id_though_its_host_was_killed_before_it_had_a_row() {
+                in_world_with_pooler(Setup::default(), $mode, crash::kill_before_it_has_a_row);
+            }
+
+            #[test]
+            fn a_retry_keeps_the_order_of_its_key() {
+                in_world_with_pooler(Setup::default(), $mode, order::retry_within_a_key);
+            }
+        }
+    };
 }
 
-#[test]
-fn kills_lose_nothing_behind_a_pooler_in_session_mode() {
-    in_world_with_pooler(Setup::default(), PoolMode::Session, crash::kill_while_settling);
-}
-
-#[test]
-fn the_whole_path_goes_through_a_pooler_in_transaction_mode() {
-    in_world_with_pooler(
-        Setup { own_kafka: true, ..Setup::default() },
-        PoolMode::Transaction,
-        first_light::orders_become_invoices,
-    );
-}
-
-#[test]
-fn a_kill_while_settling_leaves_all_or_nothing_behind_a_pooler_in_transaction_mode() {
-    in_world_with_pooler(Setup::default(), PoolMode::Transaction, crash::kill_while_settling);
-}
-
-#[test]
-fn hosts_killed_again_and_again_repeat_nothing_behind_a_pooler_in_transaction_mode() {
-    in_world_with_pooler(Setup::default(), PoolMode::Transaction, async |world| {
-        crash::kill_again_and_again(world).await?;
-        leaves_nothing_behind(world).await
-    });
-}
+behind_a_pooler!(in_session_mode, PoolMode::Session);
+behind_a_pooler!(in_transaction_mode, PoolMode::Transaction);
 
 /// Looks into the backends of the pool: what others would meet there.
 async fn leaves_nothing_behind(world: &World) -> Result<()> {

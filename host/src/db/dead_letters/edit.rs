@@ -61,7 +61,7 @@ pub(crate) async fn edit(db: &Db, edit: &Edit<'_>, by: &Operator) -> Result<Edit
     if edit.was.is_some_and(|was| was != digest(before.as_deref())) {
         return Ok(Edited::Changed);
     }
-    // A replay takes the message before its letter, and so has not begun; a discard may have.
+    // A replay has to lock the message's row first, so none is under way; a discard does not.
     if find(&mut tx, place.id).await?.is_none() {
         return Ok(Edited::NotOpen);
     }
