@@ -8,6 +8,7 @@ mod dead;
 mod dev;
 mod doctor;
 mod failure;
+mod given;
 mod handler;
 mod inbox;
 mod keys;

@@ -87,8 +87,19 @@ pub(crate) fn bytes_of_json(value: &Value) -> Result<Option<Vec<u8>>, String> {
 pub(crate) fn bytes_as_text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => hex(bytes),
     }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names the field that says when a letter was closed; nothing of an open one.
+pub(crate) fn closed_at(letter: &Value) -> Option<&'static str> {
+    let is_set = |name: &&str| letter.get(*name).is_some_and(|at| !at.is_null());
+    ["replayed_at", "discarded_at"].into_iter().find(is_set)
 }
 
 #[cfg(test)]

@@ -156,9 +156,10 @@ fn a_dead_message_is_edited_before_its_replay_and_the_audit_keeps_what_it_said()
             Ok(world.kafka.read_all(&scripted.output).await?.len())
         })
         .await?;
-        let audited = "select before->>'payload', after->>'payload', reason, target = $1 from mailroom.audit
-                        where action = 'dead.edit'";
-        let audited = audited.replace("$1", &format!("'{letter}'"));
+        let audited = format!(
+            "select before->>'payload', after->>'payload', reason, target = '{letter}' from mailroom.audit
+              where action = 'dead.edit'"
+        );
         let audited: Vec<(String, String, String, bool)> =
             world.db.rows(sqlx::AssertSqlSafe(audited)).await?;
         assert_eq!(audited, [(wrong.to_string(), mended, "a typo".to_owned(), true)]);

@@ -1,6 +1,5 @@
 //! `mailroom outbox`: messages for Kafka, and publishing one by hand.
 
-use std::io::Read as _;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -8,6 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::failure::Failure;
+use super::given::read;
 use super::select::{Select, Status};
 use super::{Output, print};
 use crate::db::Db;
@@ -111,14 +111,7 @@ fn by_hand(publish: &Publish) -> Result<ByHand, Failure> {
 }
 
 fn payload(given: &str) -> Result<String, Failure> {
-    let text = if given == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else if let Some(path) = given.strip_prefix('@') {
-        std::fs::read_to_string(path)
-    } else {
-        Ok(given.to_owned())
-    };
+    let text = String::from_utf8(read("--payload", given)?);
     let text = text.map_err(|error| Failure::Usage(format!("--payload {given}: {error}")))?;
     match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
         Ok(_) => Ok(text),

@@ -91,9 +91,8 @@ impl DbError {
 
     /// The error in words, with what an operator has to do about it.
     pub(crate) fn with_remedy(&self) -> String {
-        // Said to whoever gave the data.
-        let urgency = if self.meaning() == Meaning::BadData { Urgency::Quiet } else { self.urgency() };
-        urgency.reason(self)
+        // Whoever gave the data is told Postgres' own words.
+        if self.meaning() == Meaning::BadData { self.to_string() } else { self.urgency().reason(self) }
     }
 }
 

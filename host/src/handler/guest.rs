@@ -26,7 +26,7 @@ const TIMEOUT_GRACE: Duration = Duration::from_millis(100);
 /// Streams, pollables and such that a guest may have open.
 const RESOURCES_MAX: usize = 1000;
 /// Resources of earlier calls that an instance may have open and be kept.
-const RESOURCES_LEFT_MAX: usize = 100;
+pub(super) const RESOURCES_LEFT_MAX: usize = 100;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Most memory that one set of HTTP headers of a guest may cost, in bytes.
@@ -68,10 +68,9 @@ pub(super) struct InHand {
 impl Guest {
     /// Forgets the call that ended, so that another may come, and gives what it asked for. Every field is named: a
     /// new one has to say here what becomes of it.
-    pub(super) fn renew(&mut self) -> Effects {
+    pub(super) fn renew(&mut self, left_open: usize) -> Effects {
         // The guest's memory holds handles into the table, so what it left open stays; the next call has its own bound.
-        let left = self.left_open();
-        self.table.set_max_capacity(RESOURCES_MAX + left);
+        self.table.set_max_capacity(RESOURCES_MAX + left_open);
         let Self { wasi: _, http: _, table: _, name: _, meter, output, effects, in_hand, script: _ } = self;
         meter.renew();
         output.clear();
@@ -79,13 +78,9 @@ impl Guest {
         effects.end()
     }
 
-    fn left_open(&mut self) -> usize {
+    /// Counts the resources that calls have left open.
+    pub(super) fn left_open(&mut self) -> usize {
         self.table.iter_mut().count()
-    }
-
-    /// Tells whether calls have left so much open that the host does not keep it for later ones.
-    pub(super) fn leaks(&mut self) -> bool {
-        self.in_hand.messages > 0 || self.left_open() > RESOURCES_LEFT_MAX
     }
 
     /// Begins another call.

@@ -1,4 +1,4 @@
-//! One instance of a component with its store, from its first call to its last, and the instances that wait for another
+//! Instance of a component with its store, from its first call to its last, and the instances that wait for another
 //! call of their version, where its manifest says `instances = "reuse"`. The pool has room for them beside the calls, so
 //! that a kept one holds up nobody; how many they are together is bounded.
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use wasmtime::Store;
 
 use super::effects::Effects;
-use super::guest::{self, Guest};
+use super::guest::{self, Guest, RESOURCES_LEFT_MAX};
 use super::linked::{Exports, Linked};
 use super::reply::Failure;
 use crate::config::{CallLimits, Form, Instances, Manifest};
@@ -68,12 +68,13 @@ impl Instance {
     /// and may leave its memory half written, and the message's next attempt must not fail of that; what only was
     /// decided does not. One that was refused something would be refused it again: its memory is full, or it is lost.
     /// What a call leaves under way ends with it, and so does what it leaves in the host.
-    pub(super) fn is_sound_after(&mut self, end: &End) -> bool {
-        let guest = self.store.data_mut();
+    pub(super) fn is_sound_after(&self, end: &End) -> bool {
+        let guest = self.store.data();
         let effects = &guest.effects;
         let lost = effects.lost_sql().is_some() || effects.awaited().is_some();
         let refused = guest.meter.has_refused() || effects.refused().is_some();
-        matches!(end, End::Decided(_)) && !refused && !lost && !guest.leaks()
+        let leaks = guest.in_hand.messages > 0;
+        matches!(end, End::Decided(_)) && !refused && !lost && !leaks
     }
 
     /// Ends its last call, and it.
@@ -161,7 +162,7 @@ impl Keeping {
 }
 
 impl Kept {
-    /// One that may have another call: the last one that had, since its memory is the likeliest to be in a cache.
+    /// Takes one that may have another call: the last one that had, since its memory is the likeliest to be in a cache.
     pub(super) fn take(&self) -> Option<Instance> {
         if self.instances_max == 0 {
             return None;
@@ -179,7 +180,11 @@ impl Kept {
         if instance.calls >= self.calls_max || !instance.is_sound_after(end) {
             return instance.into_effects();
         }
-        let effects = instance.store.data_mut().renew();
+        let left_open = instance.store.data_mut().left_open();
+        if left_open > RESOURCES_LEFT_MAX {
+            return instance.into_effects();
+        }
+        let effects = instance.store.data_mut().renew(left_open);
         if let Some(place) = self.keeping.place() {
             let mut idle = lock(&self.idle);
             idle.push_back(Idle { instance, since: Instant::now(), _place: place });

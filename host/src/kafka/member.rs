@@ -18,7 +18,7 @@ use super::login::Login;
 use super::meaning::{Meaning, meaning};
 use super::probe::Damage;
 use super::queue::{ConsumerQueue, Failure, QueueEvent};
-use super::voice::Voice;
+use super::voice;
 use super::{KafkaError, client};
 use crate::config;
 
@@ -29,11 +29,11 @@ struct Context;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Voice::log(level, facility, message);
+        voice::log(level, facility, message);
     }
 
     fn error(&self, error: RdKafkaError, reason: &str) {
-        Voice::error(error.rdkafka_error_code(), reason);
+        voice::error(error.rdkafka_error_code(), reason);
     }
 }
 
@@ -139,7 +139,7 @@ impl Member {
             self.login.renew(self.queue.consumer.client().native_ptr());
         }
         if place.is_none() {
-            Voice::error(Some(code), &reason);
+            voice::error(Some(code), &reason);
         }
         // Without the reason, which may say how often or how long: the same error shall look the same.
         let error = format!("{code}{}", Remedy(Some(code)));

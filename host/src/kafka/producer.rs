@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::login::Login;
-use super::voice::Voice;
+use super::voice;
 use super::{KafkaError, client};
 use crate::config;
 use crate::message::{Header, HeaderName};
@@ -51,7 +51,7 @@ struct Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Voice::log(level, facility, message);
+        voice::log(level, facility, message);
     }
 
     fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
@@ -59,7 +59,7 @@ impl ClientContext for Context {
         if code.is_some_and(Login::is_refusal) {
             self.is_refused.store(true, Ordering::Relaxed);
         }
-        Voice::error(code, reason);
+        voice::error(code, reason);
     }
 }
 

@@ -16,7 +16,7 @@ use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::{native, voice::Voice};
+use super::{native, voice};
 use crate::message::Record;
 
 /// Event in a consumer's queue.
@@ -208,7 +208,7 @@ unsafe fn log(event: *mut c::rd_kafka_event_t) {
     // SAFETY: what is given out belongs to the event, and is copied.
     unsafe {
         if c::rd_kafka_event_log(event, &raw mut facility, &raw mut line, &raw mut level) == 0 {
-            Voice::log(level, text(facility).trim(), text(line).trim());
+            voice::log(level, text(facility).trim(), text(line).trim());
         }
     }
 }

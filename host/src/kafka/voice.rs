@@ -16,28 +16,23 @@ use crate::reminder::REMIND_AFTER;
 /// Errors that were told, and when: all clients of a process have the same Kafka, and each handler is two of them.
 static TOLD: Mutex<Vec<(Option<RDKafkaErrorCode>, Instant)>> = Mutex::new(Vec::new());
 
-/// Log of the clients that nobody else speaks for.
-pub(super) struct Voice;
+/// A line of librdkafka's own log.
+pub(super) fn log(level: impl std::fmt::Debug, facility: &str, message: &str) {
+    tracing::debug!(?level, facility, "librdkafka: {message}");
+}
 
-impl Voice {
-    /// A line of librdkafka's own log.
-    pub(super) fn log(level: impl std::fmt::Debug, facility: &str, message: &str) {
-        tracing::debug!(?level, facility, "librdkafka: {message}");
+/// An error of the client as a whole: a broker that is away, a login that is refused.
+pub(super) fn error(code: Option<RDKafkaErrorCode>, reason: &str) {
+    // That all are away follows from what was said of each.
+    if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+        return;
     }
-
-    /// An error of the client as a whole: a broker that is away, a login that is refused.
-    pub(super) fn error(code: Option<RDKafkaErrorCode>, reason: &str) {
-        // That all are away follows from what was said of each.
-        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
-            return;
-        }
-        let now = Instant::now();
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|(_, at)| now - *at < REMIND_AFTER);
-        if !told.iter().any(|(known, _)| *known == code) {
-            told.push((code, now));
-            tracing::warn!("Kafka: {reason}{}", Remedy(code));
-        }
+    let now = Instant::now();
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.retain(|(_, at)| now - *at < REMIND_AFTER);
+    if !told.iter().any(|(known, _)| *known == code) {
+        told.push((code, now));
+        tracing::warn!("Kafka: {reason}{}", Remedy(code));
     }
 }
 
@@ -47,7 +42,7 @@ pub(super) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Voice::log(level, facility, message);
+        log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

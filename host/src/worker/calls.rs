@@ -1,6 +1,6 @@
 //! A worker's calls of guests, on a runtime of the guests' own: database, Kafka and timers do not wait for them.
 //!
-//! Its threads are one fewer than cores (`worker.threads`), since the guests' own queue does not decide how long others
+//! Threads of that runtime are one fewer than cores (`worker.threads`), since the guests' own queue does not decide how long others
 //! wait, but the cores do: with a thread for every core, four calls that loop leave none to the host, to Postgres and
 //! to Kafka, and the slowest percent of a neighbour's messages took 6.7 times as long as in quiet. `docs/benchmark.md`
 //! has what it takes now.

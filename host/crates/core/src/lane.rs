@@ -10,7 +10,7 @@
 mod calling;
 mod check;
 mod inserts;
-pub(crate) mod items;
+mod items;
 mod key_queue;
 mod reading;
 mod rows_read;

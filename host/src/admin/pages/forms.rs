@@ -118,12 +118,17 @@ impl Fields {
     }
 }
 
+/// Field for the reason of a change.
+pub(super) fn why_field() -> Markup {
+    html! { label { "Why " input name="because" maxlength="500"; } }
+}
+
 /// The two ways to close letters; `what` completes the buttons' names.
 pub(super) fn letter_forms(fields: &Fields, what: &str) -> Markup {
     html! {
         form class="act" method="post" action="/dead-letters/replay" {
             (fields.hidden())
-            label { "Why " input name="because" maxlength="500"; }
+            (why_field())
             button class="first" { "Replay " (what) }
             button class="bad" formaction="/dead-letters/discard" { "Discard " (what) }
         }
@@ -149,7 +154,7 @@ pub(super) fn edit_form(id: &str, payload: &str, digest: &str) -> Option<Markup>
                 input type="hidden" name="was" value=(digest);
                 // The first line's end after the tag is none of the text's.
                 label { "Payload" textarea name="payload" rows="8" spellcheck="false" { "\n" (payload) } }
-                label { "Why " input name="because" maxlength="500"; }
+                (why_field())
                 button class="first" { "Save the payload" }
             }
             p class="quiet" { "The message keeps its key and its headers. A replay hands it over as it is then." }

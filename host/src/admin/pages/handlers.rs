@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use maud::{Markup, html};
 
+use super::forms::why_field;
 use super::layout::{Answer, page};
 use super::tables::{moment, segment, state, table, words};
 use crate::admin::Backend;
@@ -92,7 +93,7 @@ fn forms(name: &str, is_paused: bool, is_open: bool) -> Markup {
     let form = |verb: &str, text: &str| {
         html! {
             form class="act" method="post" action={ "/handlers/" (segment(name)) "/" (verb) } {
-                label { "Why " input name="because" maxlength="500"; }
+                (why_field())
                 button aria-label={ (text) " " (name) } { (text) }
             }
         }

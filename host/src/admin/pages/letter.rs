@@ -11,6 +11,7 @@ use super::tables::{lines, state, words};
 use crate::admin::Backend;
 use crate::admin::access::Caller;
 use crate::admin::content;
+use crate::shown::closed_at;
 
 /// Fields of the head, in the order in which somebody asks for them, with their names.
 const HEAD: [(&str, &str); 13] = [
@@ -46,14 +47,12 @@ pub(in crate::admin) async fn dead_letter(
     Path(id): Path<String>,
 ) -> Answer {
     let letter = content::dead_letter(&backend, &caller, &id).await?;
-    let status = ["replayed_at", "discarded_at"]
-        .into_iter()
-        .find(|name| letter.get(*name).is_some_and(|at| !at.is_null()));
+    let closed_at = closed_at(&letter);
     let attempts =
         letter.get("failed_attempts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let body = html! {
         p {
-            @match status {
+            @match closed_at {
                 None => { (state("open", true)) },
                 Some(name) => { (state(name.trim_end_matches("_at"), false)) " " (text(&letter, name)) },
             }
@@ -65,7 +64,7 @@ pub(in crate::admin) async fn dead_letter(
         (part(&letter, "last_output", "Last output"))
         @if caller.sees_content() {
             (payload(&letter))
-            @if status.is_none() {
+            @if closed_at.is_none() {
                 h2 { "What to do" }
                 (edited(&letter))
                 (letter_forms(&Fields::of_letter(&text(&letter, "id")), "this letter"))

@@ -1,7 +1,5 @@
 //! `mailroom dead edit`: changes what a dead message says before it is replayed.
 
-use std::io::Read as _;
-
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -9,6 +7,7 @@ use uuid::Uuid;
 use super::print;
 use crate::cli::Output;
 use crate::cli::failure::Failure;
+use crate::cli::given::read;
 use crate::db::Db;
 use crate::db::audit::Operator;
 use crate::db::dead_letters::{self, Edited};
@@ -44,7 +43,7 @@ pub(in crate::cli) struct Edit {
 }
 
 pub(in crate::cli) async fn edit(db: &Db, worker: &str, edit: Edit) -> Result<(), Failure> {
-    let payload = edit.payload.as_deref().map(given).transpose()?;
+    let payload = edit.payload.as_deref().map(|given| read("--payload", given)).transpose()?;
     let (letter, before) = if edit.dry_run {
         as_it_is(db, edit.id).await?
     } else {
@@ -67,25 +66,11 @@ pub(in crate::cli) async fn edit(db: &Db, worker: &str, edit: Edit) -> Result<()
     print::line(&format!("Replay it with: mailroom dead replay {letter}"))
 }
 
-fn given(payload: &str) -> Result<Vec<u8>, Failure> {
-    let bytes = if payload == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    } else if let Some(path) = payload.strip_prefix('@') {
-        std::fs::read(path)
-    } else {
-        Ok(payload.as_bytes().to_vec())
-    };
-    bytes.map_err(|error| Failure::Usage(format!("--payload {payload}: {error}")))
-}
-
 /// The open letter of this id, and the payload that its message has.
 async fn as_it_is(db: &Db, id: Uuid) -> Result<(Uuid, Value), Failure> {
     let letter = shown::dead_letter(db, id).await?.ok_or_else(|| not_open(id))?;
-    let is_closed =
-        ["replayed_at", "discarded_at"].iter().any(|at| letter.get(*at).is_some_and(|at| !at.is_null()));
     match (letter.get("payload"), letter.get("id").and_then(Value::as_str).map(str::parse)) {
-        (Some(payload), Some(Ok(id))) if !is_closed => Ok((id, payload.clone())),
+        (Some(payload), Some(Ok(id))) if shown::closed_at(&letter).is_none() => Ok((id, payload.clone())),
         _ => Err(not_open(id)),
     }
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::db::audit::{self, Change, Operator};
 use crate::db::{Db, DbError, Tx};
-use crate::shown::bytes_as_json;
+use crate::shown::{bytes_as_base64, bytes_as_json, hex};
 
 const DOING: &str = "editing a dead message";
 
@@ -49,7 +49,7 @@ struct Place {
 /// Returns what tells a payload from others.
 pub(crate) fn digest(payload: Option<&[u8]>) -> String {
     let Some(payload) = payload else { return "none".to_owned() };
-    Sha256::digest(payload).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(payload))
 }
 
 /// Replaces the payload of an open letter's message. Nothing else of the message changes: neither its key, which has its
@@ -78,7 +78,7 @@ pub(crate) async fn edit(db: &Db, edit: &Edit<'_>, by: &Operator) -> Result<Edit
 /// Content as the audit keeps it: Postgres has no U+0000 in JSON.
 fn content(payload: Option<&[u8]>) -> Value {
     match payload {
-        Some(payload) if payload.contains(&0) => crate::shown::bytes_as_base64(payload),
+        Some(payload) if payload.contains(&0) => bytes_as_base64(payload),
         payload => bytes_as_json(payload),
     }
 }

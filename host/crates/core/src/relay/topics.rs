@@ -69,6 +69,12 @@ struct Hold {
     floors: Floors,
 }
 
+impl Hold {
+    fn new(cause: Cause, now: Moment, floors: Floors) -> Self {
+        Self { cause, since: now, ask_at: now, why: "".into(), said: BTreeMap::new(), floors }
+    }
+}
+
 /// Bound of the bytes that a topic may have in flight, and since when it is known.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
@@ -240,14 +246,7 @@ impl<R> Topics<R> {
     pub(super) fn meet(&mut self, name: &Arc<str>, floors: Floors, now: Moment) -> TopicId {
         let id = TopicId(self.all.len());
         let mut topic = Topic::new(Arc::clone(name));
-        topic.hold = Some(Hold {
-            cause: Cause::Unasked,
-            since: now,
-            ask_at: now,
-            why: "".into(),
-            said: BTreeMap::new(),
-            floors,
-        });
+        topic.hold = Some(Hold::new(Cause::Unasked, now, floors));
         self.all.push(topic);
         self.by_name.insert(Arc::clone(name), id);
         self.held.insert(id);
@@ -264,14 +263,7 @@ impl<R> Topics<R> {
     ) {
         let Some(topic) = self.all.get_mut(id.0) else { return };
         self.held.insert(id);
-        let hold = topic.hold.get_or_insert_with(|| Hold {
-            cause,
-            since: now,
-            ask_at: now,
-            why: why.into(),
-            said: BTreeMap::new(),
-            floors: floors(),
-        });
+        let hold = topic.hold.get_or_insert_with(|| Hold::new(cause, now, floors()));
         (hold.cause, hold.why, hold.ask_at) = (cause, why.into(), now + ASK_EVERY);
     }
 

@@ -65,7 +65,6 @@ impl<R: Clone> RelayMachine<R> {
         if cause.wants_side() && self.side_of(id).is_none() {
             self.side_queue.push(id, self.now);
         }
-        self.tell_of_holds();
     }
 
     /// Says which topics' rows wait, and says it again while they do.
